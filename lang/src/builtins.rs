@@ -1,0 +1,384 @@
+//! Every builtin value and function: one row each, with its documentation and how it is lowered. Help, completion and
+//! documentation follow from the rows; aggregations have a table of their own.
+
+use crate::calls;
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Builtin {
+    pub name: &'static str,
+    /// Fewest and most arguments; `BARE` functions may stand without parentheses.
+    pub arguments: (usize, usize),
+    pub bare: bool,
+    pub signature: &'static str,
+    pub doc: &'static str,
+    /// A whole script that uses it.
+    pub example: &'static str,
+    /// What changes the system is refused without `--unsafe`.
+    pub is_unsafe: bool,
+    pub lowering: Lowering,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lowering {
+    /// A helper call without arguments: `(result >> shift)`, of which the low `bits` count.
+    Helper {
+        id: u32,
+        shift: u8,
+        bits: u8,
+    },
+    Intrinsic(Intrinsic),
+}
+
+/// Builtins that need code of their own, in the checker and in the compiler.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Intrinsic {
+    Args,
+    Clear,
+    Comm,
+    CurrentTask,
+    Delete,
+    Elapsed,
+    Exit,
+    Func,
+    HasKey,
+    KernelStack,
+    KernelSymbol,
+    KernelAddress,
+    Len,
+    PossibleCpus,
+    Nsecs,
+    Print,
+    Printf,
+    Probe,
+    ReturnValue,
+    Signal,
+    Str,
+    System,
+    UserStack,
+    UserSymbol,
+    Zero,
+}
+
+const fn helper(id: u32, shift: u8, bits: u8) -> Lowering {
+    Lowering::Helper { id, shift, bits }
+}
+
+const fn value(
+    name: &'static str,
+    signature: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    lowering: Lowering,
+) -> Builtin {
+    Builtin { name, arguments: (0, 0), bare: true, signature, doc, example, is_unsafe: false, lowering }
+}
+
+const fn function(
+    name: &'static str,
+    arguments: (usize, usize),
+    signature: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    intrinsic: Intrinsic,
+) -> Builtin {
+    Builtin {
+        name,
+        arguments,
+        bare: false,
+        signature,
+        doc,
+        example,
+        is_unsafe: false,
+        lowering: Lowering::Intrinsic(intrinsic),
+    }
+}
+
+const fn bare(row: Builtin) -> Builtin {
+    Builtin { bare: true, ..row }
+}
+
+const fn needs_unsafe(row: Builtin) -> Builtin {
+    Builtin { is_unsafe: true, ..row }
+}
+
+use Intrinsic as I;
+
+pub static BUILTINS: &[Builtin] = &[
+    value(
+        "args",
+        "args: struct",
+        "The probe's arguments by name.",
+        "tracepoint:syscalls:sys_enter_read { @ = sum(args.count); }",
+        Lowering::Intrinsic(I::Args),
+    ),
+    value(
+        "cgroup",
+        "cgroup: uint64",
+        "The id of the current task's cgroup (version 2).",
+        "BEGIN { printf(\"%d\\n\", cgroup > 0); }",
+        helper(calls::GET_CURRENT_CGROUP_ID, 0, 64),
+    ),
+    function(
+        "clear",
+        (1, 1),
+        "clear(@map)",
+        "Removes all entries of a map, when the event reaches the tool.",
+        "BEGIN { @x[1] = 1; clear(@x); }",
+        I::Clear,
+    ),
+    value(
+        "comm",
+        "comm: string[16]",
+        "The name of the current thread.",
+        "BEGIN { printf(\"%d\\n\", comm == \"rtrace\"); }",
+        Lowering::Intrinsic(I::Comm),
+    ),
+    value(
+        "cpu",
+        "cpu: uint32",
+        "The number of the processor that runs the probe.",
+        "BEGIN { printf(\"%d\\n\", cpu < ncpus); }",
+        helper(calls::GET_SMP_PROCESSOR_ID, 0, 32),
+    ),
+    value(
+        "curtask",
+        "curtask: struct task_struct *",
+        "The current task in the kernel.",
+        "BEGIN { printf(\"%d\\n\", curtask.pid == tid); }",
+        Lowering::Intrinsic(I::CurrentTask),
+    ),
+    function(
+        "delete",
+        (1, 2),
+        "delete(@map[key]) or delete(@map, key): bool",
+        "Removes one entry, or a map without keys; true if it was there.",
+        "BEGIN { @x[1] = 1; delete(@x[1]); }",
+        I::Delete,
+    ),
+    value(
+        "elapsed",
+        "elapsed: uint64",
+        "Nanoseconds since rtrace started.",
+        "BEGIN { printf(\"%d\\n\", elapsed > 0); }",
+        Lowering::Intrinsic(I::Elapsed),
+    ),
+    bare(function(
+        "exit",
+        (0, 1),
+        "exit(code = 0)",
+        "Ends the probe at once and then the tool, with that exit status.",
+        "BEGIN { exit(); }",
+        I::Exit,
+    )),
+    value(
+        "func",
+        "func: string",
+        "The name of the traced function.",
+        "kprobe:vfs_read { @[func] = count(); }",
+        Lowering::Intrinsic(I::Func),
+    ),
+    value(
+        "gid",
+        "gid: uint64",
+        "The group id of the current task, in the first user namespace.",
+        "BEGIN { printf(\"%d\\n\", gid); }",
+        helper(calls::GET_CURRENT_UID_GID, 32, 32),
+    ),
+    function(
+        "has_key",
+        (2, 2),
+        "has_key(@map, key): bool",
+        "True if the map has an entry of that key.",
+        "BEGIN { @x[1] = 1; printf(\"%d\\n\", has_key(@x, 1)); }",
+        I::HasKey,
+    ),
+    value(
+        "jiffies",
+        "jiffies: uint64",
+        "The kernel's timer ticks since boot.",
+        "BEGIN { printf(\"%d\\n\", jiffies > 0); }",
+        helper(calls::JIFFIES64, 0, 64),
+    ),
+    function(
+        "kaddr",
+        (1, 1),
+        "kaddr(\"symbol\"): uint64",
+        "The address of a kernel symbol, found when the script is compiled.",
+        "BEGIN { printf(\"%s\\n\", ksym(kaddr(\"jiffies\"))); }",
+        I::KernelAddress,
+    ),
+    bare(function(
+        "kstack",
+        (0, 2),
+        "kstack(frames = 127): kstack",
+        "The kernel stack. Can be a key; printed with symbols.",
+        "profile:hz:99 { @[kstack] = count(); }",
+        I::KernelStack,
+    )),
+    function(
+        "ksym",
+        (1, 1),
+        "ksym(address): ksym",
+        "A kernel address that prints as its symbol.",
+        "BEGIN { printf(\"%s\\n\", ksym(kaddr(\"jiffies\"))); }",
+        I::KernelSymbol,
+    ),
+    function(
+        "len",
+        (1, 1),
+        "len(@map): int64",
+        "The number of entries of a map with keys.",
+        "BEGIN { @x[1] = 1; printf(\"%d\\n\", len(@x)); }",
+        I::Len,
+    ),
+    value(
+        "ncpus",
+        "ncpus: uint64",
+        "The number of processors that may come online.",
+        "BEGIN { printf(\"%d\\n\", ncpus > 0); }",
+        Lowering::Intrinsic(I::PossibleCpus),
+    ),
+    bare(function(
+        "nsecs",
+        (0, 1),
+        "nsecs(clock = boot): uint64",
+        "Nanoseconds: of the clock `boot` (runs on in suspend), `monotonic` or `tai`.",
+        "BEGIN { @start = nsecs; printf(\"%d\\n\", nsecs >= @start); }",
+        I::Nsecs,
+    )),
+    value(
+        "numaid",
+        "numaid: uint32",
+        "The number of the memory node of the current processor.",
+        "BEGIN { printf(\"%d\\n\", numaid); }",
+        helper(calls::GET_NUMA_NODE_ID, 0, 32),
+    ),
+    value(
+        "pid",
+        "pid: uint32",
+        "The process id of the current task.",
+        "BEGIN { printf(\"%d\\n\", pid > 0); }",
+        helper(calls::GET_CURRENT_PID_TGID, 32, 32),
+    ),
+    function(
+        "print",
+        (1, 3),
+        "print(value) or print(@map, top = all, div = 1)",
+        "Prints a value, or a whole map: the last `top` entries of its order, values divided by `div`.",
+        "BEGIN { @x[1] = 5; print(@x); print((1, \"a\")); }",
+        I::Print,
+    ),
+    function(
+        "printf",
+        (1, usize::MAX),
+        "printf(\"format\", ...)",
+        "Prints formatted text: %d %i %u %x %X %o %c %p %s %%, with flags, width and precision.",
+        "BEGIN { printf(\"%s %d\\n\", \"hi\", 1 + 2 * 3); }",
+        I::Printf,
+    ),
+    value(
+        "probe",
+        "probe: string",
+        "The full name of the probe that fired.",
+        "BEGIN { printf(\"%s\\n\", probe); }",
+        Lowering::Intrinsic(I::Probe),
+    ),
+    value(
+        "rand",
+        "rand: uint32",
+        "A pseudo-random number.",
+        "BEGIN { printf(\"%d\\n\", rand >= 0); }",
+        helper(calls::GET_PRANDOM_U32, 0, 32),
+    ),
+    value(
+        "retval",
+        "retval",
+        "What the function returns, in kretprobe, uretprobe and fexit.",
+        "kretprobe:vfs_read { @ = hist(retval); }",
+        Lowering::Intrinsic(I::ReturnValue),
+    ),
+    needs_unsafe(function(
+        "signal",
+        (1, 1),
+        "signal(number)",
+        "Sends a signal to the current process.",
+        "BEGIN { signal(0); }",
+        I::Signal,
+    )),
+    function(
+        "str",
+        (1, 2),
+        "str(pointer, length = max_strlen): string",
+        "Reads a NUL-terminated string from kernel or user memory.",
+        "tracepoint:syscalls:sys_enter_openat { printf(\"%s\\n\", str(args.filename)); }",
+        I::Str,
+    ),
+    needs_unsafe(function(
+        "system",
+        (1, usize::MAX),
+        "system(\"format\", ...)",
+        "Runs a shell command when the event reaches the tool.",
+        "BEGIN { system(\"echo %d\", 1); }",
+        I::System,
+    )),
+    value(
+        "tid",
+        "tid: uint32",
+        "The thread id of the current task.",
+        "BEGIN { printf(\"%d\\n\", tid > 0); }",
+        helper(calls::GET_CURRENT_PID_TGID, 0, 32),
+    ),
+    value(
+        "uid",
+        "uid: uint64",
+        "The user id of the current task, in the first user namespace.",
+        "BEGIN { printf(\"%d\\n\", uid); }",
+        helper(calls::GET_CURRENT_UID_GID, 0, 32),
+    ),
+    bare(function(
+        "ustack",
+        (0, 2),
+        "ustack(frames = 127): ustack",
+        "The user stack of the current thread. Can be a key; printed with symbols.",
+        "profile:hz:99 { @[ustack] = count(); }",
+        I::UserStack,
+    )),
+    function(
+        "usym",
+        (1, 1),
+        "usym(address): usym",
+        "An address of the current process that prints as its symbol.",
+        "uprobe:/bin/bash:readline { @[usym(arg0)] = count(); }",
+        I::UserSymbol,
+    ),
+    function(
+        "zero",
+        (1, 1),
+        "zero(@map)",
+        "Sets all values of a map to zero and keeps its keys, when the event reaches the tool.",
+        "BEGIN { @x[1] = 1; zero(@x); }",
+        I::Zero,
+    ),
+];
+
+/// The row of that name.
+pub fn named(name: &str) -> Option<&'static Builtin> {
+    BUILTINS.binary_search_by(|row| row.name.cmp(name)).ok().map(|at| &BUILTINS[at])
+}
+
+/// The number of `argN`, if the name is one.
+pub fn argument_number(name: &str) -> Option<usize> {
+    let digits = name.strip_prefix("arg")?;
+    if digits.is_empty() || digits.len() > 3 { None } else { digits.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_so_that_they_can_be_searched() {
+        assert!(BUILTINS.is_sorted_by(|a, b| a.name < b.name));
+    }
+}

@@ -1,0 +1,31 @@
+//! Numbers of the kernel's BPF helpers that programs call (include/uapi/linux/bpf.h, `__BPF_FUNC_MAPPER`). Holds numbers
+//! only; which kernel has which helper is probed elsewhere.
+
+pub const MAP_LOOKUP_ELEM: u32 = 1;
+pub const MAP_UPDATE_ELEM: u32 = 2;
+pub const MAP_DELETE_ELEM: u32 = 3;
+/// Reads kernel or user memory, told apart by the address.
+pub const PROBE_READ: u32 = 4;
+pub const KTIME_GET_NS: u32 = 5;
+pub const GET_PRANDOM_U32: u32 = 7;
+pub const GET_SMP_PROCESSOR_ID: u32 = 8;
+pub const GET_CURRENT_PID_TGID: u32 = 14;
+pub const GET_CURRENT_UID_GID: u32 = 15;
+pub const GET_CURRENT_COMM: u32 = 16;
+pub const GET_CURRENT_TASK: u32 = 35;
+pub const GET_NUMA_NODE_ID: u32 = 42;
+/// Like `PROBE_READ`, for strings.
+pub const PROBE_READ_STR: u32 = 45;
+pub const GET_STACK: u32 = 67;
+pub const GET_CURRENT_CGROUP_ID: u32 = 80;
+pub const SEND_SIGNAL: u32 = 109;
+pub const PROBE_READ_USER: u32 = 112;
+pub const PROBE_READ_KERNEL: u32 = 113;
+pub const PROBE_READ_USER_STR: u32 = 114;
+pub const PROBE_READ_KERNEL_STR: u32 = 115;
+pub const JIFFIES64: u32 = 118;
+pub const KTIME_GET_BOOT_NS: u32 = 125;
+pub const RINGBUF_RESERVE: u32 = 131;
+pub const RINGBUF_SUBMIT: u32 = 132;
+pub const GET_ATTACH_COOKIE: u32 = 174;
+pub const KTIME_GET_TAI_NS: u32 = 208;

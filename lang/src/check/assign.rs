@@ -1,0 +1,311 @@
+//! Assignments to variables and maps, aggregations included.
+
+use crate::aggregations::{self, Aggregation, AggregationKind};
+use crate::ast;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::hir::{Expr, ExprKind, MapId, MapValue, Stmt, StmtKind};
+use crate::limits::LHIST_MAX_BUCKETS;
+use crate::span::Span;
+use crate::types::Type;
+
+use super::body::Body;
+
+impl Body<'_, '_, '_> {
+    pub fn assign(
+        &mut self,
+        target: &ast::Expr,
+        op: Option<ast::BinaryOp>,
+        value: &ast::Expr,
+        span: Span,
+        out: &mut Vec<Stmt>,
+    ) {
+        let kind = match &target.kind {
+            ast::ExprKind::Variable(name) => {
+                let value = match op {
+                    Some(op) => self.binary(op, target, value, span),
+                    None => self.expr(value),
+                };
+                let local = match self.lookup(name) {
+                    Some(local) => {
+                        self.widen_local(local, &value.ty, span);
+                        local
+                    }
+                    None if op.is_some() => return,
+                    None => self.declare(name, &value.ty),
+                };
+                StmtKind::SetLocal { local, value }
+            }
+            ast::ExprKind::Map { name, keys } => {
+                let (map, key) = self.map_place(name, keys, target.span);
+                self.checker.maps.note_assigned(map);
+                match (op, &value.kind) {
+                    (None, ast::ExprKind::Call { name: function, arguments })
+                        if aggregations::named(&function.text).is_some() =>
+                    {
+                        let Some(kind) = self.aggregate(map, key, function, arguments, value.span) else { return };
+                        kind
+                    }
+                    (None, ast::ExprKind::Ident(function)) if aggregations::named(function).is_some() => {
+                        let function = ast::Name { text: function.clone(), span: value.span };
+                        let Some(kind) = self.aggregate(map, key, &function, &[], value.span) else { return };
+                        kind
+                    }
+                    (None, _) => {
+                        let value = self.expr(value);
+                        if !self.storable(&value) {
+                            return;
+                        }
+                        self.set_map_type(map, MapValue::Plain(value.ty.clone()), value.span);
+                        StmtKind::SetMap { map, key, value }
+                    }
+                    (Some(op), _) => {
+                        let operand = self.expr(value);
+                        match self.update_map(map, key, op, operand, false, span) {
+                            Some(update) => StmtKind::Expr(update),
+                            None => return,
+                        }
+                    }
+                }
+            }
+            _ => {
+                self.expr(value);
+                self.report(
+                    Diagnostic::error(Code::NotAssignable, target.span, "this cannot be assigned")
+                        .label("neither a $variable nor an @map")
+                        .help("assign to a $variable or an @map; to compare, write `==`"),
+                );
+                return;
+            }
+        };
+        out.append(&mut self.before);
+        out.push(Stmt { kind, span });
+    }
+
+    /// The map and its keys, their types agreed with its other uses.
+    pub fn map_place(&mut self, name: &str, keys: &[ast::Expr], span: Span) -> (MapId, Vec<Expr>) {
+        let map = self.checker.maps.id(name, span);
+        let mut key = Vec::new();
+        for e in keys {
+            let part = self.expr(e);
+            match part.kind {
+                // A tuple as the only key is the same as its parts.
+                ExprKind::Tuple(parts) if keys.len() == 1 => key.extend(parts),
+                _ => key.push(part),
+            }
+        }
+        for part in &key {
+            self.storable(part);
+        }
+        let types: Vec<Type> = key.iter().map(|part| part.ty.clone()).collect();
+        match self.checker.maps.unify_key(map, &types, span) {
+            Ok(changed) => self.checker.changed |= changed,
+            Err(diagnostic) => self.report(*diagnostic),
+        }
+        (map, key)
+    }
+
+    pub fn set_map_type(&mut self, map: MapId, value: MapValue, span: Span) {
+        match self.checker.maps.unify_value(map, value, span) {
+            Ok(changed) => self.checker.changed |= changed,
+            Err(diagnostic) => self.report(*diagnostic),
+        }
+    }
+
+    /// True if a value of this type can be kept in a map, a key or an event; otherwise it says why not.
+    pub fn storable(&mut self, value: &Expr) -> bool {
+        let ok = match &value.ty {
+            Type::Void => false,
+            Type::Struct(_) | Type::Array { .. } | Type::Buffer(_) => {
+                self.not_yet(value.span, &format!("keeping a whole {}", value.ty));
+                return false;
+            }
+            Type::Tuple(parts) => !parts.contains(&Type::Void),
+            Type::Bool
+            | Type::Int { .. }
+            | Type::Enum(_)
+            | Type::Str(_)
+            | Type::Pointer { .. }
+            | Type::Stack { .. }
+            | Type::Symbol { .. }
+            | Type::ProbeName
+            | Type::FunctionName
+            | Type::Timestamp
+            | Type::Unknown => true,
+        };
+        if !ok {
+            self.report(
+                Diagnostic::error(Code::TypeMismatch, value.span, "this has no value")
+                    .label("gives nothing that could be kept")
+                    .help("call it as a statement of its own"),
+            );
+        }
+        ok
+    }
+
+    /// `@m[k] op= e` as an expression.
+    pub fn update_map(
+        &mut self,
+        map: MapId,
+        key: Vec<Expr>,
+        op: ast::BinaryOp,
+        operand: Expr,
+        old: bool,
+        span: Span,
+    ) -> Option<Expr> {
+        if let Some(MapValue::Aggregation(aggregation)) = self.checker.maps.value(map) {
+            let row = aggregation.row();
+            let name = self.checker.maps.name(map).to_string();
+            self.report(
+                Diagnostic::error(
+                    Code::TypeMismatch,
+                    span,
+                    format!("@{name} holds {}() and cannot be changed by hand", row.name),
+                )
+                .label("an aggregation")
+                .help(format!("add to it with `@{name} = {}`, or use another map", row.signature)),
+            );
+            return None;
+        }
+        if operand.ty == Type::Unknown {
+            return None;
+        }
+        if !operand.ty.is_integer() {
+            let ty = operand.ty.clone();
+            self.report(
+                Diagnostic::error(
+                    Code::TypeMismatch,
+                    operand.span,
+                    format!("`{}=` takes an integer, not {ty:#}", op.symbol()),
+                )
+                .label(format!("of type {ty:#}")),
+            );
+            return None;
+        }
+        let before = match self.checker.maps.value(map) {
+            Some(MapValue::Plain(ty)) => ty.clone(),
+            _ => Type::I64,
+        };
+        if !before.is_integer() && !matches!(before, Type::Pointer { .. } | Type::Unknown) {
+            self.report(
+                Diagnostic::error(
+                    Code::TypeMismatch,
+                    span,
+                    format!("@{} holds {before:#}, which cannot be computed with", self.checker.maps.name(map)),
+                )
+                .label(format!("holds {before:#}")),
+            );
+            return None;
+        }
+        self.set_map_type(map, MapValue::Plain(operand.ty.clone()), span);
+        let signed = operand.ty.is_signed() && before.is_signed();
+        let ty = match self.checker.maps.value(map) {
+            Some(MapValue::Plain(ty)) => ty.clone(),
+            _ => Type::I64,
+        };
+        let op = self.arithmetic(op, signed || operand.ty != Type::U64 && before != Type::U64)?;
+        Some(Expr { kind: ExprKind::UpdateMap { map, key, op, operand: Box::new(operand), old }, ty, span })
+    }
+
+    /// `@m[k] = hist(e)` and its kin.
+    fn aggregate(
+        &mut self,
+        map: MapId,
+        key: Vec<Expr>,
+        function: &ast::Name,
+        arguments: &[ast::Argument],
+        span: Span,
+    ) -> Option<StmtKind> {
+        let row = aggregations::named(&function.text).expect("the caller has found it");
+        if arguments.len() < row.arguments.0 || arguments.len() > row.arguments.1 {
+            let what = match row.arguments.0 {
+                0 => "no argument".to_string(),
+                1 => "one argument".to_string(),
+                n => format!("{n} arguments"),
+            };
+            self.report(
+                Diagnostic::error(
+                    Code::Arguments,
+                    span,
+                    format!("{}() takes {what}, not {}", row.name, arguments.len()),
+                )
+                .label(format!("given {}", arguments.len()))
+                .help(format!("{}: {}", row.signature, row.doc)),
+            );
+            return None;
+        }
+        let value = match arguments.first() {
+            None => None,
+            Some(argument) => {
+                let value = self.expr(&argument.value);
+                if value.ty == Type::Unknown {
+                    return None;
+                }
+                if !value.ty.is_integer() {
+                    let ty = value.ty.clone();
+                    self.report(
+                        Diagnostic::error(
+                            Code::TypeMismatch,
+                            value.span,
+                            format!("{}() takes an integer, not {ty:#}", row.name),
+                        )
+                        .label(format!("of type {ty:#}"))
+                        .help(row.signature),
+                    );
+                    return None;
+                }
+                Some(value)
+            }
+        };
+        let mut range = (0, 0, 0);
+        if row.kind == AggregationKind::Lhist {
+            range = self.linear_range(&arguments[1..], span)?;
+        }
+        let signed = value.as_ref().is_none_or(|value| value.ty != Type::U64);
+        let aggregation = Aggregation { kind: row.kind, signed, range };
+        self.set_map_type(map, MapValue::Aggregation(aggregation), span);
+        Some(StmtKind::Aggregate { map, key, value })
+    }
+
+    /// min, max and step of an lhist.
+    fn linear_range(&mut self, arguments: &[ast::Argument], span: Span) -> Option<(i64, i64, i64)> {
+        let mut constants = Vec::new();
+        for (argument, name) in arguments.iter().zip(["min", "max", "step"]) {
+            let value = self.expr(&argument.value);
+            match value.constant() {
+                Some(value) => constants.push(value),
+                None if value.ty == Type::Unknown => return None,
+                None => {
+                    self.report(
+                        Diagnostic::error(
+                            Code::NotConstant,
+                            argument.value.span,
+                            format!("{name} of lhist() must be a constant"),
+                        )
+                        .label("known only when the probe fires")
+                        .help("write a number or a positional parameter"),
+                    );
+                    return None;
+                }
+            }
+        }
+        let (min, max, step) = (constants[0], constants[1], constants[2]);
+        let wrong = if step <= 0 {
+            Some("step must be above 0".to_string())
+        } else if max <= min {
+            Some(format!("max ({max}) must be above min ({min})"))
+        } else if (i128::from(max) - i128::from(min)) / i128::from(step) > i128::from(LHIST_MAX_BUCKETS) {
+            Some(format!("more than {LHIST_MAX_BUCKETS} steps"))
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            self.report(
+                Diagnostic::error(Code::BadValue, span, format!("lhist(): {wrong}"))
+                    .label("these ends and this step")
+                    .help("lhist(value, min, max, step), for example lhist($x, 0, 100, 10)"),
+            );
+            return None;
+        }
+        Some((min, max, step))
+    }
+}

@@ -1,0 +1,283 @@
+//! Statements of one program: scopes, variables, and what each statement becomes.
+
+use std::collections::HashMap;
+
+use crate::ast;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::hir::{Expr, ExprKind, Local, LocalId, Record, RecordId, RecordKind, Stmt, StmtKind};
+use crate::span::Span;
+use crate::types::Type;
+
+use super::Checker;
+use super::groups::Group;
+use super::maps::{stored, unify};
+
+pub(super) struct Body<'c, 'a, 'g> {
+    pub checker: &'c mut Checker<'a>,
+    pub group: &'g Group<'g>,
+    number: usize,
+    locals: Vec<Local>,
+    scopes: Vec<HashMap<String, LocalId>>,
+    /// Statements that an expression needs to run before it.
+    pub before: Vec<Stmt>,
+}
+
+impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
+    pub fn new(checker: &'c mut Checker<'a>, number: usize, group: &'g Group<'g>) -> Self {
+        Body { checker, group, number, locals: Vec::new(), scopes: vec![HashMap::new()], before: Vec::new() }
+    }
+
+    pub fn into_locals(self) -> Vec<Local> {
+        self.locals
+    }
+
+    pub fn report(&mut self, diagnostic: Diagnostic) {
+        self.checker.diagnostics.push(diagnostic);
+    }
+
+    /// Reports, and gives an expression that causes no further complaint.
+    pub fn fail(&mut self, diagnostic: Diagnostic) -> Expr {
+        let span = diagnostic.span;
+        self.report(diagnostic);
+        Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span }
+    }
+
+    pub fn not_yet(&mut self, span: Span, what: &str) -> Expr {
+        self.fail(
+            Diagnostic::error(Code::NotYet, span, format!("{what} cannot be run yet"))
+                .label("part of the language, not of this version")
+                .help("write it another way"),
+        )
+    }
+
+    pub fn block(&mut self, block: &ast::Block) -> Vec<Stmt> {
+        self.scopes.push(HashMap::new());
+        let mut out = Vec::new();
+        for statement in &block.statements {
+            self.statement(statement, &mut out);
+        }
+        if let Some(value) = &block.value {
+            self.effect(value, &mut out);
+        }
+        self.scopes.pop();
+        out
+    }
+
+    fn push(&mut self, out: &mut Vec<Stmt>, kind: StmtKind, span: Span) {
+        out.append(&mut self.before);
+        out.push(Stmt { kind, span });
+    }
+
+    fn statement(&mut self, statement: &ast::Stmt, out: &mut Vec<Stmt>) {
+        let span = statement.span;
+        match &statement.kind {
+            ast::StmtKind::Expr(e) => self.effect(e, out),
+            ast::StmtKind::Discard(e) => {
+                let value = self.expr(e);
+                self.push(out, StmtKind::Expr(value), span);
+            }
+            ast::StmtKind::Assign { target, op, value } => self.assign(target, *op, value, span, out),
+            ast::StmtKind::Let { name, ty, value } => {
+                let declared = ty.as_ref().map(|ty| self.type_name(ty));
+                let mut value = match value {
+                    Some(value) => self.expr(value),
+                    None => match &declared {
+                        Some(Type::Str(_)) => Expr { kind: ExprKind::Str([].into()), ty: Type::Str(1), span },
+                        _ => Expr::int(0, span),
+                    },
+                };
+                if let Some(declared) = declared {
+                    value = self.convert(value, &declared, span);
+                }
+                if self.scopes.last().expect("a block has a scope").contains_key(&name.text) {
+                    self.report(
+                        Diagnostic::error(Code::TypeMismatch, name.span, format!("`${}` is declared twice", name.text))
+                            .label("declared before in this block")
+                            .help("assign it without `let`"),
+                    );
+                }
+                let local = self.declare(&name.text, &value.ty);
+                self.push(out, StmtKind::SetLocal { local, value }, span);
+            }
+            ast::StmtKind::If(inner) => self.if_statement(inner, span, out),
+            ast::StmtKind::Block(block) => {
+                let mut inner = self.block(block);
+                out.append(&mut inner);
+            }
+            ast::StmtKind::Return(value) => {
+                if let Some(value) = value {
+                    let value = self.expr(value);
+                    self.push(out, StmtKind::Expr(value), span);
+                }
+                self.push(out, StmtKind::Return, span);
+            }
+            ast::StmtKind::Break | ast::StmtKind::Continue => {
+                let word = if statement.kind == ast::StmtKind::Break { "break" } else { "continue" };
+                self.report(
+                    Diagnostic::error(Code::NotInLoop, span, format!("`{word}` outside a loop"))
+                        .label("no loop around it")
+                        .help("`return` leaves the probe"),
+                );
+            }
+            ast::StmtKind::While { .. } => drop(self.not_yet(span, "a while loop")),
+            ast::StmtKind::ForRange { .. } | ast::StmtKind::ForMap { .. } => drop(self.not_yet(span, "a for loop")),
+            ast::StmtKind::Unroll { .. } => drop(self.not_yet(span, "unroll")),
+            ast::StmtKind::Import(_) => drop(self.not_yet(span, "an import")),
+            ast::StmtKind::Try { .. } => drop(self.not_yet(span, "try")),
+            ast::StmtKind::Error => {}
+        }
+    }
+
+    fn if_statement(&mut self, inner: &ast::If, span: Span, out: &mut Vec<Stmt>) {
+        let condition = self.condition(&inner.condition);
+        out.append(&mut self.before);
+        let then = self.block(&inner.then);
+        let otherwise = inner.otherwise.as_ref().map_or(Vec::new(), |block| self.block(block));
+        self.push(out, StmtKind::If { condition, then, otherwise }, span);
+    }
+
+    /// An expression that stands as a statement.
+    fn effect(&mut self, e: &ast::Expr, out: &mut Vec<Stmt>) {
+        match &e.kind {
+            ast::ExprKind::Call { name, arguments } => {
+                if self.statement_call(name, arguments, e.span, out) {
+                    return;
+                }
+                let value = self.expr(e);
+                self.push(out, StmtKind::Expr(value), e.span);
+            }
+            ast::ExprKind::Ident(name) if name == "exit" => {
+                let name = ast::Name { text: name.clone(), span: e.span };
+                self.statement_call(&name, &[], e.span, out);
+            }
+            ast::ExprKind::Step { .. } => {
+                let value = self.expr(e);
+                self.push(out, StmtKind::Expr(value), e.span);
+            }
+            ast::ExprKind::Ternary { condition, then: Some(then), otherwise } => {
+                let condition = self.condition(condition);
+                out.append(&mut self.before);
+                let (mut yes, mut no) = (Vec::new(), Vec::new());
+                self.effect(then, &mut yes);
+                self.effect(otherwise, &mut no);
+                self.push(out, StmtKind::If { condition, then: yes, otherwise: no }, e.span);
+            }
+            ast::ExprKind::Binary { op: ast::BinaryOp::Equal, left, .. }
+                if matches!(left.kind, ast::ExprKind::Map { .. } | ast::ExprKind::Variable(_)) =>
+            {
+                let value = self.expr(e);
+                self.report(
+                    Diagnostic::warning(Code::Unused, e.span, "the comparison has no effect")
+                        .label("its result is dropped")
+                        .help("assign with a single `=`"),
+                );
+                self.push(out, StmtKind::Expr(value), e.span);
+            }
+            _ => {
+                let value = self.expr(e);
+                if value.ty != Type::Unknown && !has_effect(e) {
+                    self.report(
+                        Diagnostic::warning(Code::Unused, e.span, "the value is dropped")
+                            .label("this has no effect")
+                            .help("print it, or assign it to a $variable or an @map"),
+                    );
+                }
+                self.push(out, StmtKind::Expr(value), e.span);
+            }
+        }
+    }
+
+    /// Declares a variable in the innermost scope, of a type that also holds what earlier rounds have seen in it.
+    pub fn declare(&mut self, name: &str, ty: &Type) -> LocalId {
+        let id = LocalId(self.locals.len() as u32);
+        let known = self.checker.local_types.get(&(self.number, id.index())).cloned().unwrap_or(Type::Unknown);
+        let ty = unify(&known, &stored(ty)).unwrap_or_else(|| stored(ty));
+        self.locals.push(Local { name: name.to_string(), ty: ty.clone() });
+        self.remember(id, &ty);
+        self.scopes.last_mut().expect("a block has a scope").insert(name.to_string(), id);
+        id
+    }
+
+    fn remember(&mut self, id: LocalId, ty: &Type) {
+        let slot = self.checker.local_types.entry((self.number, id.index())).or_insert(Type::Unknown);
+        if *slot != *ty {
+            *slot = ty.clone();
+            self.checker.changed = true;
+        }
+    }
+
+    /// The variable of that name that is visible here.
+    pub fn lookup(&self, name: &str) -> Option<LocalId> {
+        self.scopes.iter().rev().find_map(|scope| scope.get(name).copied())
+    }
+
+    pub fn visible_names(&self) -> Vec<String> {
+        self.scopes.iter().flat_map(|scope| scope.keys().cloned()).collect()
+    }
+
+    pub fn local_type(&self, id: LocalId) -> Type {
+        self.locals[id.index()].ty.clone()
+    }
+
+    /// An assignment to a variable that exists: its type widens, or the mistake is reported.
+    pub fn widen_local(&mut self, id: LocalId, ty: &Type, span: Span) {
+        let old = self.local_type(id);
+        match unify(&old, &stored(ty)) {
+            Some(new) => {
+                self.locals[id.index()].ty = new.clone();
+                self.remember(id, &new);
+            }
+            None => {
+                let name = self.locals[id.index()].name.clone();
+                self.report(
+                    Diagnostic::error(
+                        Code::TypeMismatch,
+                        span,
+                        format!("${name} holds {old:#} and is assigned {ty:#}"),
+                    )
+                    .label(format!("of type {ty:#}"))
+                    .help("a variable keeps one type; use another name"),
+                );
+            }
+        }
+    }
+
+    /// A value that decides: integers, pointers and strings count, everything but zero (or the empty string) is true.
+    pub fn condition(&mut self, e: &ast::Expr) -> Expr {
+        let value = self.expr(e);
+        if value.ty.is_scalar() || value.ty == Type::Unknown {
+            return value;
+        }
+        let ty = value.ty.clone();
+        self.fail(
+            Diagnostic::error(Code::TypeMismatch, e.span, format!("a condition cannot be of type {ty:#}"))
+                .label(format!("of type {ty:#}"))
+                .help("compare it with something: `comm == \"bash\"`"),
+        )
+    }
+
+    /// Adds an event that this program sends.
+    pub fn record(&mut self, kind: RecordKind, parts: Vec<Type>, span: Span) -> RecordId {
+        let id = RecordId(self.checker.records.len() as u32);
+        self.checker.records.push(Record { kind, parts, span });
+        id
+    }
+}
+
+/// True where the last thing that an expression does is done for its effect: a step, or a call. `@a && @b++` counts.
+fn has_effect(e: &ast::Expr) -> bool {
+    match &e.kind {
+        ast::ExprKind::Step { .. } => true,
+        ast::ExprKind::Call { name, .. } => {
+            matches!(
+                name.text.as_str(),
+                "delete" | "signal" | "exit" | "print" | "printf" | "clear" | "zero" | "system"
+            )
+        }
+        ast::ExprKind::Binary { op: ast::BinaryOp::And | ast::BinaryOp::Or, left: _, right } => has_effect(right),
+        ast::ExprKind::Ternary { condition: _, then, otherwise } => {
+            then.as_deref().is_some_and(has_effect) || has_effect(otherwise)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,507 @@
+//! Calls of builtin functions, as values and as statements.
+
+use crate::aggregations;
+use crate::ast;
+use crate::builtins::{self, BUILTINS, Builtin, Intrinsic, Lowering};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
+use crate::format::{ConversionKind, Piece, parse_format};
+use crate::hir::{Expr, ExprKind, MapId, RecordKind, Stmt, StmtKind};
+use crate::span::Span;
+use crate::types::Type;
+
+use super::body::Body;
+
+impl Body<'_, '_, '_> {
+    /// The row of a function, with the number of its arguments checked.
+    fn function(&mut self, name: &ast::Name, arguments: &[ast::Argument], span: Span) -> Option<&'static Builtin> {
+        let Some(row) = builtins::named(&name.text) else {
+            if aggregations::named(&name.text).is_some() {
+                self.aggregation_out_of_place(&name.text, span);
+                return None;
+            }
+            let names = BUILTINS
+                .iter()
+                .filter(|row| !row.bare || row.arguments.1 > 0)
+                .map(|row| row.name)
+                .chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));
+            let mut diagnostic =
+                Diagnostic::error(Code::UnknownFunction, name.span, format!("there is no function `{}`", name.text))
+                    .label("not a function");
+            diagnostic = match did_you_mean(&near_misses(&name.text, names)) {
+                Some(help) => diagnostic.help(help),
+                None => {
+                    let names: Vec<&str> =
+                        BUILTINS.iter().filter(|row| row.arguments.1 > 0).map(|row| row.name).collect();
+                    diagnostic.help(format!("the functions are {}", names.join(", ")))
+                }
+            };
+            self.report(diagnostic);
+            return None;
+        };
+        let (least, most) = row.arguments;
+        if arguments.len() < least || arguments.len() > most {
+            let what = match (least, most) {
+                (0, 0) => "no argument".to_string(),
+                (a, usize::MAX) => format!("at least {a} argument{}", if a == 1 { "" } else { "s" }),
+                (a, b) if a == b => format!("{a} argument{}", if a == 1 { "" } else { "s" }),
+                (0, b) => format!("at most {b} argument{}", if b == 1 { "" } else { "s" }),
+                (a, b) => format!("{a} to {b} arguments"),
+            };
+            self.report(
+                Diagnostic::error(
+                    Code::Arguments,
+                    span,
+                    format!("{}() takes {what}, not {}", row.name, arguments.len()),
+                )
+                .label(format!("given {}", arguments.len()))
+                .help(format!("{}: {}", row.signature, row.doc)),
+            );
+            return None;
+        }
+        if row.is_unsafe && !self.checker.options.allow_unsafe {
+            self.report(
+                Diagnostic::error(Code::Unsafe, span, format!("{}() changes the system", row.name))
+                    .label("unsafe")
+                    .help("allow it with `--unsafe`"),
+            );
+            return None;
+        }
+        Some(row)
+    }
+
+    pub fn call(&mut self, name: &ast::Name, arguments: &[ast::Argument], span: Span) -> Expr {
+        let unknown = Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        let Some(row) = self.function(name, arguments, span) else { return unknown };
+        let Lowering::Intrinsic(intrinsic) = row.lowering else { return self.builtin(row, span) };
+        match intrinsic {
+            Intrinsic::Str => self.str(arguments, span),
+            Intrinsic::Delete | Intrinsic::HasKey => self.keyed(intrinsic, arguments, span),
+            Intrinsic::Len => match self.map_argument(&arguments[0].value) {
+                Some(map) => {
+                    if self.checker.last_round && self.checker.maps.key(map).is_none_or(<[Type]>::is_empty) {
+                        return self.fail(
+                            Diagnostic::error(Code::TypeMismatch, span, "len() takes a map with keys")
+                                .label("has no keys"),
+                        );
+                    }
+                    self.not_yet(span, "len() of a map")
+                }
+                None => unknown,
+            },
+            Intrinsic::KernelStack | Intrinsic::UserStack if arguments.is_empty() => self.builtin(row, span),
+            Intrinsic::KernelStack | Intrinsic::UserStack => {
+                self.stack_call(intrinsic == Intrinsic::UserStack, arguments, span)
+            }
+            Intrinsic::Nsecs => match arguments.first().map(|argument| &argument.value.kind) {
+                None => self.builtin(row, span),
+                Some(ast::ExprKind::Ident(clock)) => {
+                    let clock = clock.clone();
+                    self.clock_of(&clock, span)
+                }
+                Some(_) => self.clock_of("?", span),
+            },
+            Intrinsic::KernelSymbol | Intrinsic::UserSymbol => {
+                let value = self.expr(&arguments[0].value);
+                let user = intrinsic == Intrinsic::UserSymbol;
+                if value.ty == Type::Unknown {
+                    return value;
+                }
+                if !value.ty.is_integer() && !matches!(value.ty, Type::Pointer { .. }) {
+                    return self.wrong_type(row, &value, "an address");
+                }
+                Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Symbol { user }, span }
+            }
+            Intrinsic::KernelAddress => {
+                let Some(symbol) = string_literal(&arguments[0].value) else {
+                    return self.fail(
+                        Diagnostic::error(Code::NotConstant, arguments[0].value.span, "kaddr() takes a name in quotes")
+                            .label("not a string")
+                            .help("kaddr(\"jiffies\")"),
+                    );
+                };
+                match self.checker.target.kernel_symbol(&symbol) {
+                    Some(address) => Expr { kind: ExprKind::Int(address as i64), ty: Type::U64, span },
+                    None => self.fail(
+                        Diagnostic::error(
+                            Code::UnknownName,
+                            arguments[0].value.span,
+                            format!("the kernel has no symbol `{symbol}`"),
+                        )
+                        .label("not in /proc/kallsyms")
+                        .help("reading addresses takes CAP_SYSLOG, or root"),
+                    ),
+                }
+            }
+            Intrinsic::Signal => {
+                let value = self.expr(&arguments[0].value);
+                if value.ty != Type::Unknown && !value.ty.is_integer() {
+                    return self.wrong_type(row, &value, "a signal's number");
+                }
+                Expr { kind: ExprKind::Signal(Box::new(value)), ty: Type::I64, span }
+            }
+            Intrinsic::Args
+            | Intrinsic::Comm
+            | Intrinsic::CurrentTask
+            | Intrinsic::Elapsed
+            | Intrinsic::Func
+            | Intrinsic::PossibleCpus
+            | Intrinsic::Probe
+            | Intrinsic::ReturnValue
+            | Intrinsic::Clear
+            | Intrinsic::Exit
+            | Intrinsic::Print
+            | Intrinsic::Printf
+            | Intrinsic::System
+            | Intrinsic::Zero => self.builtin(row, span),
+        }
+    }
+
+    fn wrong_type(&mut self, row: &Builtin, value: &Expr, wanted: &str) -> Expr {
+        self.fail(
+            Diagnostic::error(
+                Code::TypeMismatch,
+                value.span,
+                format!("{}() takes {wanted}, not {:#}", row.name, value.ty),
+            )
+            .label(format!("of type {:#}", value.ty))
+            .help(row.signature),
+        )
+    }
+
+    fn str(&mut self, arguments: &[ast::Argument], span: Span) -> Expr {
+        let value = self.expr(&arguments[0].value);
+        let limit = arguments.get(1).map(|argument| self.expr(&argument.value));
+        if value.ty == Type::Unknown || limit.as_ref().is_some_and(|limit| limit.ty == Type::Unknown) {
+            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        }
+        let row = builtins::named("str").expect("str has a row");
+        if let Some(limit) = &limit
+            && !limit.ty.is_integer()
+        {
+            return self.wrong_type(row, &limit.clone(), "a length");
+        }
+        // A string stays one; a number from the command line becomes its digits.
+        if let Type::Str(_) = value.ty {
+            return value;
+        }
+        if let (ast::ExprKind::Positional(number), Some(_)) = (&arguments[0].value.kind, value.constant()) {
+            let text = number.checked_sub(1).and_then(|n| self.checker.options.positional.get(n as usize)).cloned();
+            let bytes: std::sync::Arc<[u8]> = text.unwrap_or_default().into_bytes().into();
+            let ty = Type::Str(bytes.len() as u32 + 1);
+            return Expr { kind: ExprKind::Str(bytes), ty, span };
+        }
+        let space = match &value.ty {
+            Type::Pointer { space, .. } => *space,
+            ty if ty.is_integer() => self.register_space(),
+            _ => return self.wrong_type(row, &value, "a pointer"),
+        };
+        let most = self.checker.settings.max_strlen;
+        let capacity = match limit.as_ref().and_then(Expr::constant) {
+            Some(n) if n >= 0 => (n as u64).saturating_add(1).min(u64::from(most)) as u32,
+            Some(_) => {
+                let span = limit.expect("it has a constant").span;
+                return self.fail(Diagnostic::error(Code::BadValue, span, "a length below zero").label("negative"));
+            }
+            None => most,
+        };
+        let limit = limit.filter(|limit| limit.constant().is_none()).map(Box::new);
+        Expr { kind: ExprKind::ReadString { pointer: Box::new(value), space, limit }, ty: Type::Str(capacity), span }
+    }
+
+    /// `delete(@m[k])`, `delete(@m, k)` and `has_key(@m, k)`.
+    fn keyed(&mut self, intrinsic: Intrinsic, arguments: &[ast::Argument], span: Span) -> Expr {
+        let unknown = Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        let ast::ExprKind::Map { name, keys } = &arguments[0].value.kind else {
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, arguments[0].value.span, "this takes a map")
+                    .label("not a map")
+                    .help("delete(@x[key]) or delete(@x, key)"),
+            );
+        };
+        let mut all = keys.clone();
+        if let Some(key) = arguments.get(1) {
+            match &key.value.kind {
+                ast::ExprKind::Tuple(parts) => all.extend(parts.iter().cloned()),
+                _ => all.push(key.value.clone()),
+            }
+        }
+        let (map, key) = self.map_place(name, &all, arguments[0].value.span);
+        if self.checker.maps.value(map).is_none() {
+            return if self.checker.last_round { self.unknown_map(name, arguments[0].value.span) } else { unknown };
+        }
+        if key.iter().any(|part| part.ty == Type::Unknown) {
+            return unknown;
+        }
+        let kind =
+            if intrinsic == Intrinsic::Delete { ExprKind::Delete { map, key } } else { ExprKind::HasKey { map, key } };
+        Expr { kind, ty: Type::Bool, span }
+    }
+
+    fn stack_call(&mut self, user: bool, arguments: &[ast::Argument], span: Span) -> Expr {
+        let mut frames = None;
+        for argument in arguments {
+            match &argument.value.kind {
+                ast::ExprKind::Ident(mode) if mode == "bpftrace" => {}
+                ast::ExprKind::Ident(mode) if matches!(mode.as_str(), "perf" | "raw" | "build_id") => {
+                    return self.not_yet(argument.value.span, &format!("the stack mode `{mode}`"));
+                }
+                _ => {
+                    let value = self.expr(&argument.value);
+                    match value.constant() {
+                        Some(n @ 1..=127) => frames = Some(n as u32),
+                        Some(n) => {
+                            return self.fail(
+                                Diagnostic::error(
+                                    Code::BadValue,
+                                    value.span,
+                                    format!("a stack cannot have {n} frames"),
+                                )
+                                .label("out of range")
+                                .help("a stack has 1 to 127 frames"),
+                            );
+                        }
+                        None if value.ty == Type::Unknown => return value,
+                        None => {
+                            return self.fail(
+                                Diagnostic::error(
+                                    Code::NotConstant,
+                                    value.span,
+                                    "the number of frames must be a constant",
+                                )
+                                .label("known only when the probe fires"),
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        self.stack(user, frames, span)
+    }
+
+    /// The map that an argument names as a whole.
+    fn map_argument(&mut self, e: &ast::Expr) -> Option<MapId> {
+        let ast::ExprKind::Map { name, keys } = &e.kind else {
+            self.report(
+                Diagnostic::error(Code::TypeMismatch, e.span, "this takes a map")
+                    .label("not a map")
+                    .help("maps begin with `@`"),
+            );
+            return None;
+        };
+        if !keys.is_empty() {
+            self.report(
+                Diagnostic::error(Code::TypeMismatch, e.span, "this takes a whole map")
+                    .label("one entry of a map")
+                    .help(format!("write `@{name}`; delete() removes one entry")),
+            );
+            return None;
+        }
+        let map = self.checker.maps.id(name, e.span);
+        if self.checker.maps.value(map).is_none() {
+            if self.checker.last_round {
+                self.unknown_map(name, e.span);
+            }
+            return None;
+        }
+        Some(map)
+    }
+
+    /// A call that is a statement of its own kind; false if it is an expression like others.
+    pub fn statement_call(
+        &mut self,
+        name: &ast::Name,
+        arguments: &[ast::Argument],
+        span: Span,
+        out: &mut Vec<Stmt>,
+    ) -> bool {
+        let Some(Builtin { lowering: Lowering::Intrinsic(intrinsic), .. }) = builtins::named(&name.text) else {
+            return false;
+        };
+        let intrinsic = *intrinsic;
+        let statement = matches!(
+            intrinsic,
+            Intrinsic::Printf
+                | Intrinsic::System
+                | Intrinsic::Print
+                | Intrinsic::Clear
+                | Intrinsic::Zero
+                | Intrinsic::Exit
+        );
+        if !statement || self.function(name, arguments, span).is_none() {
+            return statement;
+        }
+        let kind = match intrinsic {
+            Intrinsic::Printf | Intrinsic::System => self.formatted(intrinsic, arguments, span),
+            Intrinsic::Print => self.print(arguments, span),
+            Intrinsic::Clear => self.map_argument(&arguments[0].value).map(|map| {
+                let record = self.record(RecordKind::ClearMap(map), Vec::new(), span);
+                StmtKind::Emit { record, parts: Vec::new() }
+            }),
+            Intrinsic::Zero => self.map_argument(&arguments[0].value).map(|map| {
+                let record = self.record(RecordKind::ZeroMap(map), Vec::new(), span);
+                StmtKind::Emit { record, parts: Vec::new() }
+            }),
+            _ => self.exit(arguments, span),
+        };
+        out.append(&mut self.before);
+        if let Some(kind) = kind {
+            out.push(Stmt { kind, span });
+        }
+        true
+    }
+
+    fn exit(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
+        let code = match arguments.first() {
+            Some(argument) => self.expr(&argument.value),
+            None => Expr::int(0, span),
+        };
+        if code.ty == Type::Unknown {
+            return None;
+        }
+        if !code.ty.is_integer() {
+            let row = builtins::named("exit").expect("exit has a row");
+            self.wrong_type(row, &code, "a number");
+            return None;
+        }
+        let record = self.record(RecordKind::Exit, vec![Type::I64], span);
+        Some(StmtKind::Exit { record, code })
+    }
+
+    fn formatted(&mut self, intrinsic: Intrinsic, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
+        let format = &arguments[0].value;
+        let ast::ExprKind::Str(text) = &format.kind else {
+            self.report(
+                Diagnostic::error(Code::NotConstant, format.span, "the format must be a string in quotes")
+                    .label("not a string in quotes")
+                    .help("print(value) prints any value"),
+            );
+            return None;
+        };
+        let pieces = match parse_format(text) {
+            Ok(pieces) => pieces,
+            Err(bad) => {
+                self.report(
+                    Diagnostic::error(Code::Format, format.span, bad.message)
+                        .label(format!("at character {} of this format", bad.offset + 1))
+                        .help("conversions are %d %i %u %x %X %o %c %p %s; a percent sign itself is %%"),
+                );
+                return None;
+            }
+        };
+        let conversions: Vec<_> = pieces
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Conversion(conversion) => Some(conversion.clone()),
+                Piece::Text(_) => None,
+            })
+            .collect();
+        let values: Vec<Expr> = arguments[1..].iter().map(|argument| self.expr(&argument.value)).collect();
+        if conversions.len() != values.len() {
+            let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            self.report(
+                Diagnostic::error(
+                    Code::Format,
+                    span,
+                    format!(
+                        "the format has {} and {} given",
+                        count(conversions.len(), "conversion"),
+                        match values.len() {
+                            1 => "1 value is".to_string(),
+                            n => format!("{n} values are"),
+                        }
+                    ),
+                )
+                .label("these do not match")
+                .help("each %d, %s and so on takes one value; a percent sign itself is %%"),
+            );
+            return None;
+        }
+        for (conversion, value) in conversions.iter().zip(&values) {
+            if value.ty == Type::Unknown {
+                return None;
+            }
+            if !self.storable(value) {
+                return None;
+            }
+            let numeric = value.ty.is_integer() || matches!(value.ty, Type::Pointer { .. });
+            if conversion.kind != ConversionKind::Text && !numeric {
+                let ty = value.ty.clone();
+                self.report(
+                    Diagnostic::error(
+                        Code::Format,
+                        value.span,
+                        format!("{} takes a number, not {ty:#}", conversion.kind.written()),
+                    )
+                    .label(format!("of type {ty:#}"))
+                    .help("%s prints any value"),
+                );
+                return None;
+            }
+        }
+        let parts = values.iter().map(|value| value.ty.clone()).collect();
+        let kind = if intrinsic == Intrinsic::Printf { RecordKind::Printf(pieces) } else { RecordKind::System(pieces) };
+        let record = self.record(kind, parts, span);
+        Some(StmtKind::Emit { record, parts: values })
+    }
+
+    fn print(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
+        if let ast::ExprKind::Map { keys, .. } = &arguments[0].value.kind
+            && keys.is_empty()
+        {
+            let map = self.map_argument(&arguments[0].value)?;
+            let mut limits = [None, None];
+            for (argument, limit) in arguments[1..].iter().zip(&mut limits) {
+                let value = self.expr(&argument.value);
+                match (&argument.name, value.constant()) {
+                    (Some(name), _) => {
+                        self.not_yet(name.span, "a named argument of print()");
+                        return None;
+                    }
+                    (None, Some(n)) if n > 0 => *limit = Some(n as u64),
+                    (None, Some(n)) => {
+                        self.report(
+                            Diagnostic::error(Code::BadValue, value.span, format!("print() cannot use {n}"))
+                                .label("not above 0")
+                                .help("print(@map, top, div)"),
+                        );
+                        return None;
+                    }
+                    (None, None) => {
+                        self.report(
+                            Diagnostic::error(Code::NotConstant, value.span, "print() takes constants here")
+                                .label("known only when the probe fires"),
+                        );
+                        return None;
+                    }
+                }
+            }
+            let record = self.record(
+                RecordKind::PrintMap { map, top: limits[0], divisor: limits[1].unwrap_or(1) },
+                Vec::new(),
+                span,
+            );
+            return Some(StmtKind::Emit { record, parts: Vec::new() });
+        }
+        if arguments.len() > 1 {
+            self.report(
+                Diagnostic::error(Code::Arguments, span, "print() of a value takes nothing else")
+                    .label(format!("given {} arguments", arguments.len()))
+                    .help("several values print as a tuple: print((1, 2))"),
+            );
+            return None;
+        }
+        let value = self.expr(&arguments[0].value);
+        if value.ty == Type::Unknown || !self.storable(&value) {
+            return None;
+        }
+        let record = self.record(RecordKind::Print, vec![value.ty.clone()], span);
+        Some(StmtKind::Emit { record, parts: vec![value] })
+    }
+}
+
+fn string_literal(e: &ast::Expr) -> Option<String> {
+    match &e.kind {
+        ast::ExprKind::Str(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,305 @@
+//! Expressions: what each form means and of which type it is.
+
+use crate::ast;
+use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
+use crate::hir::{BinaryOp, Expr, ExprKind, MapValue};
+use crate::span::Span;
+use crate::types::Type;
+
+use super::body::Body;
+
+impl Body<'_, '_, '_> {
+    pub fn expr(&mut self, e: &ast::Expr) -> Expr {
+        let span = e.span;
+        match &e.kind {
+            ast::ExprKind::Int(value) => {
+                let ty = if *value > i64::MAX as u64 { Type::U64 } else { Type::I64 };
+                Expr { kind: ExprKind::Int(*value as i64), ty, span }
+            }
+            ast::ExprKind::Duration(value) => Expr::int(*value as i64, span),
+            ast::ExprKind::Bool(value) => Expr { kind: ExprKind::Int(i64::from(*value)), ty: Type::Bool, span },
+            ast::ExprKind::Str(value) => self.string(value, span),
+            ast::ExprKind::Ident(name) => self.name(name, span),
+            ast::ExprKind::Variable(name) => self.variable(name, span),
+            ast::ExprKind::Map { name, keys } => self.map_value(name, keys, span),
+            ast::ExprKind::Positional(number) => self.positional(*number, span),
+            ast::ExprKind::PositionalCount => Expr::int(self.checker.options.positional.len() as i64, span),
+            ast::ExprKind::Call { name, arguments } => self.call(name, arguments, span),
+            ast::ExprKind::Field { base, name } => self.field(base, name, span),
+            ast::ExprKind::TupleField { base, index } => self.tuple_field(base, *index, span),
+            ast::ExprKind::Index { base, index } => self.element(base, index, span),
+            ast::ExprKind::Unary { op, operand } => self.unary(*op, operand, span),
+            ast::ExprKind::Step { step, prefix, target } => self.step(*step, *prefix, target, span),
+            ast::ExprKind::Binary { op, left, right } => self.binary(*op, left, right, span),
+            ast::ExprKind::Ternary { condition, then, otherwise } => {
+                self.ternary(condition, then.as_deref(), otherwise, span)
+            }
+            ast::ExprKind::Cast { ty, operand } => {
+                let ty = self.type_name(ty);
+                let value = self.expr(operand);
+                self.convert(value, &ty, span)
+            }
+            ast::ExprKind::SizeOfType(ty) => {
+                let ty = self.type_name(ty);
+                Expr::int(i64::from(ty.size()), span)
+            }
+            ast::ExprKind::SizeOf(inner) => {
+                let value = self.expr(inner);
+                self.before.clear();
+                Expr::int(i64::from(value.ty.size()), span)
+            }
+            ast::ExprKind::OffsetOfType { ty, path } => {
+                let ty = self.type_name(ty);
+                self.offset_of(ty, path, span)
+            }
+            ast::ExprKind::OffsetOf { of, path } => {
+                let value = self.expr(of);
+                self.offset_of(value.ty, path, span)
+            }
+            ast::ExprKind::TypeInfoType(_) | ast::ExprKind::TypeInfo(_) => self.not_yet(span, "typeinfo"),
+            ast::ExprKind::Tuple(parts) => {
+                let parts: Vec<Expr> = parts.iter().map(|part| self.expr(part)).collect();
+                if parts.iter().any(|part| part.ty == Type::Unknown) {
+                    return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+                }
+                for part in &parts {
+                    if !self.storable(part) {
+                        return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+                    }
+                }
+                let ty = Type::Tuple(parts.iter().map(|part| super::maps::stored(&part.ty)).collect());
+                Expr { kind: ExprKind::Tuple(parts), ty, span }
+            }
+            ast::ExprKind::Record(_) => self.not_yet(span, "a record"),
+            ast::ExprKind::Block(_) => self.not_yet(span, "a block with a value"),
+            ast::ExprKind::If(_) => self.not_yet(span, "an if with a value"),
+            ast::ExprKind::Comptime(inner) => {
+                let value = self.expr(inner);
+                if value.constant().is_none() && value.ty != Type::Unknown {
+                    return self.fail(
+                        Diagnostic::error(Code::NotConstant, span, "this is not known when the script is compiled")
+                            .label("not a constant"),
+                    );
+                }
+                value
+            }
+            ast::ExprKind::TypeArgument(_) => self.not_yet(span, "a type as a value"),
+        }
+    }
+
+    fn string(&mut self, value: &[u8], span: Span) -> Expr {
+        let most = self.checker.settings.max_strlen;
+        if value.len() as u64 >= u64::from(most) {
+            return self.fail(
+                Diagnostic::error(Code::TooLarge, span, format!("the string has {} bytes", value.len()))
+                    .label(format!("strings hold {} bytes and a NUL", most - 1))
+                    .help(format!("raise it: `config = {{ max_strlen = {} }}`", (value.len() + 1).next_power_of_two())),
+            );
+        }
+        let ty = Type::Str(value.len() as u32 + 1);
+        Expr { kind: ExprKind::Str(value.into()), ty, span }
+    }
+
+    fn variable(&mut self, name: &str, span: Span) -> Expr {
+        if name == "target" && self.lookup(name).is_none() {
+            return Expr::int(i64::from(self.checker.options.pid.unwrap_or(0)), span);
+        }
+        match self.lookup(name) {
+            Some(local) => Expr { kind: ExprKind::Local(local), ty: self.local_type(local), span },
+            None => {
+                let names = self.visible_names();
+                let mut diagnostic =
+                    Diagnostic::error(Code::UnknownVariable, span, format!("`${name}` has no value here"))
+                        .label("not assigned before, in this block or around it");
+                let near: Vec<String> =
+                    near_misses(name, names.iter().map(String::as_str)).iter().map(|near| format!("${near}")).collect();
+                let near: Vec<&str> = near.iter().map(String::as_str).collect();
+                diagnostic = match did_you_mean(&near) {
+                    Some(help) => diagnostic.help(help),
+                    None => diagnostic.help(format!("assign it first: `${name} = 0;`; what probes share is an @map")),
+                };
+                self.fail(diagnostic)
+            }
+        }
+    }
+
+    fn map_value(&mut self, name: &str, keys: &[ast::Expr], span: Span) -> Expr {
+        let (map, key) = self.map_place(name, keys, span);
+        let ty = match self.checker.maps.value(map) {
+            Some(MapValue::Plain(ty)) => ty.clone(),
+            Some(MapValue::Aggregation(aggregation)) => {
+                let word = aggregation.row().name;
+                return self.not_yet(span, &format!("reading a {word}() inside a probe"));
+            }
+            None => {
+                if self.checker.last_round {
+                    return self.unknown_map(name, span);
+                }
+                Type::Unknown
+            }
+        };
+        Expr { kind: ExprKind::MapGet { map, key }, ty, span }
+    }
+
+    pub fn unknown_map(&mut self, name: &str, span: Span) -> Expr {
+        // Its assignment has a mistake of its own, which is said there.
+        if self.checker.maps.is_assigned(name) {
+            self.checker.doubtful.push(span);
+        }
+        let names: Vec<String> = self.checker.maps.names().map(str::to_string).collect();
+        let mut diagnostic = Diagnostic::error(Code::UnknownMap, span, format!("@{name} is never assigned"))
+            .label("no statement of the script gives it a value");
+        let near: Vec<String> =
+            near_misses(name, names.iter().map(String::as_str)).iter().map(|near| format!("@{near}")).collect();
+        let near: Vec<&str> = near.iter().map(String::as_str).collect();
+        if let Some(help) = did_you_mean(&near) {
+            diagnostic = diagnostic.help(help);
+        } else {
+            diagnostic = diagnostic.help(format!("assign it somewhere: `@{name} = count();`"));
+        }
+        self.fail(diagnostic)
+    }
+
+    fn positional(&mut self, number: u32, span: Span) -> Expr {
+        let Some(text) = number.checked_sub(1).and_then(|n| self.checker.options.positional.get(n as usize)).cloned()
+        else {
+            self.report(
+                Diagnostic::warning(Code::PositionalMissing, span, format!("the parameter ${number} is not given"))
+                    .label("reads as 0, or as an empty string")
+                    .help("give it behind the script: `rtrace FILE VALUE`"),
+            );
+            return Expr::int(0, span);
+        };
+        let (digits, negative) = match text.strip_prefix('-') {
+            Some(digits) => (digits, true),
+            None => (text.as_str(), false),
+        };
+        let number = digits.starts_with(|c: char| c.is_ascii_digit()).then(|| crate::lexer::parse_number(digits));
+        match number {
+            Some(Ok(crate::lexer::Number::Int(value) | crate::lexer::Number::Duration(value))) => {
+                let value = if negative { (value as i64).wrapping_neg() } else { value as i64 };
+                Expr::int(value, span)
+            }
+            _ => self.string(text.as_bytes(), span),
+        }
+    }
+
+    fn ternary(&mut self, condition: &ast::Expr, then: Option<&ast::Expr>, otherwise: &ast::Expr, span: Span) -> Expr {
+        let condition_value = self.condition(condition);
+        let then = match then {
+            Some(then) => self.expr(then),
+            None => condition_value.clone(),
+        };
+        let otherwise = self.expr(otherwise);
+        if then.ty == Type::Unknown || otherwise.ty == Type::Unknown || condition_value.ty == Type::Unknown {
+            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        }
+        let Some(ty) = super::maps::unify(&then.ty, &otherwise.ty) else {
+            let (a, b) = (then.ty.clone(), otherwise.ty.clone());
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, span, format!("the two values are of type {a} and {b}"))
+                    .label("both sides of `:` take one type"),
+            );
+        };
+        Expr {
+            kind: ExprKind::Ternary {
+                condition: Box::new(condition_value),
+                then: Box::new(then),
+                otherwise: Box::new(otherwise),
+            },
+            ty: super::maps::stored(&ty),
+            span,
+        }
+    }
+
+    /// The value as that type: integers are cut and extended, integers and pointers change into each other.
+    pub fn convert(&mut self, value: Expr, ty: &Type, span: Span) -> Expr {
+        if value.ty == *ty || value.ty == Type::Unknown || *ty == Type::Unknown {
+            return Expr { ty: if value.ty == Type::Unknown { Type::Unknown } else { ty.clone() }, ..value };
+        }
+        let ty = match (ty, &value.ty) {
+            // A pointer that comes from a register points where the register does.
+            (Type::Pointer { to, .. }, Type::Pointer { space, .. }) => Type::Pointer { to: to.clone(), space: *space },
+            (Type::Pointer { to, .. }, _) => Type::Pointer { to: to.clone(), space: self.register_space() },
+            _ => ty.clone(),
+        };
+        let fits = match (&ty, &value.ty) {
+            (Type::Str(_), Type::Str(_)) => true,
+            (to, from) => to.is_scalar() && from.is_scalar() && !matches!(from, Type::Stack { .. }),
+        };
+        if !fits {
+            let from = value.ty.clone();
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, span, format!("{from:#} cannot become {ty:#}"))
+                    .label(format!("of type {from:#}"))
+                    .help("casts go between integers and pointers"),
+            );
+        }
+        if let (ExprKind::Int(number), true) = (&value.kind, ty.is_integer()) {
+            return Expr { kind: ExprKind::Int(cut(*number, &ty)), ty, span };
+        }
+        Expr { kind: ExprKind::Convert(Box::new(value)), ty, span }
+    }
+
+    fn step(&mut self, step: ast::Step, prefix: bool, target: &ast::Expr, span: Span) -> Expr {
+        let op = match step {
+            ast::Step::Increment => ast::BinaryOp::Add,
+            ast::Step::Decrement => ast::BinaryOp::Subtract,
+        };
+        match &target.kind {
+            ast::ExprKind::Variable(name) => {
+                let value = self.variable(name, target.span);
+                let ExprKind::Local(local) = value.kind else { return value };
+                if !value.ty.is_integer() && !matches!(value.ty, Type::Pointer { .. }) {
+                    let ty = value.ty.clone();
+                    return self.fail(
+                        Diagnostic::error(
+                            Code::TypeMismatch,
+                            span,
+                            format!("${name} holds {ty:#} and cannot be stepped"),
+                        )
+                        .label(format!("of type {ty:#}")),
+                    );
+                }
+                let by = match &value.ty {
+                    Type::Pointer { to, .. } => i64::from(to.size().max(1)),
+                    _ => 1,
+                };
+                let op = if op == ast::BinaryOp::Add { BinaryOp::Add } else { BinaryOp::Subtract };
+                Expr {
+                    kind: ExprKind::UpdateLocal { local, op, operand: Box::new(Expr::int(by, span)), old: !prefix },
+                    ty: value.ty,
+                    span,
+                }
+            }
+            ast::ExprKind::Map { name, keys } => {
+                let (map, key) = self.map_place(name, keys, target.span);
+                match self.update_map(map, key, op, Expr::int(1, span), !prefix, span) {
+                    Some(update) => update,
+                    None => Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span },
+                }
+            }
+            _ => self.fail(
+                Diagnostic::error(Code::NotAssignable, target.span, "this cannot be counted up or down")
+                    .label("neither a $variable nor an @map")
+                    .help("count up a $variable or an @map"),
+            ),
+        }
+    }
+}
+
+/// An integer cut to the type's width and extended again.
+pub(super) fn cut(value: i64, ty: &Type) -> i64 {
+    if *ty == Type::Bool {
+        return i64::from(value != 0);
+    }
+    match (ty.size(), ty.is_signed()) {
+        (1, true) => i64::from(value as i8),
+        (1, false) => i64::from(value as u8),
+        (2, true) => i64::from(value as i16),
+        (2, false) => i64::from(value as u16),
+        (4, true) => i64::from(value as i32),
+        (4, false) => i64::from(value as u32),
+        _ => value,
+    }
+}

@@ -1,0 +1,287 @@
+//! Fields, elements and what pointers point to.
+
+use std::sync::Arc;
+
+use crate::ast;
+use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
+use crate::hir::{BinaryOp, BitField, Expr, ExprKind};
+use crate::span::Span;
+use crate::target::ProgramKind;
+use crate::types::{Space, StructRef, Type};
+
+use super::body::Body;
+
+/// A member that a name reaches, through anonymous members where needed.
+struct Found {
+    bit_offset: u32,
+    bit_width: Option<u8>,
+    ty: Type,
+}
+
+impl Body<'_, '_, '_> {
+    pub fn field(&mut self, base: &ast::Expr, name: &ast::Name, span: Span) -> Expr {
+        if let ast::ExprKind::Ident(word) = &base.kind {
+            match word.as_str() {
+                "args" => return self.argument(name, span),
+                "self" => return self.not_yet(span, "a thread variable"),
+                "this" => return self.not_yet(span, "a clause variable"),
+                _ => {}
+            }
+        }
+        let value = self.expr(base);
+        let (pointer, offset, of) = match value.ty.clone() {
+            Type::Unknown => return value,
+            Type::Pointer { to, .. } => match &*to {
+                Type::Struct(of) => {
+                    let of = of.clone();
+                    (value, 0, of)
+                }
+                other => {
+                    let other = other.clone();
+                    return self.no_struct(span, &Type::pointer(other, Space::Unknown));
+                }
+            },
+            Type::Struct(of) => match value.kind {
+                ExprKind::Deref { pointer, offset, .. } => (*pointer, offset, of),
+                _ => return self.not_yet(span, "a field of a struct that is not behind a pointer"),
+            },
+            other => return self.no_struct(span, &other),
+        };
+        let Some(found) = self.find_field(&of, &name.text) else {
+            return self.no_field(&of, name);
+        };
+        let ty = Type::clone(&found.ty);
+        let (offset, bits) = storage(offset, &found, &ty);
+        // What hangs off a pointer keeps its own space; what lies inside stays in its parent's.
+        Expr { kind: ExprKind::Deref { pointer: Box::new(pointer), offset, bits }, ty, span }
+    }
+
+    fn no_struct(&mut self, span: Span, ty: &Type) -> Expr {
+        let mut diagnostic = Diagnostic::error(Code::TypeMismatch, span, format!("{ty:#} has no fields"))
+            .label(format!("of type {ty:#}"));
+        if ty.is_integer() {
+            diagnostic = diagnostic.help("say what it points to: `((struct task_struct *)x).pid`");
+        }
+        self.fail(diagnostic)
+    }
+
+    fn no_field(&mut self, of: &StructRef, name: &ast::Name) -> Expr {
+        let ty = Type::Struct(of.clone());
+        let mut names = Vec::new();
+        self.field_names(of, &mut names, 0);
+        let mut diagnostic =
+            Diagnostic::error(Code::UnknownField, name.span, format!("{ty:#} has no field `{}`", name.text))
+                .label("no such field");
+        diagnostic = match did_you_mean(&near_misses(&name.text, names.iter().map(String::as_str))) {
+            Some(help) => diagnostic.help(help),
+            None if names.is_empty() => diagnostic.help("the kernel's BTF knows this type by name only"),
+            None => {
+                let some: Vec<&str> = names.iter().take(12).map(String::as_str).collect();
+                let more = if names.len() > 12 { ", ..." } else { "" };
+                diagnostic.help(format!("its fields: {}{more}", some.join(", ")))
+            }
+        };
+        self.fail(diagnostic)
+    }
+
+    fn field_names(&self, of: &StructRef, names: &mut Vec<String>, depth: usize) {
+        for field in self.checker.target.fields(of) {
+            match &field.ty {
+                Type::Struct(inner) if field.name.is_empty() && depth < 8 => self.field_names(inner, names, depth + 1),
+                _ => names.push(field.name.to_string()),
+            }
+        }
+    }
+
+    fn find_field(&self, of: &StructRef, name: &str) -> Option<Found> {
+        for field in self.checker.target.fields(of) {
+            if &*field.name == name {
+                return Some(Found { bit_offset: field.bit_offset, bit_width: field.bit_width, ty: field.ty });
+            }
+            if let (true, Type::Struct(inner)) = (field.name.is_empty(), &field.ty)
+                && let Some(mut found) = self.find_field(inner, name)
+            {
+                found.bit_offset += field.bit_offset;
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// `args.name`
+    fn argument(&mut self, name: &ast::Name, span: Span) -> Expr {
+        let layout = self.group.layout.clone();
+        if let Some(argument) = layout.arguments.iter().find(|argument| *argument.name == *name.text) {
+            return Expr { kind: ExprKind::Context(argument.at.clone()), ty: argument.ty.clone(), span };
+        }
+        if layout.arguments.is_empty() {
+            let provider = self.group.provider;
+            return self.fail(
+                Diagnostic::error(Code::NotHere, span, format!("{provider} probes have no `args`"))
+                    .label("not available here")
+                    .help("tracepoint, rawtracepoint, fentry and fexit have `args`; kprobe and uprobe have arg0, arg1, ..."),
+            );
+        }
+        let names: Vec<&str> = layout.arguments.iter().map(|argument| &*argument.name).collect();
+        let mut diagnostic =
+            Diagnostic::error(Code::UnknownField, name.span, format!("the probe has no argument `{}`", name.text))
+                .label("no such argument");
+        diagnostic = match did_you_mean(&near_misses(&name.text, names.iter().copied())) {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic.help(format!("its arguments: {}", names.join(", "))),
+        };
+        self.fail(diagnostic)
+    }
+
+    pub fn tuple_field(&mut self, base: &ast::Expr, index: u32, span: Span) -> Expr {
+        let value = self.expr(base);
+        match (&value.ty, value.kind) {
+            (Type::Unknown, kind) => Expr { kind, ty: Type::Unknown, span },
+            (Type::Tuple(_), ExprKind::Tuple(parts)) => match parts.into_iter().nth(index as usize) {
+                Some(part) => part,
+                None => self.fail(
+                    Diagnostic::error(Code::UnknownField, span, format!("the tuple has no part {index}"))
+                        .label("counted from 0"),
+                ),
+            },
+            (Type::Tuple(_), _) => self.not_yet(span, "a part of a tuple that is kept"),
+            (Type::Int { .. }, ExprKind::Int(_)) => self.fail(
+                Diagnostic::error(Code::BadNumber, span, "there are no fractions")
+                    .label("not an integer")
+                    .help("scale the numbers: microseconds instead of milliseconds"),
+            ),
+            (ty, _) => {
+                let message = format!("{ty:#} has no part {index}");
+                self.fail(Diagnostic::error(Code::TypeMismatch, span, message).label("not a tuple"))
+            }
+        }
+    }
+
+    /// `base[index]` of an array or a pointer.
+    pub fn element(&mut self, base: &ast::Expr, index: &ast::Expr, span: Span) -> Expr {
+        let value = self.expr(base);
+        let index = self.expr(index);
+        if value.ty == Type::Unknown || index.ty == Type::Unknown {
+            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        }
+        if !index.ty.is_integer() {
+            let ty = index.ty.clone();
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, index.span, format!("an index is an integer, not {ty:#}"))
+                    .label(format!("of type {ty:#}")),
+            );
+        }
+        let (pointer, offset, of, length) = match (value.ty.clone(), value.kind.clone()) {
+            (Type::Pointer { to, .. }, _) => (value, 0, to, None),
+            (Type::Array { of, len }, ExprKind::Deref { pointer, offset, .. }) => (*pointer, offset, of, Some(len)),
+            (Type::Str(len), ExprKind::Deref { pointer, offset, .. }) => {
+                (*pointer, offset, Arc::new(Type::Int { bytes: 1, signed: true }), Some(len))
+            }
+            (Type::Array { .. }, _) => return self.not_yet(span, "an element of this array"),
+            (ty, _) => {
+                return self.fail(
+                    Diagnostic::error(Code::TypeMismatch, span, format!("{ty:#} has no elements"))
+                        .label(format!("of type {ty:#}"))
+                        .help("keys of a map stand behind its name: `@x[key]`"),
+                );
+            }
+        };
+        if let (Some(length), Some(n)) = (length, index.constant())
+            && (n < 0 || n >= i64::from(length))
+        {
+            return self.fail(
+                Diagnostic::error(Code::BadValue, index.span, format!("index {n} is outside the array"))
+                    .label(format!("the array has {length} elements, counted from 0")),
+            );
+        }
+        let size = i64::from(of.size());
+        let (pointer, offset) = match index.constant() {
+            Some(n) => (pointer, offset + n * size),
+            None => {
+                let moved = Expr {
+                    kind: ExprKind::Binary {
+                        op: BinaryOp::Multiply,
+                        left: Box::new(index),
+                        right: Box::new(Expr::int(size, span)),
+                    },
+                    ty: Type::I64,
+                    span,
+                };
+                let ty = pointer.ty.clone();
+                let kind = ExprKind::Binary { op: BinaryOp::Add, left: Box::new(pointer), right: Box::new(moved) };
+                (Expr { kind, ty, span }, offset)
+            }
+        };
+        Expr { kind: ExprKind::Deref { pointer: Box::new(pointer), offset, bits: None }, ty: Type::clone(&of), span }
+    }
+
+    /// `*pointer`
+    pub fn dereference(&mut self, value: Expr, span: Span) -> Expr {
+        let Type::Pointer { to, .. } = value.ty.clone() else {
+            let ty = value.ty.clone();
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, span, format!("`*` takes a pointer, not {ty:#}"))
+                    .label(format!("of type {ty:#}"))
+                    .help("say what it points to: `*(uint64 *)x`"),
+            );
+        };
+        if *to == Type::Void {
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, span, "`*` of a void pointer")
+                    .label("points to nothing known")
+                    .help("say what it points to: `*(uint64 *)x`"),
+            );
+        }
+        Expr { kind: ExprKind::Deref { pointer: Box::new(value), offset: 0, bits: None }, ty: Type::clone(&to), span }
+    }
+
+    pub fn offset_of(&mut self, ty: Type, path: &[ast::Name], span: Span) -> Expr {
+        let mut ty = match ty {
+            Type::Pointer { to, .. } => Type::clone(&to),
+            other => other,
+        };
+        let mut bits = 0;
+        for name in path {
+            let Type::Struct(of) = &ty else {
+                return if ty == Type::Unknown {
+                    Expr { kind: ExprKind::Int(0), ty, span }
+                } else {
+                    self.no_struct(span, &ty.clone())
+                };
+            };
+            let of = of.clone();
+            let Some(found) = self.find_field(&of, &name.text) else { return self.no_field(&of, name) };
+            bits += found.bit_offset;
+            ty = found.ty;
+        }
+        Expr::int(i64::from(bits / 8), span)
+    }
+
+    /// Where a pointer in one of this probe's registers points to.
+    pub fn register_space(&self) -> Space {
+        match self.group.kind {
+            ProgramKind::Kprobe { user: true, .. } => Space::User,
+            ProgramKind::Kprobe { user: false, .. }
+            | ProgramKind::TestRun
+            | ProgramKind::Tracepoint
+            | ProgramKind::RawTracepoint
+            | ProgramKind::Tracing { .. }
+            | ProgramKind::PerfEvent => Space::Unknown,
+        }
+    }
+}
+
+/// The byte offset of a member, and where its bits are in its storage unit.
+fn storage(base: i64, found: &Found, ty: &Type) -> (i64, Option<BitField>) {
+    let Some(width) = found.bit_width else {
+        return (base + i64::from(found.bit_offset / 8), None);
+    };
+    let unit_bits = ty.size().max(1) * 8;
+    let mut start = found.bit_offset / unit_bits * unit_bits;
+    if found.bit_offset + u32::from(width) > start + unit_bits {
+        // The field straddles two units (a packed struct): begin at its own byte.
+        start = found.bit_offset / 8 * 8;
+    }
+    let shift = (found.bit_offset - start) as u8;
+    (base + i64::from(start / 8), Some(BitField { shift, width }))
+}

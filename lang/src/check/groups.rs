@@ -1,0 +1,322 @@
+//! From the probes of a clause to programs: resolves each specification and puts the sites that one program can serve
+//! together. Knows nothing of statements beyond which builtins they name.
+
+use std::sync::Arc;
+
+use crate::ast::{self, Clause, ExprKind};
+use crate::builtins;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::hir::{Dispatch, SiteId};
+use crate::limits::MAX_PROBES;
+use crate::probe::ProbeSpec;
+use crate::span::Span;
+use crate::target::{Attach, Layout, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target};
+
+use super::CheckOptions;
+
+/// What becomes one program.
+pub struct Group<'a> {
+    pub clause: &'a Clause,
+    pub name: String,
+    pub kind: ProgramKind,
+    pub layout: Arc<Layout>,
+    pub sites: Vec<SiteId>,
+    pub dispatch: Dispatch,
+    pub pid: Option<u32>,
+    /// The provider of its sites.
+    pub provider: &'static str,
+}
+
+/// Which values of its probe a clause names.
+#[derive(Default)]
+struct Uses {
+    arguments: bool,
+    registers: bool,
+    site: bool,
+}
+
+/// Appends the sites and the programs of a clause.
+pub fn of_clause<'a>(
+    clause: &'a Clause,
+    target: &dyn Target,
+    options: &CheckOptions,
+    sites: &mut Vec<ProbeSite>,
+    groups: &mut Vec<Group<'a>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let uses = uses(clause);
+    let resolve_options = ResolveOptions {
+        pid: options.pid,
+        uses_registers: uses.registers,
+        uses_arguments: uses.arguments,
+        allow_unsafe: options.allow_unsafe,
+    };
+    let first_group = groups.len();
+    for spec in &clause.probes {
+        let spec = with_parameters(spec, options);
+        let found = match target.resolve(&spec, &resolve_options) {
+            Ok(found) => found,
+            Err(error) => {
+                diagnostics.push(explain(&spec, error));
+                continue;
+            }
+        };
+        if sites.len() + found.len() > MAX_PROBES {
+            diagnostics.push(
+                Diagnostic::error(
+                    Code::TooManyProbes,
+                    spec.span,
+                    format!("the script would attach to {} probes", sites.len() + found.len()),
+                )
+                .label(format!("{} of them match this", found.len()))
+                .help(format!("a script may attach to {MAX_PROBES}; narrow the wildcard")),
+            );
+            continue;
+        }
+        for site in found {
+            place(clause, site, &uses, target, options, sites, groups, first_group);
+        }
+    }
+}
+
+/// Puts a site into a group of this clause, or opens one.
+#[allow(clippy::too_many_arguments)] // the state of `of_clause`, passed on once
+fn place<'a>(
+    clause: &'a Clause,
+    site: ProbeSite,
+    uses: &Uses,
+    target: &dyn Target,
+    options: &CheckOptions,
+    sites: &mut Vec<ProbeSite>,
+    groups: &mut Vec<Group<'a>>,
+    first_group: usize,
+) {
+    let id = SiteId(sites.len() as u32);
+    let already = groups[first_group..].iter().any(|g| g.sites.iter().any(|s| sites[s.index()].name == site.name))
+        && !matches!(site.attach, Attach::Begin | Attach::End);
+    if already {
+        return;
+    }
+    let pid = match &site.attach {
+        // Here the attachment itself follows the process.
+        Attach::Uprobe { .. } | Attach::PerfEvent { .. } => None,
+        Attach::Begin | Attach::End | Attach::Timer { .. } => None,
+        Attach::Kprobe { .. } | Attach::Tracepoint { .. } | Attach::RawTracepoint { .. } | Attach::Trampoline => {
+            options.pid
+        }
+    };
+    let alone = match site.program {
+        // A test run has no cookie, and a typed program attaches to one function.
+        ProgramKind::TestRun => true,
+        ProgramKind::Kprobe { .. }
+        | ProgramKind::Tracepoint
+        | ProgramKind::RawTracepoint
+        | ProgramKind::Tracing { .. }
+        | ProgramKind::PerfEvent => {
+            uses.site
+                && site.selector.is_none()
+                && site.program.cookie_feature().is_some_and(|feature| !target.has(feature))
+        }
+    };
+    let fits = |group: &Group| {
+        !alone
+            && group.kind == site.program
+            && group.pid == pid
+            && group.provider == site.provider
+            && if uses.arguments || uses.registers {
+                group.layout == site.layout
+            } else {
+                group.layout.selector == site.layout.selector && group.layout.guard == site.layout.guard
+            }
+    };
+    if let Some(group) = groups[first_group..].iter_mut().find(|group| fits(group)) {
+        group.sites.push(id);
+        if group.dispatch == Dispatch::Known && uses.site {
+            group.dispatch = Dispatch::Cookie;
+        }
+    } else {
+        let dispatch = if site.layout.selector.is_some() { Dispatch::Selector } else { Dispatch::Known };
+        groups.push(Group {
+            clause,
+            name: format!("{}_{}", site.provider.to_ascii_lowercase(), groups.len()),
+            kind: site.program,
+            layout: site.layout.clone(),
+            sites: vec![id],
+            dispatch,
+            pid,
+            provider: site.provider,
+        });
+    }
+    sites.push(site);
+}
+
+/// The specification with `$1` and its kin replaced by the parameters' texts.
+fn with_parameters(spec: &ProbeSpec, options: &CheckOptions) -> ProbeSpec {
+    if !spec.text.contains('$') {
+        return spec.clone();
+    }
+    let mut text = spec.text.clone();
+    for (number, value) in options.positional.iter().enumerate().rev() {
+        text = text.replace(&format!("${}", number + 1), value);
+    }
+    if let Some(pid) = options.pid {
+        text = text.replace("$target", &pid.to_string());
+    }
+    ProbeSpec::parse(&text, spec.span)
+}
+
+/// A target's refusal as a message about the part at fault.
+fn explain(spec: &ProbeSpec, error: ResolveError) -> Diagnostic {
+    let (code, machine) = match error.kind {
+        ResolveErrorKind::UnknownProvider => (Code::UnknownProvider, false),
+        ResolveErrorKind::Form => (Code::ProbeForm, false),
+        ResolveErrorKind::NotFound => (Code::ProbeNotFound, true),
+        ResolveErrorKind::Unsupported => (Code::ProbeUnsupported, true),
+        ResolveErrorKind::Privilege => (Code::Privilege, true),
+    };
+    let mut diagnostic = Diagnostic::error(code, part_span(spec, error.part), error.message).label(error.label);
+    diagnostic.help = error.help;
+    diagnostic.machine = machine;
+    diagnostic
+}
+
+/// The place of a part of the specification; the whole one where quotes or parameters have moved it.
+fn part_span(spec: &ProbeSpec, part: Option<usize>) -> Span {
+    let Some(part) = part else { return spec.span };
+    let written = (spec.span.end - spec.span.start) as usize;
+    if spec.text.len() != written || spec.text.contains(['"', '$', '=']) {
+        return spec.span;
+    }
+    let mut start = 0;
+    for (number, piece) in spec.text.split(':').enumerate() {
+        if number == part && !piece.is_empty() {
+            let from = spec.span.start as usize + start;
+            return Span::new(from, from + piece.len());
+        }
+        start += piece.len() + 1;
+    }
+    spec.span
+}
+
+/// Walks a clause for the builtins that decide how it is attached.
+fn uses(clause: &Clause) -> Uses {
+    let mut uses = Uses::default();
+    if let Some(predicate) = &clause.predicate {
+        in_expr(predicate, &mut uses);
+    }
+    in_block(&clause.body, &mut uses);
+    uses
+}
+
+fn in_block(block: &ast::Block, uses: &mut Uses) {
+    for statement in &block.statements {
+        in_statement(&statement.kind, uses);
+    }
+    if let Some(value) = &block.value {
+        in_expr(value, uses);
+    }
+}
+
+fn in_if(inner: &ast::If, uses: &mut Uses) {
+    in_expr(&inner.condition, uses);
+    in_block(&inner.then, uses);
+    if let Some(otherwise) = &inner.otherwise {
+        in_block(otherwise, uses);
+    }
+}
+
+fn in_statement(kind: &ast::StmtKind, uses: &mut Uses) {
+    use ast::StmtKind as S;
+    match kind {
+        S::Expr(e) | S::Discard(e) => in_expr(e, uses),
+        S::Assign { target, value, .. } => {
+            in_expr(target, uses);
+            in_expr(value, uses);
+        }
+        S::Let { value, .. } => value.iter().for_each(|e| in_expr(e, uses)),
+        S::If(inner) => in_if(inner, uses),
+        S::While { condition, body } => {
+            in_expr(condition, uses);
+            in_block(body, uses);
+        }
+        S::ForRange { from, to, body, .. } => {
+            in_expr(from, uses);
+            in_expr(to, uses);
+            in_block(body, uses);
+        }
+        S::ForMap { map, body, .. } => {
+            in_expr(map, uses);
+            in_block(body, uses);
+        }
+        S::Unroll { count, body } => {
+            in_expr(count, uses);
+            in_block(body, uses);
+        }
+        S::Return(value) => value.iter().for_each(|e| in_expr(e, uses)),
+        S::Block(block) => in_block(block, uses),
+        S::Try { body, catch } => {
+            in_block(body, uses);
+            in_block(catch, uses);
+        }
+        S::Break | S::Continue | S::Import(_) | S::Error => {}
+    }
+}
+
+fn in_expr(e: &ast::Expr, uses: &mut Uses) {
+    match &e.kind {
+        ExprKind::Ident(name) => match name.as_str() {
+            "args" | "retval" => uses.arguments = true,
+            "probe" | "func" => uses.site = true,
+            "ctx" => uses.registers = true,
+            name if builtins::argument_number(name).is_some() => uses.registers = true,
+            _ => {}
+        },
+        ExprKind::Call { arguments, name } => {
+            if matches!(name.text.as_str(), "probe" | "func") {
+                uses.site = true;
+            }
+            if name.text == "reg" {
+                uses.registers = true;
+            }
+            arguments.iter().for_each(|argument| in_expr(&argument.value, uses));
+        }
+        ExprKind::Map { keys, .. } => keys.iter().for_each(|key| in_expr(key, uses)),
+        ExprKind::Field { base, .. } | ExprKind::TupleField { base, .. } => in_expr(base, uses),
+        ExprKind::Index { base, index } => {
+            in_expr(base, uses);
+            in_expr(index, uses);
+        }
+        ExprKind::Unary { operand, .. } | ExprKind::Cast { operand, .. } => in_expr(operand, uses),
+        ExprKind::Step { target, .. } => in_expr(target, uses),
+        ExprKind::Binary { left, right, .. } => {
+            in_expr(left, uses);
+            in_expr(right, uses);
+        }
+        ExprKind::Ternary { condition, then, otherwise } => {
+            in_expr(condition, uses);
+            then.iter().for_each(|then| in_expr(then, uses));
+            in_expr(otherwise, uses);
+        }
+        ExprKind::SizeOf(inner)
+        | ExprKind::OffsetOf { of: inner, .. }
+        | ExprKind::TypeInfo(inner)
+        | ExprKind::Comptime(inner) => {
+            in_expr(inner, uses);
+        }
+        ExprKind::Tuple(parts) => parts.iter().for_each(|part| in_expr(part, uses)),
+        ExprKind::Record(parts) => parts.iter().for_each(|(_, part)| in_expr(part, uses)),
+        ExprKind::Block(block) => in_block(block, uses),
+        ExprKind::If(inner) => in_if(inner, uses),
+        ExprKind::Int(_)
+        | ExprKind::Duration(_)
+        | ExprKind::Bool(_)
+        | ExprKind::Str(_)
+        | ExprKind::Variable(_)
+        | ExprKind::Positional(_)
+        | ExprKind::PositionalCount
+        | ExprKind::SizeOfType(_)
+        | ExprKind::OffsetOfType { .. }
+        | ExprKind::TypeInfoType(_)
+        | ExprKind::TypeArgument(_) => {}
+    }
+}

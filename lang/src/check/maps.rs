@@ -1,0 +1,247 @@
+//! What is known about each map of a script, and how two uses of a map agree on its types.
+
+use std::collections::HashMap;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::hir::{Map, MapId, MapValue};
+use crate::limits::{MAX_KEY_BYTES, SMALL_KEY_BYTES};
+use crate::span::Span;
+use crate::types::Type;
+
+#[derive(Default)]
+pub struct MapTable {
+    by_name: HashMap<String, MapId>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    name: String,
+    key: Option<(Vec<Type>, Span)>,
+    value: Option<(MapValue, Span)>,
+    /// The first place that names it.
+    span: Span,
+    /// A statement assigns it, whether or not that went well.
+    is_assigned: bool,
+}
+
+impl MapTable {
+    pub fn id(&mut self, name: &str, span: Span) -> MapId {
+        if let Some(id) = self.by_name.get(name) {
+            return *id;
+        }
+        let id = MapId(self.rows.len() as u32);
+        self.rows.push(Row { name: name.to_string(), key: None, value: None, span, is_assigned: false });
+        self.by_name.insert(name.to_string(), id);
+        id
+    }
+
+    pub fn value(&self, id: MapId) -> Option<&MapValue> {
+        self.rows[id.index()].value.as_ref().map(|(value, _)| value)
+    }
+
+    pub fn key(&self, id: MapId) -> Option<&[Type]> {
+        self.rows[id.index()].key.as_ref().map(|(key, _)| key.as_slice())
+    }
+
+    pub fn note_assigned(&mut self, id: MapId) {
+        self.rows[id.index()].is_assigned = true;
+    }
+
+    pub fn is_assigned(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|id| self.rows[id.index()].is_assigned)
+    }
+
+    pub fn name(&self, id: MapId) -> &str {
+        &self.rows[id.index()].name
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter(|row| row.value.is_some()).map(|row| row.name.as_str())
+    }
+
+    /// A use of the map with keys of these types. True if the known types widened.
+    pub fn unify_key(&mut self, id: MapId, key: &[Type], span: Span) -> Result<bool, Box<Diagnostic>> {
+        let row = &mut self.rows[id.index()];
+        if key.contains(&Type::Unknown) {
+            return Ok(false);
+        }
+        let key: Vec<Type> = key.iter().map(stored).collect();
+        let Some((known, first)) = &mut row.key else {
+            row.key = Some((key, span));
+            return Ok(true);
+        };
+        let mismatch = |what: String, known: &[Type], first: Span| {
+            Box::new(
+                Diagnostic::error(Code::KeyMismatch, span, what)
+                    .label(match key.len() {
+                        0 => "no key here".to_string(),
+                        _ => format!("keys of type {}", list(&key)),
+                    })
+                    .other(
+                        first,
+                        if known.is_empty() {
+                            "used without keys here".to_string()
+                        } else {
+                            format!("keys of type {} here", list(known))
+                        },
+                    )
+                    .help("all uses of a map take the same keys; use another map for the other keys"),
+            )
+        };
+        if known.len() != key.len() {
+            let count = |keys: usize| match keys {
+                0 => "no key".to_string(),
+                1 => "1 key".to_string(),
+                n => format!("{n} keys"),
+            };
+            let message = format!("@{} is used with {} and with {}", row.name, count(known.len()), count(key.len()));
+            return Err(mismatch(message, known, *first));
+        }
+        let mut widened = Vec::new();
+        for (old, new) in known.iter().zip(&key) {
+            match unify(old, new) {
+                Some(ty) => widened.push(ty),
+                None => {
+                    let message = format!("@{} has keys of type {old:#} and of type {new:#}", row.name);
+                    return Err(mismatch(message, known, *first));
+                }
+            }
+        }
+        let changed = *known != widened;
+        *known = widened;
+        Ok(changed)
+    }
+
+    /// An assignment of that kind of value. True if the known type widened.
+    pub fn unify_value(&mut self, id: MapId, value: MapValue, span: Span) -> Result<bool, Box<Diagnostic>> {
+        let row = &mut self.rows[id.index()];
+        let value = match value {
+            MapValue::Plain(Type::Unknown) => return Ok(false),
+            MapValue::Plain(ty) => MapValue::Plain(stored(&ty)),
+            aggregation @ MapValue::Aggregation(_) => aggregation,
+        };
+        let Some((known, first)) = &mut row.value else {
+            row.value = Some((value, span));
+            return Ok(true);
+        };
+        let widened = match (&*known, &value) {
+            (MapValue::Plain(old), MapValue::Plain(new)) => unify(old, new).map(MapValue::Plain),
+            (MapValue::Aggregation(old), MapValue::Aggregation(new))
+                if old.kind == new.kind && old.range == new.range =>
+            {
+                let mut merged = *old;
+                merged.signed |= new.signed;
+                Some(MapValue::Aggregation(merged))
+            }
+            _ => None,
+        };
+        let Some(widened) = widened else {
+            return Err(Box::new(
+                Diagnostic::error(
+                    Code::TypeMismatch,
+                    span,
+                    format!("@{} holds {} and is assigned {}", row.name, describe(known), describe(&value)),
+                )
+                .label(describe(&value))
+                .other(*first, format!("{} here", describe(known)))
+                .help("a map keeps one type of value; use another map"),
+            ));
+        };
+        let changed = *known != widened;
+        *known = widened;
+        Ok(changed)
+    }
+
+    /// The maps as the program has them. `large_keys` tells whether the kernel takes keys above `SMALL_KEY_BYTES`.
+    pub fn finish(&self, diagnostics: &mut Vec<Diagnostic>, entries: u64, large_keys: impl Fn() -> bool) -> Vec<Map> {
+        let mut maps = Vec::new();
+        for row in &self.rows {
+            let key = row.key.as_ref().map_or(Vec::new(), |(key, _)| key.clone());
+            let (value, span) = row.value.clone().unwrap_or((MapValue::Plain(Type::Unknown), row.span));
+            let mut map =
+                Map { name: row.name.clone(), entries: if key.is_empty() { 1 } else { entries }, key, value, span };
+            if map.key_bytes() > SMALL_KEY_BYTES && !large_keys() {
+                cut_strings(&mut map);
+            }
+            if map.key_bytes() > MAX_KEY_BYTES {
+                diagnostics.push(
+                    Diagnostic::error(
+                        Code::TooLarge,
+                        row.key.as_ref().map_or(row.span, |(_, span)| *span),
+                        format!("a key of @{} takes {} bytes", row.name, map.key_bytes()),
+                    )
+                    .label("too large for a key")
+                    .help(format!("keys take at most {MAX_KEY_BYTES} bytes; shorten strings with str(x, length)")),
+                );
+            }
+            maps.push(map);
+        }
+        maps
+    }
+}
+
+/// Cuts the longest strings of a key until it is small enough.
+fn cut_strings(map: &mut Map) {
+    let mut most = SMALL_KEY_BYTES;
+    while map.key_bytes() > SMALL_KEY_BYTES && most > 8 {
+        most -= 8;
+        for part in &mut map.key {
+            if let Type::Str(capacity) = part {
+                *capacity = (*capacity).min(most);
+            }
+        }
+    }
+}
+
+/// The type that a variable or a map keeps for a value: integers at their full width.
+pub fn stored(ty: &Type) -> Type {
+    match ty {
+        Type::Int { bytes: 8, signed: false } => Type::U64,
+        Type::Int { .. } => Type::I64,
+        Type::Tuple(parts) => Type::Tuple(parts.iter().map(stored).collect()),
+        other => other.clone(),
+    }
+}
+
+/// The narrowest type that holds values of both.
+pub fn unify(a: &Type, b: &Type) -> Option<Type> {
+    if a == b {
+        return Some(a.clone());
+    }
+    match (a, b) {
+        (Type::Unknown, other) | (other, Type::Unknown) => Some(other.clone()),
+        (Type::Int { .. }, Type::Int { .. }) => {
+            Some(if *a == Type::U64 || *b == Type::U64 { Type::U64 } else { Type::I64 })
+        }
+        (Type::Int { .. }, Type::Bool | Type::Enum(_)) => Some(stored(a)),
+        (Type::Bool | Type::Enum(_), Type::Int { .. }) => Some(stored(b)),
+        (Type::Pointer { .. }, Type::Int { .. }) => Some(a.clone()),
+        (Type::Int { .. }, Type::Pointer { .. }) => Some(b.clone()),
+        (Type::Pointer { .. }, Type::Pointer { .. }) => Some(a.clone()),
+        (Type::Str(a), Type::Str(b)) => Some(Type::Str(*a.max(b))),
+        (Type::Stack { user: u, frames: m }, Type::Stack { user: v, frames: n }) if u == v => {
+            Some(Type::Stack { user: *u, frames: *m.max(n) })
+        }
+        (Type::Tuple(a), Type::Tuple(b)) if a.len() == b.len() => a
+            .iter()
+            .zip(b.iter())
+            .map(|(a, b)| unify(a, b))
+            .collect::<Option<Vec<Type>>>()
+            .map(|parts| Type::Tuple(parts.into())),
+        _ => None,
+    }
+}
+
+fn describe(value: &MapValue) -> String {
+    match value {
+        MapValue::Plain(ty) => format!("a value of type {ty:#}"),
+        MapValue::Aggregation(aggregation) => match aggregation.range {
+            (0, 0, 0) => format!("{}()", aggregation.row().name),
+            (min, max, step) => format!("{}() from {min} to {max} by {step}", aggregation.row().name),
+        },
+    }
+}
+
+fn list(types: &[Type]) -> String {
+    types.iter().map(|ty| format!("{ty:#}")).collect::<Vec<_>>().join(", ")
+}

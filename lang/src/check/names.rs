@@ -1,0 +1,219 @@
+//! Bare words: builtin values, register arguments and enumerators.
+
+use crate::aggregations;
+use crate::builtins::{self, BUILTINS, Builtin, Intrinsic, Lowering};
+use crate::calls;
+use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
+use crate::hir::{Expr, ExprKind};
+use crate::limits::COMM_BYTES;
+use crate::span::Span;
+use crate::target::{Feature, ProgramKind};
+use crate::types::{Space, StructKind, Type};
+
+use super::body::Body;
+
+impl Body<'_, '_, '_> {
+    pub fn name(&mut self, name: &str, span: Span) -> Expr {
+        if let Some(row) = builtins::named(name) {
+            if !row.bare {
+                return self.fail(
+                    Diagnostic::error(Code::Arguments, span, format!("{name} is a function"))
+                        .label("called without parentheses")
+                        .help(format!("{}: {}", row.signature, row.doc)),
+                );
+            }
+            return self.builtin(row, span);
+        }
+        if let Some(number) = builtins::argument_number(name) {
+            return self.register(number, span);
+        }
+        if aggregations::named(name).is_some() {
+            return self.aggregation_out_of_place(name, span);
+        }
+        if name == "ctx" {
+            return Expr { kind: ExprKind::ContextPointer, ty: Type::pointer(Type::Void, Space::Kernel), span };
+        }
+        if let Some((value, of)) = self.checker.target.enumerator(name) {
+            return Expr { kind: ExprKind::Int(value), ty: Type::Enum(of), span };
+        }
+        let names = BUILTINS.iter().map(|row| row.name).chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));
+        let mut diagnostic = Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}`"))
+            .label("no builtin, no constant");
+        diagnostic = match did_you_mean(&near_misses(name, names)) {
+            Some(help) => diagnostic.help(help),
+            None if self.lookup(name).is_some() => diagnostic.help(format!("the variable is written `${name}`")),
+            None => diagnostic.help("variables begin with `$`, maps with `@`"),
+        };
+        self.fail(diagnostic)
+    }
+
+    pub fn aggregation_out_of_place(&mut self, name: &str, span: Span) -> Expr {
+        self.fail(
+            Diagnostic::error(
+                Code::AggregationPlace,
+                span,
+                format!("{name}() stands alone on the right side of a map's assignment"),
+            )
+            .label("not here")
+            .help(format!("write `@x = {name}(...);` or, with a key, `@x[pid] = {name}(...);`")),
+        )
+    }
+
+    /// A builtin value, or a bare function without arguments.
+    pub fn builtin(&mut self, row: &'static Builtin, span: Span) -> Expr {
+        let intrinsic = match row.lowering {
+            Lowering::Helper { id, shift, bits } => {
+                if !self.need_helper(row.name, id, span) {
+                    return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+                }
+                let ty = if bits == 64 || matches!(row.name, "uid" | "gid") { Type::U64 } else { Type::U32 };
+                return Expr { kind: ExprKind::Helper { id, shift, bits }, ty, span };
+            }
+            Lowering::Intrinsic(intrinsic) => intrinsic,
+        };
+        match intrinsic {
+            Intrinsic::Args => self.not_yet(span, "`args` as a whole (`args.NAME` can)"),
+            Intrinsic::Comm => Expr { kind: ExprKind::Comm, ty: Type::Str(COMM_BYTES), span },
+            Intrinsic::CurrentTask => match self.checker.target.struct_named(StructKind::Struct, "task_struct") {
+                Some(task) => {
+                    Expr { kind: ExprKind::CurrentTask, ty: Type::pointer(Type::Struct(task), Space::Kernel), span }
+                }
+                None => Expr { kind: ExprKind::CurrentTask, ty: Type::U64, span },
+            },
+            Intrinsic::Elapsed => {
+                let now = self.clock(span);
+                let start = Expr { kind: ExprKind::StartTime, ty: Type::U64, span };
+                let kind = ExprKind::Binary {
+                    op: crate::hir::BinaryOp::Subtract,
+                    left: Box::new(now),
+                    right: Box::new(start),
+                };
+                Expr { kind, ty: Type::U64, span }
+            }
+            Intrinsic::Nsecs => self.clock(span),
+            Intrinsic::PossibleCpus => {
+                let kind = ExprKind::Int(i64::from(self.checker.target.possible_cpus()));
+                Expr { kind, ty: Type::U64, span }
+            }
+            Intrinsic::Probe => Expr { kind: ExprKind::Site, ty: Type::ProbeName, span },
+            Intrinsic::Func => match self.group.kind {
+                ProgramKind::Kprobe { .. } | ProgramKind::Tracing { .. } => {
+                    Expr { kind: ExprKind::Site, ty: Type::FunctionName, span }
+                }
+                ProgramKind::TestRun
+                | ProgramKind::Tracepoint
+                | ProgramKind::RawTracepoint
+                | ProgramKind::PerfEvent => {
+                    self.not_here("func", "kprobe, uprobe and fentry probes, and their returns", span)
+                }
+            },
+            Intrinsic::ReturnValue => match self.group.layout.return_value.clone() {
+                Some(value) => Expr { kind: ExprKind::Context(value.at), ty: value.ty, span },
+                None => self.not_here("retval", "kretprobe, uretprobe and fexit probes", span),
+            },
+            Intrinsic::KernelStack => self.stack(false, None, span),
+            Intrinsic::UserStack => self.stack(true, None, span),
+            Intrinsic::Clear
+            | Intrinsic::Delete
+            | Intrinsic::Exit
+            | Intrinsic::HasKey
+            | Intrinsic::KernelSymbol
+            | Intrinsic::KernelAddress
+            | Intrinsic::Len
+            | Intrinsic::Print
+            | Intrinsic::Printf
+            | Intrinsic::Signal
+            | Intrinsic::Str
+            | Intrinsic::System
+            | Intrinsic::UserSymbol
+            | Intrinsic::Zero => self.fail(
+                Diagnostic::error(Code::TypeMismatch, span, format!("{}() gives no value", row.name))
+                    .label("used as a value")
+                    .help("call it as a statement of its own"),
+            ),
+        }
+    }
+
+    pub fn stack(&mut self, user: bool, frames: Option<u32>, span: Span) -> Expr {
+        let name = if user { "ustack" } else { "kstack" };
+        if self.group.kind == ProgramKind::TestRun {
+            return self.not_here(name, "probes that an event of the kernel or of a program fires", span);
+        }
+        let frames = frames.unwrap_or(crate::limits::DEFAULT_STACK_FRAMES);
+        Expr { kind: ExprKind::Stack { user, frames }, ty: Type::Stack { user, frames }, span }
+    }
+
+    fn clock(&mut self, span: Span) -> Expr {
+        self.clock_of("boot", span)
+    }
+
+    pub fn clock_of(&mut self, clock: &str, span: Span) -> Expr {
+        let id = match clock {
+            "boot" => calls::KTIME_GET_BOOT_NS,
+            "monotonic" => calls::KTIME_GET_NS,
+            "tai" => calls::KTIME_GET_TAI_NS,
+            _ => {
+                return self.fail(
+                    Diagnostic::error(Code::BadValue, span, format!("there is no clock `{clock}`"))
+                        .label("not a clock")
+                        .help("the clocks are boot, monotonic and tai"),
+                );
+            }
+        };
+        if !self.need_helper(&format!("nsecs({clock})"), id, span) {
+            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        }
+        Expr { kind: ExprKind::Helper { id, shift: 0, bits: 64 }, ty: Type::U64, span }
+    }
+
+    /// False, with a message that names the helper, where the kernel lacks it.
+    pub fn need_helper(&mut self, what: &str, id: u32, span: Span) -> bool {
+        let since = NEWER_HELPERS.iter().find(|(helper, _, _)| *helper == id);
+        let Some((_, name, version)) = since else { return true };
+        if self.checker.target.has(Feature::Helper(id)) {
+            return true;
+        }
+        self.report(
+            Diagnostic::error(
+                Code::ProbeUnsupported,
+                span,
+                format!("{what} needs the helper {name}, which this kernel lacks"),
+            )
+            .label("not on this kernel")
+            .help(format!("the first kernel with {name} is {version}"))
+            .on_machine(),
+        );
+        false
+    }
+
+    fn not_here(&mut self, name: &str, places: &str, span: Span) -> Expr {
+        let provider = self.group.provider;
+        self.fail(
+            Diagnostic::error(Code::NotHere, span, format!("{name} has no value in {provider} probes"))
+                .label("not available here")
+                .help(format!("{name} is there in {places}")),
+        )
+    }
+
+    fn register(&mut self, number: usize, span: Span) -> Expr {
+        let layout = self.group.layout.clone();
+        if let Some(argument) = layout.registers.get(number) {
+            return Expr { kind: ExprKind::Context(argument.at.clone()), ty: argument.ty.clone(), span };
+        }
+        if layout.registers.is_empty() {
+            return self.not_here(&format!("arg{number}"), "kprobe, uprobe, usdt and rawtracepoint probes", span);
+        }
+        let last = layout.registers.len() - 1;
+        self.fail(
+            Diagnostic::error(Code::NotHere, span, format!("this probe has no arg{number}"))
+                .label("beyond the last argument")
+                .help(format!("arguments go from arg0 to arg{last}")),
+        )
+    }
+}
+
+/// Helpers that came after kernel 5.10, the oldest that is supported (include/uapi/linux/bpf.h by release).
+const NEWER_HELPERS: &[(u32, &str, &str)] = &[
+    (calls::GET_ATTACH_COOKIE, "bpf_get_attach_cookie", "5.15"),
+    (calls::KTIME_GET_TAI_NS, "bpf_ktime_get_tai_ns", "6.1"),
+];

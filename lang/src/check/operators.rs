@@ -1,0 +1,268 @@
+//! Operators: which types they take, whether they are signed, and what constants give at once.
+
+use crate::ast::{self, BinaryOp as Op, UnaryOp};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::hir::{BinaryOp, Expr, ExprKind};
+use crate::span::Span;
+use crate::types::Type;
+
+use super::body::Body;
+
+impl Body<'_, '_, '_> {
+    /// The operation of an arithmetic operator; None for those that compare or decide.
+    pub fn arithmetic(&mut self, op: Op, signed: bool) -> Option<BinaryOp> {
+        Some(match (op, signed) {
+            (Op::Add, _) => BinaryOp::Add,
+            (Op::Subtract, _) => BinaryOp::Subtract,
+            (Op::Multiply, _) => BinaryOp::Multiply,
+            (Op::Divide, true) => BinaryOp::DivideSigned,
+            (Op::Divide, false) => BinaryOp::DivideUnsigned,
+            (Op::Remainder, true) => BinaryOp::RemainderSigned,
+            (Op::Remainder, false) => BinaryOp::RemainderUnsigned,
+            (Op::BitAnd, _) => BinaryOp::BitAnd,
+            (Op::BitOr, _) => BinaryOp::BitOr,
+            (Op::BitXor, _) => BinaryOp::BitXor,
+            (Op::ShiftLeft, _) => BinaryOp::ShiftLeft,
+            (Op::ShiftRight, true) => BinaryOp::ShiftRightSigned,
+            (Op::ShiftRight, false) => BinaryOp::ShiftRightUnsigned,
+            (
+                Op::Or
+                | Op::And
+                | Op::Equal
+                | Op::NotEqual
+                | Op::Match
+                | Op::NotMatch
+                | Op::Less
+                | Op::LessEqual
+                | Op::Greater
+                | Op::GreaterEqual,
+                _,
+            ) => return None,
+        })
+    }
+
+    pub fn binary(&mut self, op: Op, left: &ast::Expr, right: &ast::Expr, span: Span) -> Expr {
+        if matches!(op, Op::And | Op::Or) {
+            let left = Box::new(self.condition(left));
+            let right = Box::new(self.condition(right));
+            if left.ty == Type::Unknown || right.ty == Type::Unknown {
+                return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+            }
+            let kind = if op == Op::And { ExprKind::And(left, right) } else { ExprKind::Or(left, right) };
+            return Expr { kind, ty: Type::Bool, span };
+        }
+        let (left, right) = (self.expr(left), self.expr(right));
+        if left.ty == Type::Unknown || right.ty == Type::Unknown {
+            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        }
+        match op {
+            Op::Match | Op::NotMatch => return self.not_yet(span, "matching a glob"),
+            Op::Equal | Op::NotEqual | Op::Less | Op::LessEqual | Op::Greater | Op::GreaterEqual => {
+                return self.comparison(op, left, right, span);
+            }
+            _ => {}
+        }
+        if let Some(result) = self.pointer_arithmetic(op, &left, &right, span) {
+            return result;
+        }
+        for side in [&left, &right] {
+            if !side.ty.is_integer() {
+                let ty = side.ty.clone();
+                let mut diagnostic = Diagnostic::error(
+                    Code::TypeMismatch,
+                    side.span,
+                    format!("`{}` takes integers, not {ty:#}", op.symbol()),
+                )
+                .label(format!("of type {ty:#}"));
+                if let Type::Str(_) = ty {
+                    diagnostic = diagnostic.help("strings can be compared with == and !=, and printed");
+                }
+                return self.fail(diagnostic);
+            }
+        }
+        // A shift takes its signedness from what is shifted alone.
+        let unsigned = if op == Op::ShiftRight || op == Op::ShiftLeft {
+            wide_unsigned(&left.ty)
+        } else {
+            wide_unsigned(&left.ty) || wide_unsigned(&right.ty)
+        };
+        let Some(operation) = self.arithmetic(op, !unsigned) else {
+            return self.not_yet(span, "this operator");
+        };
+        if matches!(op, Op::Divide | Op::Remainder) && right.constant() == Some(0) {
+            return self.fail(
+                Diagnostic::error(Code::BadValue, right.span, "division by zero")
+                    .label("always zero")
+                    .help("a division by a zero that comes up while tracing gives 0 and is counted"),
+            );
+        }
+        let ty = if unsigned { Type::U64 } else { Type::I64 };
+        if let (Some(a), Some(b)) = (left.constant(), right.constant()) {
+            return Expr { kind: ExprKind::Int(operation.apply(a, b)), ty, span };
+        }
+        Expr { kind: ExprKind::Binary { op: operation, left: Box::new(left), right: Box::new(right) }, ty, span }
+    }
+
+    /// Pointers move by whole elements; two of them give their distance in bytes' elements.
+    fn pointer_arithmetic(&mut self, op: Op, left: &Expr, right: &Expr, span: Span) -> Option<Expr> {
+        let (pointer, number) = match (op, &left.ty, &right.ty) {
+            (Op::Add | Op::Subtract, Type::Pointer { .. }, ty) if ty.is_integer() => (left, right),
+            (Op::Add, ty, Type::Pointer { .. }) if ty.is_integer() => (right, left),
+            (Op::Subtract, Type::Pointer { .. }, Type::Pointer { .. }) => {
+                return Some(Expr {
+                    kind: ExprKind::Binary {
+                        op: BinaryOp::Subtract,
+                        left: Box::new(left.clone()),
+                        right: Box::new(right.clone()),
+                    },
+                    ty: Type::I64,
+                    span,
+                });
+            }
+            // Masks and the like of an address give a number.
+            (_, Type::Pointer { .. }, _) | (_, _, Type::Pointer { .. }) => {
+                let left = Expr { ty: as_number(&left.ty), ..left.clone() };
+                let right = Expr { ty: as_number(&right.ty), ..right.clone() };
+                if !left.ty.is_integer() || !right.ty.is_integer() {
+                    return None;
+                }
+                let operation = self.arithmetic(op, false)?;
+                return Some(Expr {
+                    kind: ExprKind::Binary { op: operation, left: Box::new(left), right: Box::new(right) },
+                    ty: Type::U64,
+                    span,
+                });
+            }
+            _ => return None,
+        };
+        let Type::Pointer { to, .. } = &pointer.ty else { return None };
+        let size = i64::from(to.size().max(1));
+        let scaled = match number.constant() {
+            Some(n) => Expr::int(n.wrapping_mul(size), number.span),
+            None if size == 1 => number.clone(),
+            None => Expr {
+                kind: ExprKind::Binary {
+                    op: BinaryOp::Multiply,
+                    left: Box::new(number.clone()),
+                    right: Box::new(Expr::int(size, number.span)),
+                },
+                ty: Type::I64,
+                span: number.span,
+            },
+        };
+        let op = if op == Op::Add { BinaryOp::Add } else { BinaryOp::Subtract };
+        Some(Expr {
+            kind: ExprKind::Binary { op, left: Box::new(pointer.clone()), right: Box::new(scaled) },
+            ty: pointer.ty.clone(),
+            span,
+        })
+    }
+
+    fn comparison(&mut self, op: Op, left: Expr, right: Expr, span: Span) -> Expr {
+        if let (Type::Str(_), Type::Str(_)) = (&left.ty, &right.ty) {
+            if !matches!(op, Op::Equal | Op::NotEqual) {
+                return self.not_yet(span, "ordering strings");
+            }
+            let kind = ExprKind::StrEqual { negated: op == Op::NotEqual, left: Box::new(left), right: Box::new(right) };
+            return Expr { kind, ty: Type::Bool, span };
+        }
+        let comparable = |ty: &Type| {
+            ty.is_integer()
+                || matches!(ty, Type::Pointer { .. } | Type::Symbol { .. } | Type::ProbeName | Type::FunctionName)
+        };
+        for (side, other) in [(&left, &right), (&right, &left)] {
+            if !comparable(&side.ty) {
+                let (ty, with) = (side.ty.clone(), other.ty.clone());
+                let mut diagnostic =
+                    Diagnostic::error(Code::TypeMismatch, span, format!("{ty:#} cannot be compared with {with:#}"))
+                        .label(format!("{:#} and {:#}", left.ty, right.ty));
+                if let (Type::Str(_), Type::Pointer { .. } | Type::Int { .. }) = (&ty, &with) {
+                    diagnostic = diagnostic.help(if other.constant().is_some() {
+                        "a string is compared with a string: `comm == \"bash\"`"
+                    } else {
+                        "read the string that it points to: `str(arg0) == \"text\"`"
+                    });
+                }
+                return self.fail(diagnostic);
+            }
+        }
+        if matches!(left.ty, Type::ProbeName | Type::FunctionName)
+            || matches!(right.ty, Type::ProbeName | Type::FunctionName)
+        {
+            return self.not_yet(span, "comparing probe names");
+        }
+        let unsigned = |ty: &Type| wide_unsigned(ty) || matches!(ty, Type::Pointer { .. } | Type::Symbol { .. });
+        let signed = !(unsigned(&left.ty) || unsigned(&right.ty));
+        let (operation, left, right) = match (op, signed) {
+            (Op::Equal, _) => (BinaryOp::Equal, left, right),
+            (Op::NotEqual, _) => (BinaryOp::NotEqual, left, right),
+            (Op::Less, true) => (BinaryOp::LessSigned, left, right),
+            (Op::Less, false) => (BinaryOp::LessUnsigned, left, right),
+            (Op::LessEqual, true) => (BinaryOp::LessEqualSigned, left, right),
+            (Op::LessEqual, false) => (BinaryOp::LessEqualUnsigned, left, right),
+            (Op::Greater, true) => (BinaryOp::LessSigned, right, left),
+            (Op::Greater, false) => (BinaryOp::LessUnsigned, right, left),
+            (_, true) => (BinaryOp::LessEqualSigned, right, left),
+            (_, false) => (BinaryOp::LessEqualUnsigned, right, left),
+        };
+        if let (Some(a), Some(b)) = (left.constant(), right.constant()) {
+            return Expr { kind: ExprKind::Int(operation.apply(a, b)), ty: Type::Bool, span };
+        }
+        Expr {
+            kind: ExprKind::Binary { op: operation, left: Box::new(left), right: Box::new(right) },
+            ty: Type::Bool,
+            span,
+        }
+    }
+
+    pub fn unary(&mut self, op: UnaryOp, operand: &ast::Expr, span: Span) -> Expr {
+        if op == UnaryOp::AddressOf {
+            return self.not_yet(span, "taking an address");
+        }
+        let value = if op == UnaryOp::Not { self.condition(operand) } else { self.expr(operand) };
+        if value.ty == Type::Unknown {
+            return value;
+        }
+        if op == UnaryOp::Not {
+            if let Some(n) = value.constant() {
+                return Expr { kind: ExprKind::Int(i64::from(n == 0)), ty: Type::Bool, span };
+            }
+            return Expr { kind: ExprKind::Not(Box::new(value)), ty: Type::Bool, span };
+        }
+        if op == UnaryOp::Dereference {
+            return self.dereference(value, span);
+        }
+        if !value.ty.is_integer() {
+            let ty = value.ty.clone();
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, span, format!("`{}` takes an integer, not {ty:#}", op.symbol()))
+                    .label(format!("of type {ty:#}")),
+            );
+        }
+        let unsigned = wide_unsigned(&value.ty);
+        let ty = if unsigned && op == UnaryOp::Complement { Type::U64 } else { Type::I64 };
+        if let Some(n) = value.constant() {
+            let n = if op == UnaryOp::Negate { n.wrapping_neg() } else { !n };
+            return Expr { kind: ExprKind::Int(n), ty, span };
+        }
+        let value = Box::new(value);
+        let kind = if op == UnaryOp::Negate { ExprKind::Negate(value) } else { ExprKind::Complement(value) };
+        Expr { kind, ty, span }
+    }
+}
+
+/// Only 64-bit unsigned operands make an operation unsigned; narrower ones fit a signed 64-bit integer.
+fn wide_unsigned(ty: &Type) -> bool {
+    match ty {
+        Type::Int { bytes: 8, signed: false } | Type::Timestamp => true,
+        Type::Enum(e) => e.size == 8 && !e.signed,
+        _ => false,
+    }
+}
+
+fn as_number(ty: &Type) -> Type {
+    match ty {
+        Type::Pointer { .. } => Type::U64,
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,148 @@
+//! Every kind of mistake that rtrace reports: one row each. Holds no logic beyond looking a row up.
+
+macro_rules! codes {
+    ($($variant:ident = $name:literal, $title:literal, $explanation:literal, $example:literal;)*) => {
+        /// The kind of a diagnostic.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+        pub enum Code {
+            $($variant,)*
+        }
+
+        impl Code {
+            pub const ALL: &'static [Code] = &[$(Code::$variant,)*];
+
+            /// `R0042`
+            pub fn name(self) -> &'static str {
+                match self { $(Code::$variant => $name,)* }
+            }
+
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title,)* }
+            }
+
+            pub fn explanation(self) -> &'static str {
+                match self { $(Code::$variant => $explanation,)* }
+            }
+
+            /// A script that is refused with this code.
+            pub fn example(self) -> &'static str {
+                match self { $(Code::$variant => $example,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    UnknownCharacter = "R0001", "unknown character",
+        "The text contains a character that is no part of the language.",
+        "BEGIN { print(1 § 2); }";
+    UnterminatedText = "R0002", "text without an end",
+        "A string, a character or a comment is opened and never closed. A string ends on its own line.",
+        "BEGIN { printf(\"hi); }";
+    BadNumber = "R0003", "malformed number",
+        "Numbers are decimal, 0x, 0o (or a leading 0), 0b, may hold _ between digits, take an exponent (2e6), a duration (250ms) or a size (4K). There are no fractions.",
+        "BEGIN { print(12abc); }";
+    BadEscape = "R0004", "unknown escape",
+        "Strings know \\n \\t \\r \\\" \\\\ \\' \\0, up to three octal digits and \\x with two hexadecimal digits.",
+        "BEGIN { printf(\"\\q\"); }";
+    Syntax = "R0005", "syntax error",
+        "The words are known, but not in this order.",
+        "BEGIN { if } ";
+    NestedTooDeep = "R0006", "nested too deep",
+        "Brackets and blocks nest to a fixed depth, and an expression has a largest length, so that no input can exhaust the tool.",
+        "";
+    NotYet = "R0007", "not supported yet",
+        "The construct is part of the language, and this version cannot run it.",
+        "import \"x\"; BEGIN { }";
+    NoProbes = "R0008", "no probes",
+        "A script needs at least one probe with a block.",
+        "// nothing";
+    UnknownName = "R0010", "unknown name",
+        "A bare word must be a builtin, a constant or an enumerator.",
+        "BEGIN { print(pdi); }";
+    UnknownFunction = "R0011", "unknown function",
+        "No builtin function has this name.",
+        "BEGIN { prnt(1); }";
+    UnknownVariable = "R0012", "variable used before it has a value",
+        "A $variable lives in the block that first assigns it, from there on.",
+        "BEGIN { print($x); }";
+    UnknownField = "R0013", "no such field",
+        "The struct has no member of this name.",
+        "BEGIN { print(curtask.com); }";
+    UnknownType = "R0014", "unknown type",
+        "The kernel's BTF and the script know no type of this name.",
+        "BEGIN { print(sizeof(struct no_such_struct)); }";
+    UnknownMap = "R0015", "map is never assigned",
+        "A map gets its type from an assignment somewhere in the script.",
+        "BEGIN { print(@nothing); }";
+    Arguments = "R0020", "wrong arguments",
+        "The function takes another number or other types of arguments.",
+        "BEGIN { @ = hist(); }";
+    TypeMismatch = "R0021", "types do not fit",
+        "The operation needs another type, or two uses of a name disagree about its type.",
+        "BEGIN { @x = 1; @x = \"a\"; }";
+    KeyMismatch = "R0022", "keys do not fit",
+        "All uses of a map take the same number and types of keys.",
+        "BEGIN { @x[1] = 1; @x = 1; }";
+    Format = "R0023", "format and arguments disagree",
+        "Each conversion of a format string takes one argument of its kind.",
+        "BEGIN { printf(\"%d %d\\n\", 1); }";
+    AggregationPlace = "R0024", "aggregation out of place",
+        "count(), sum(), hist() and their kin stand alone on the right side of an assignment to a map.",
+        "BEGIN { $x = count(); }";
+    NotConstant = "R0025", "not a constant",
+        "This argument must be known when the script is compiled.",
+        "BEGIN { $a = rand; @ = lhist(1, 0, $a, 1); }";
+    NotAssignable = "R0026", "cannot be assigned",
+        "Only $variables and @maps can be assigned.",
+        "BEGIN { pid = 1; }";
+    BadValue = "R0027", "value out of range",
+        "The value is outside what the operation takes.",
+        "BEGIN { @ = lhist(1, 10, 0, 1); }";
+    NotInLoop = "R0028", "outside a loop",
+        "break and continue belong into a loop.",
+        "BEGIN { break; }";
+    UnknownProvider = "R0030", "unknown provider",
+        "The first part of a probe names its provider: kprobe, tracepoint, uprobe and so on.",
+        "kprob:vfs_read { }";
+    ProbeForm = "R0031", "malformed probe",
+        "Each provider takes its own number and form of parts.",
+        "tracepoint:sched { }";
+    ProbeNotFound = "R0032", "no such probe",
+        "Nothing on this machine matches the probe.",
+        "tracepoint:syscalls:sys_enter_raed { }";
+    ProbeUnsupported = "R0033", "the kernel cannot do it",
+        "The running kernel lacks what the probe or the builtin needs.",
+        "kprobe:vfs_read { print(arg0); }";
+    Privilege = "R0034", "privilege missing",
+        "Tracing takes CAP_BPF and CAP_PERFMON, or root.",
+        "";
+    NotHere = "R0035", "not available in this probe",
+        "The builtin has no value in probes of this kind.",
+        "BEGIN { print(arg0); }";
+    TooManyProbes = "R0036", "too many probes",
+        "A wildcard matches more probes than one script may attach to.",
+        "";
+    Unsafe = "R0037", "unsafe action",
+        "What changes the system needs --unsafe.",
+        "BEGIN { system(\"ls\"); }";
+    TooLarge = "R0040", "too large",
+        "A value, a key or a program does not fit the kernel's limits.",
+        "";
+    Unused = "R0050", "no effect",
+        "The statement computes a value and drops it.",
+        "BEGIN { 1 + 1; }";
+    PositionalMissing = "R0051", "missing parameter",
+        "A positional parameter that is not given is 0, or an empty string.",
+        "BEGIN { print($1); }";
+    Config = "R0052", "unknown setting",
+        "The config block knows max_map_keys, max_strlen, print_maps_on_exit and their kin.",
+        "config = { no_such = 1 } BEGIN { }";
+}
+
+impl Code {
+    /// The row of a code's name, in any case.
+    pub fn named(name: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.name().eq_ignore_ascii_case(name))
+    }
+}

@@ -1,0 +1,190 @@
+//! Format strings of printf and its kin: read once when the script is checked, applied by the printer. Holds no values.
+
+/// A piece of a format string.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Piece {
+    Text(Vec<u8>),
+    Conversion(Conversion),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Conversion {
+    pub left: bool,
+    pub plus: bool,
+    pub space: bool,
+    pub alternate: bool,
+    pub zero: bool,
+    pub width: u32,
+    pub precision: Option<u32>,
+    /// Bits that the length modifier leaves of an integer: 8, 16, 32 or 64.
+    pub bits: u8,
+    pub kind: ConversionKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConversionKind {
+    /// %d %i
+    Signed,
+    /// %u
+    Unsigned,
+    /// %x
+    Hexadecimal,
+    /// %X
+    UpperHexadecimal,
+    /// %o
+    Octal,
+    /// %c
+    Character,
+    /// %p
+    Pointer,
+    /// %s: any value as print() shows it.
+    Text,
+}
+
+impl ConversionKind {
+    /// As it is written, without flags.
+    pub fn written(self) -> &'static str {
+        match self {
+            ConversionKind::Signed => "%d",
+            ConversionKind::Unsigned => "%u",
+            ConversionKind::Hexadecimal => "%x",
+            ConversionKind::UpperHexadecimal => "%X",
+            ConversionKind::Octal => "%o",
+            ConversionKind::Character => "%c",
+            ConversionKind::Pointer => "%p",
+            ConversionKind::Text => "%s",
+        }
+    }
+}
+
+/// What is wrong with a format string, at a byte offset into it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BadFormat {
+    pub offset: usize,
+    pub message: String,
+}
+
+/// Largest width or precision: wider output is surely a slip.
+const LARGEST_WIDTH: u32 = 4096;
+
+pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
+    let mut pieces = Vec::new();
+    let mut plain = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        if text[at] != b'%' {
+            plain.push(text[at]);
+            at += 1;
+            continue;
+        }
+        let start = at;
+        at += 1;
+        if text.get(at) == Some(&b'%') {
+            plain.push(b'%');
+            at += 1;
+            continue;
+        }
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(std::mem::take(&mut plain)));
+        }
+        let mut conversion = Conversion {
+            left: false,
+            plus: false,
+            space: false,
+            alternate: false,
+            zero: false,
+            width: 0,
+            precision: None,
+            bits: 64,
+            kind: ConversionKind::Text,
+        };
+        loop {
+            match text.get(at) {
+                Some(b'-') => conversion.left = true,
+                Some(b'+') => conversion.plus = true,
+                Some(b' ') => conversion.space = true,
+                Some(b'#') => conversion.alternate = true,
+                Some(b'0') => conversion.zero = true,
+                _ => break,
+            }
+            at += 1;
+        }
+        conversion.width = number(text, &mut at, start)?;
+        if text.get(at) == Some(&b'.') {
+            at += 1;
+            conversion.precision = Some(number(text, &mut at, start)?);
+        }
+        conversion.bits = match (text.get(at), text.get(at + 1)) {
+            (Some(b'h'), Some(b'h')) => {
+                at += 2;
+                8
+            }
+            (Some(b'h'), _) => {
+                at += 1;
+                16
+            }
+            (Some(b'l'), Some(b'l')) => {
+                at += 2;
+                64
+            }
+            (Some(b'l' | b'z' | b'j' | b't'), _) => {
+                at += 1;
+                64
+            }
+            _ => 64,
+        };
+        conversion.kind = match text.get(at) {
+            Some(b'd' | b'i') => ConversionKind::Signed,
+            Some(b'u') => ConversionKind::Unsigned,
+            Some(b'x') => ConversionKind::Hexadecimal,
+            Some(b'X') => ConversionKind::UpperHexadecimal,
+            Some(b'o') => ConversionKind::Octal,
+            Some(b'c') => ConversionKind::Character,
+            Some(b'p') => ConversionKind::Pointer,
+            Some(b's') => ConversionKind::Text,
+            Some(other) => {
+                return Err(BadFormat {
+                    offset: start,
+                    message: format!("`%{}` is no conversion", char::from(*other).escape_default()),
+                });
+            }
+            None => {
+                return Err(BadFormat { offset: start, message: "the format ends inside a conversion".to_string() });
+            }
+        };
+        at += 1;
+        pieces.push(Piece::Conversion(conversion));
+    }
+    if !plain.is_empty() {
+        pieces.push(Piece::Text(plain));
+    }
+    Ok(pieces)
+}
+
+fn number(text: &[u8], at: &mut usize, start: usize) -> Result<u32, BadFormat> {
+    let mut value = 0u32;
+    while let Some(digit) = text.get(*at).filter(|byte| byte.is_ascii_digit()) {
+        value = value * 10 + u32::from(digit - b'0');
+        if value > LARGEST_WIDTH {
+            return Err(BadFormat { offset: start, message: format!("a width above {LARGEST_WIDTH}") });
+        }
+        *at += 1;
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces() {
+        let pieces = parse_format(b"a%-5dx%%%08llx%s").expect("a good format");
+        assert_eq!(pieces.len(), 5);
+        let Piece::Conversion(c) = &pieces[1] else { panic!() };
+        assert!(c.left && c.width == 5 && c.kind == ConversionKind::Signed);
+        assert_eq!(pieces[2], Piece::Text(b"x%".to_vec()));
+        assert!(parse_format(b"%").is_err());
+        assert!(parse_format(b"%q").is_err());
+    }
+}

@@ -1,0 +1,429 @@
+//! A checked program: every name resolved, every expression typed, every cast, probe and format piece explicit. What the
+//! compiler and the runtime share. Holds data; `hir/verify.rs` states what holds between them.
+
+mod dump;
+mod uses;
+mod verify;
+
+pub use dump::dump;
+pub use uses::{Uses, aggregating_programs};
+pub use verify::verify;
+
+use std::sync::Arc;
+
+use crate::aggregations::Aggregation;
+use crate::format::Piece;
+use crate::span::Span;
+use crate::target::{Layout, Location, ProbeSite, ProgramKind};
+use crate::types::{Space, Type};
+
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Hir {
+    /// Every place that a program attaches to; `SiteId` counts them.
+    pub sites: Vec<ProbeSite>,
+    pub programs: Vec<Program>,
+    pub maps: Vec<Map>,
+    pub records: Vec<Record>,
+    pub settings: Settings,
+}
+
+/// What the config block and the command line decide.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    pub max_map_keys: u64,
+    pub max_strlen: u32,
+    pub print_maps_on_exit: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            max_map_keys: crate::limits::DEFAULT_MAX_MAP_KEYS,
+            max_strlen: crate::limits::DEFAULT_MAX_STRLEN,
+            print_maps_on_exit: true,
+        }
+    }
+}
+
+macro_rules! ids {
+    ($($name:ident $doc:literal;)*) => {
+        $(
+            #[doc = $doc]
+            #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+            pub struct $name(pub u32);
+
+            impl $name {
+                pub fn index(self) -> usize {
+                    self.0 as usize
+                }
+            }
+        )*
+    };
+}
+
+ids! {
+    SiteId "A row of `Hir::sites`.";
+    MapId "A row of `Hir::maps`.";
+    RecordId "A row of `Hir::records`.";
+    LocalId "A row of `Program::locals`.";
+}
+
+/// One program: one clause for one kind of program and layout of arguments.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Program {
+    pub name: String,
+    pub kind: ProgramKind,
+    pub layout: Arc<Layout>,
+    pub sites: Vec<SiteId>,
+    pub dispatch: Dispatch,
+    /// Only events of this process count; None where the attachment itself filters.
+    pub pid: Option<u32>,
+    pub locals: Vec<Local>,
+    pub predicate: Option<Expr>,
+    pub body: Vec<Stmt>,
+    pub span: Span,
+}
+
+/// How a program learns which of its sites has fired.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dispatch {
+    /// It has one site, or does not ask.
+    Known,
+    /// By the attach cookie, which is the site's id.
+    Cookie,
+    /// By the layout's selector; events that no site selects are not meant.
+    Selector,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Local {
+    pub name: String,
+    pub ty: Type,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Map {
+    /// Without `@`.
+    pub name: String,
+    /// Empty for a map without keys.
+    pub key: Vec<Type>,
+    pub value: MapValue,
+    pub entries: u64,
+    /// Where it is first assigned.
+    pub span: Span,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum MapValue {
+    Plain(Type),
+    Aggregation(Aggregation),
+}
+
+/// An event that a program sends to the tool.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Record {
+    pub kind: RecordKind,
+    /// Types of the values that travel, in order.
+    pub parts: Vec<Type>,
+    pub span: Span,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum RecordKind {
+    Printf(Vec<Piece>),
+    System(Vec<Piece>),
+    /// print(value)
+    Print,
+    PrintMap {
+        map: MapId,
+        top: Option<u64>,
+        divisor: u64,
+    },
+    ClearMap(MapId),
+    ZeroMap(MapId),
+    /// exit(code); the code is the only part.
+    Exit,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stmt {
+    pub kind: StmtKind,
+    pub span: Span,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum StmtKind {
+    /// Evaluated for its effect.
+    Expr(Expr),
+    SetLocal {
+        local: LocalId,
+        value: Expr,
+    },
+    SetMap {
+        map: MapId,
+        key: Vec<Expr>,
+        value: Expr,
+    },
+    /// A value enters an aggregation; None for count().
+    Aggregate {
+        map: MapId,
+        key: Vec<Expr>,
+        value: Option<Expr>,
+    },
+    Emit {
+        record: RecordId,
+        parts: Vec<Expr>,
+    },
+    /// Ends the program and then the tool.
+    Exit {
+        record: RecordId,
+        code: Expr,
+    },
+    If {
+        condition: Expr,
+        then: Vec<Stmt>,
+        otherwise: Vec<Stmt>,
+    },
+    Return,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Expr {
+    pub kind: ExprKind,
+    pub ty: Type,
+    pub span: Span,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum ExprKind {
+    Int(i64),
+    Str(Arc<[u8]>),
+    Local(LocalId),
+    /// A missing key reads as zero.
+    MapGet {
+        map: MapId,
+        key: Vec<Expr>,
+    },
+    HasKey {
+        map: MapId,
+        key: Vec<Expr>,
+    },
+    Delete {
+        map: MapId,
+        key: Vec<Expr>,
+    },
+    /// The number of entries of a map with keys.
+    Len {
+        map: MapId,
+    },
+    /// 64 bits wide; the operands are integers or pointers.
+    Binary {
+        op: BinaryOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
+    /// Compares the contents of two strings.
+    StrEqual {
+        negated: bool,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
+    Negate(Box<Expr>),
+    Complement(Box<Expr>),
+    Not(Box<Expr>),
+    And(Box<Expr>, Box<Expr>),
+    Or(Box<Expr>, Box<Expr>),
+    Ternary {
+        condition: Box<Expr>,
+        then: Box<Expr>,
+        otherwise: Box<Expr>,
+    },
+    /// To the type of this expression: integers are cut and extended, everything else keeps its bits.
+    Convert(Box<Expr>),
+    /// `$x += e` and the like as a value: the new one, or the old one.
+    UpdateLocal {
+        local: LocalId,
+        op: BinaryOp,
+        operand: Box<Expr>,
+        old: bool,
+    },
+    UpdateMap {
+        map: MapId,
+        key: Vec<Expr>,
+        op: BinaryOp,
+        operand: Box<Expr>,
+        old: bool,
+    },
+    /// A helper without arguments: `(result >> shift)`, the low `bits` of it.
+    Helper {
+        id: u32,
+        shift: u8,
+        bits: u8,
+    },
+    /// A value in the program's context.
+    Context(Location),
+    /// The context itself as a pointer.
+    ContextPointer,
+    /// Memory behind a pointer, at a constant offset.
+    Deref {
+        pointer: Box<Expr>,
+        offset: i64,
+        bits: Option<BitField>,
+    },
+    /// The string behind a pointer, at most `limit` bytes of it where given.
+    ReadString {
+        pointer: Box<Expr>,
+        space: Space,
+        limit: Option<Box<Expr>>,
+    },
+    Comm,
+    CurrentTask,
+    /// The time at which the tool started, to count `elapsed` from.
+    StartTime,
+    /// The id of the site that fired.
+    Site,
+    Stack {
+        user: bool,
+        frames: u32,
+    },
+    Signal(Box<Expr>),
+    Tuple(Vec<Expr>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct BitField {
+    /// Bits below it in the storage unit that the expression's type gives.
+    pub shift: u8,
+    pub width: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BinaryOp {
+    Add,
+    Subtract,
+    Multiply,
+    DivideSigned,
+    DivideUnsigned,
+    RemainderSigned,
+    RemainderUnsigned,
+    BitAnd,
+    BitOr,
+    BitXor,
+    ShiftLeft,
+    ShiftRightSigned,
+    ShiftRightUnsigned,
+    Equal,
+    NotEqual,
+    LessSigned,
+    LessUnsigned,
+    LessEqualSigned,
+    LessEqualUnsigned,
+}
+
+impl BinaryOp {
+    /// What the operation gives, 64 bits wide. A shift by 64 or more gives 0 (or the sign), a division by zero 0.
+    pub fn apply(self, a: i64, b: i64) -> i64 {
+        match self {
+            BinaryOp::Add => a.wrapping_add(b),
+            BinaryOp::Subtract => a.wrapping_sub(b),
+            BinaryOp::Multiply => a.wrapping_mul(b),
+            BinaryOp::DivideSigned => a.checked_div(b).unwrap_or(if b == 0 { 0 } else { a }),
+            BinaryOp::DivideUnsigned => (a as u64).checked_div(b as u64).unwrap_or(0) as i64,
+            BinaryOp::RemainderSigned => a.checked_rem(b).unwrap_or(0),
+            BinaryOp::RemainderUnsigned => (a as u64).checked_rem(b as u64).unwrap_or(0) as i64,
+            BinaryOp::BitAnd => a & b,
+            BinaryOp::BitOr => a | b,
+            BinaryOp::BitXor => a ^ b,
+            BinaryOp::ShiftLeft => u32::try_from(b).ok().and_then(|b| a.checked_shl(b)).unwrap_or(0),
+            BinaryOp::ShiftRightSigned => a >> (b as u64).min(63),
+            BinaryOp::ShiftRightUnsigned => {
+                u32::try_from(b).ok().and_then(|b| (a as u64).checked_shr(b)).unwrap_or(0) as i64
+            }
+            BinaryOp::Equal => i64::from(a == b),
+            BinaryOp::NotEqual => i64::from(a != b),
+            BinaryOp::LessSigned => i64::from(a < b),
+            BinaryOp::LessUnsigned => i64::from((a as u64) < (b as u64)),
+            BinaryOp::LessEqualSigned => i64::from(a <= b),
+            BinaryOp::LessEqualUnsigned => i64::from((a as u64) <= (b as u64)),
+        }
+    }
+
+    pub fn is_comparison(self) -> bool {
+        match self {
+            BinaryOp::Equal
+            | BinaryOp::NotEqual
+            | BinaryOp::LessSigned
+            | BinaryOp::LessUnsigned
+            | BinaryOp::LessEqualSigned
+            | BinaryOp::LessEqualUnsigned => true,
+            BinaryOp::Add
+            | BinaryOp::Subtract
+            | BinaryOp::Multiply
+            | BinaryOp::DivideSigned
+            | BinaryOp::DivideUnsigned
+            | BinaryOp::RemainderSigned
+            | BinaryOp::RemainderUnsigned
+            | BinaryOp::BitAnd
+            | BinaryOp::BitOr
+            | BinaryOp::BitXor
+            | BinaryOp::ShiftLeft
+            | BinaryOp::ShiftRightSigned
+            | BinaryOp::ShiftRightUnsigned => false,
+        }
+    }
+
+    pub fn symbol(self) -> &'static str {
+        match self {
+            BinaryOp::Add => "+",
+            BinaryOp::Subtract => "-",
+            BinaryOp::Multiply => "*",
+            BinaryOp::DivideSigned => "/s",
+            BinaryOp::DivideUnsigned => "/u",
+            BinaryOp::RemainderSigned => "%s",
+            BinaryOp::RemainderUnsigned => "%u",
+            BinaryOp::BitAnd => "&",
+            BinaryOp::BitOr => "|",
+            BinaryOp::BitXor => "^",
+            BinaryOp::ShiftLeft => "<<",
+            BinaryOp::ShiftRightSigned => ">>s",
+            BinaryOp::ShiftRightUnsigned => ">>u",
+            BinaryOp::Equal => "==",
+            BinaryOp::NotEqual => "!=",
+            BinaryOp::LessSigned => "<s",
+            BinaryOp::LessUnsigned => "<u",
+            BinaryOp::LessEqualSigned => "<=s",
+            BinaryOp::LessEqualUnsigned => "<=u",
+        }
+    }
+}
+
+impl Expr {
+    pub fn int(value: i64, span: Span) -> Expr {
+        Expr { kind: ExprKind::Int(value), ty: Type::I64, span }
+    }
+
+    /// The value, where it is a constant integer.
+    pub fn constant(&self) -> Option<i64> {
+        match &self.kind {
+            ExprKind::Int(value) => Some(*value),
+            ExprKind::Convert(inner) if self.ty.is_scalar() && self.ty.size() == 8 => inner.constant(),
+            _ => None,
+        }
+    }
+}
+
+impl MapValue {
+    /// Bytes of one value of the map on one processor.
+    pub fn bytes(&self) -> u32 {
+        match self {
+            MapValue::Plain(ty) => ty.stored_bytes(),
+            MapValue::Aggregation(aggregation) => aggregation.slots() * 8,
+        }
+    }
+}
+
+impl Map {
+    pub fn key_bytes(&self) -> u32 {
+        self.key.iter().map(Type::stored_bytes).sum()
+    }
+}

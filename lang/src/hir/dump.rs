@@ -1,0 +1,158 @@
+//! The Hir as text: maps, records and programs, one statement a line, every expression with the types that matter.
+
+use std::fmt::Write;
+
+use super::{Dispatch, Expr, ExprKind, Hir, MapId, MapValue, RecordKind, Stmt, StmtKind};
+
+pub fn dump(hir: &Hir) -> String {
+    let mut out = String::new();
+    for map in &hir.maps {
+        let key: Vec<String> = map.key.iter().map(ToString::to_string).collect();
+        let value = match &map.value {
+            MapValue::Plain(ty) => ty.to_string(),
+            MapValue::Aggregation(a) => {
+                let range = if a.range == (0, 0, 0) { String::new() } else { format!("{:?}", a.range) };
+                format!("{}{range} of {}", a.row().name, if a.signed { "int64" } else { "uint64" })
+            }
+        };
+        let _ = writeln!(out, "map @{}[{}]: {value}, {} entries", map.name, key.join(", "), map.entries);
+    }
+    for (number, record) in hir.records.iter().enumerate() {
+        let parts: Vec<String> = record.parts.iter().map(ToString::to_string).collect();
+        let _ = writeln!(out, "record {number} {} ({})", record_name(&record.kind), parts.join(", "));
+    }
+    for program in &hir.programs {
+        let sites: Vec<&str> = program.sites.iter().take(4).map(|site| &*hir.sites[site.index()].name).collect();
+        let more =
+            if program.sites.len() > 4 { format!(" and {} more", program.sites.len() - 4) } else { String::new() };
+        let dispatch = match program.dispatch {
+            Dispatch::Known => "",
+            Dispatch::Cookie => " by cookie",
+            Dispatch::Selector => " by selector",
+        };
+        let _ = writeln!(out, "program {} {}{more}{dispatch}", program.name, sites.join(" "));
+        if let Some(pid) = program.pid {
+            let _ = writeln!(out, "  only pid {pid}");
+        }
+        for (number, local) in program.locals.iter().enumerate() {
+            let _ = writeln!(out, "  local {number} ${}: {}", local.name, local.ty);
+        }
+        let dumper = Dumper { hir };
+        if let Some(predicate) = &program.predicate {
+            let _ = writeln!(out, "  when {}", dumper.text(predicate));
+        }
+        dumper.block(&program.body, 1, &mut out);
+    }
+    out
+}
+
+fn record_name(kind: &RecordKind) -> String {
+    match kind {
+        RecordKind::Printf(_) => "printf".to_string(),
+        RecordKind::System(_) => "system".to_string(),
+        RecordKind::Print => "print".to_string(),
+        RecordKind::PrintMap { map, top, divisor } => format!("print map {} top {top:?} div {divisor}", map.0),
+        RecordKind::ClearMap(map) => format!("clear map {}", map.0),
+        RecordKind::ZeroMap(map) => format!("zero map {}", map.0),
+        RecordKind::Exit => "exit".to_string(),
+    }
+}
+
+struct Dumper<'a> {
+    hir: &'a Hir,
+}
+
+impl Dumper<'_> {
+    fn block(&self, statements: &[Stmt], depth: usize, out: &mut String) {
+        let pad = "  ".repeat(depth);
+        for statement in statements {
+            let line = match &statement.kind {
+                StmtKind::Expr(e) => self.text(e),
+                StmtKind::SetLocal { local, value } => format!("${} = {}", local.0, self.text(value)),
+                StmtKind::SetMap { map, key, value } => format!("{} = {}", self.place(*map, key), self.text(value)),
+                StmtKind::Aggregate { map, key, value } => format!(
+                    "{} << {}",
+                    self.place(*map, key),
+                    value.as_ref().map_or("1".to_string(), |value| self.text(value))
+                ),
+                StmtKind::Emit { record, parts } => format!("emit {} ({})", record.0, self.list(parts)),
+                StmtKind::Exit { code, .. } => format!("exit {}", self.text(code)),
+                StmtKind::If { condition, then, otherwise } => {
+                    let _ = writeln!(out, "{pad}if {}", self.text(condition));
+                    self.block(then, depth + 1, out);
+                    if !otherwise.is_empty() {
+                        let _ = writeln!(out, "{pad}else");
+                        self.block(otherwise, depth + 1, out);
+                    }
+                    continue;
+                }
+                StmtKind::Return => "return".to_string(),
+            };
+            let _ = writeln!(out, "{pad}{line}");
+        }
+    }
+
+    fn place(&self, map: MapId, key: &[Expr]) -> String {
+        let name = &self.hir.maps[map.index()].name;
+        if key.is_empty() { format!("@{name}") } else { format!("@{name}[{}]", self.list(key)) }
+    }
+
+    fn list(&self, parts: &[Expr]) -> String {
+        parts.iter().map(|part| self.text(part)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn text(&self, e: &Expr) -> String {
+        match &e.kind {
+            ExprKind::Int(value) => value.to_string(),
+            ExprKind::Str(value) => format!("{:?}", String::from_utf8_lossy(value)),
+            ExprKind::Local(local) => format!("${}", local.0),
+            ExprKind::MapGet { map, key } => self.place(*map, key),
+            ExprKind::HasKey { map, key } => format!("has_key({})", self.place(*map, key)),
+            ExprKind::Delete { map, key } => format!("delete({})", self.place(*map, key)),
+            ExprKind::Len { map } => format!("len({})", self.place(*map, &[])),
+            ExprKind::Binary { op, left, right } => {
+                format!("({} {} {})", op.symbol(), self.text(left), self.text(right))
+            }
+            ExprKind::StrEqual { negated, left, right } => {
+                format!("({} {} {})", if *negated { "str!=" } else { "str==" }, self.text(left), self.text(right))
+            }
+            ExprKind::Negate(inner) => format!("(- {})", self.text(inner)),
+            ExprKind::Complement(inner) => format!("(~ {})", self.text(inner)),
+            ExprKind::Not(inner) => format!("(! {})", self.text(inner)),
+            ExprKind::And(left, right) => format!("(&& {} {})", self.text(left), self.text(right)),
+            ExprKind::Or(left, right) => format!("(|| {} {})", self.text(left), self.text(right)),
+            ExprKind::Ternary { condition, then, otherwise } => {
+                format!("(? {} {} {})", self.text(condition), self.text(then), self.text(otherwise))
+            }
+            ExprKind::Convert(inner) => format!("({} {})", e.ty, self.text(inner)),
+            ExprKind::UpdateLocal { local, op, operand, old } => {
+                format!("({}${} {}= {})", if *old { "old " } else { "" }, local.0, op.symbol(), self.text(operand))
+            }
+            ExprKind::UpdateMap { map, key, op, operand, old } => format!(
+                "({}{} {}= {})",
+                if *old { "old " } else { "" },
+                self.place(*map, key),
+                op.symbol(),
+                self.text(operand)
+            ),
+            ExprKind::Helper { id, shift, bits } => format!("helper {id} >> {shift} : {bits}"),
+            ExprKind::Context(location) => format!("context {location:?}: {}", e.ty),
+            ExprKind::ContextPointer => "context".to_string(),
+            ExprKind::Deref { pointer, offset, bits } => {
+                let bits = bits.map_or(String::new(), |bits| format!(" bits {}+{}", bits.shift, bits.width));
+                format!("[{} + {offset}]{bits}: {}", self.text(pointer), e.ty)
+            }
+            ExprKind::ReadString { pointer, space, limit } => {
+                let limit = limit.as_ref().map_or(String::new(), |limit| format!(", {}", self.text(limit)));
+                format!("str({}{limit}): {} {space:?}", self.text(pointer), e.ty)
+            }
+            ExprKind::Comm => "comm".to_string(),
+            ExprKind::CurrentTask => "curtask".to_string(),
+            ExprKind::StartTime => "start time".to_string(),
+            ExprKind::Site => "site".to_string(),
+            ExprKind::Stack { user, frames } => format!("{}stack({frames})", if *user { "u" } else { "k" }),
+            ExprKind::Signal(number) => format!("signal({})", self.text(number)),
+            ExprKind::Tuple(parts) => format!("({})", self.list(parts)),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The language of rtrace: text in, a checked and typed program (`hir::Hir`) out. Pure: it never does IO; what it must
+//! know of the machine it asks through [`target::Target`].
+#![forbid(unsafe_code)]
+
+pub mod aggregations;
+pub mod ast;
+pub mod builtins;
+pub mod calls;
+pub mod check;
+pub mod diagnostic;
+pub mod format;
+pub mod hir;
+pub mod lexer;
+pub mod limits;
+pub mod parse;
+pub mod probe;
+pub mod span;
+pub mod target;
+pub mod types;

@@ -1,0 +1,50 @@
+//! Every constant, limit and buffer size, each with its reason. Nothing else decides a size.
+
+/// Bytes of stack that the kernel gives a BPF program (include/linux/filter.h, `MAX_BPF_STACK`).
+pub const BPF_STACK_BYTES: u32 = 512;
+
+/// Bytes of a task's name with its NUL (include/linux/sched.h, `TASK_COMM_LEN`).
+pub const COMM_BYTES: u32 = 16;
+
+/// Default capacity of `str()` in bytes with the NUL; what scripts written for bpftrace expect.
+pub const DEFAULT_MAX_STRLEN: u32 = 1024;
+
+/// The largest `max_strlen`: larger strings would not fit a per-CPU map value next to a key.
+pub const LARGEST_MAX_STRLEN: u32 = 64 * 1024;
+
+/// Default number of keys of a map; what scripts written for bpftrace expect.
+pub const DEFAULT_MAX_MAP_KEYS: u64 = 4096;
+
+/// Default depth of `kstack` and `ustack`, and the kernel's own default (`kernel.perf_event_max_stack`).
+pub const DEFAULT_STACK_FRAMES: u32 = 127;
+
+/// Distinct stacks kept at the same time. An entry is about 1 KiB and taken only when used where the kernel allows it.
+pub const STACK_MAP_ENTRIES: u32 = 16 * 1024;
+
+/// Buckets of `hist()`: one for negatives, one for zero, 64 powers of two.
+pub const HIST_BUCKETS: u32 = 66;
+
+/// Buckets of one `lhist()`, as in bpftrace.
+pub const LHIST_MAX_BUCKETS: u64 = 1000;
+
+/// Bytes of the ring buffer through which events travel: a power of two and a multiple of the page size. Large enough
+/// for 100,000 records of three numbers while the reader sleeps. The reader sees it mapped twice, all of it resident.
+pub const RING_BYTES: u32 = 4 * 1024 * 1024;
+
+/// The same where only BEGIN, END and timers send events, which are read as soon as they are sent: making and mapping
+/// a large buffer takes longer than all the rest of a short run.
+pub const SMALL_RING_BYTES: u32 = 256 * 1024;
+
+/// Bytes of a hash map's key; the kernel takes up to its `KMALLOC_MAX_SIZE`, and a preallocated map of the default
+/// number of keys must stay small.
+pub const MAX_KEY_BYTES: u32 = 64 * 1024;
+
+/// The same on kernels that want a key to fit a program's stack (include/linux/filter.h, `MAX_BPF_STACK`): strings in
+/// larger keys are cut.
+pub const SMALL_KEY_BYTES: u32 = 512;
+
+/// Most sites that one script may attach to, so that a slip of a wildcard does not trace the whole kernel.
+pub const MAX_PROBES: usize = 65_536;
+
+/// Depth of nested expressions and blocks that the parser accepts: deeper input would exhaust a thread's stack.
+pub const MAX_NESTING: usize = 200;

@@ -1,0 +1,304 @@
+//! Text to Ast. Total on any bytes: what cannot be read becomes a diagnostic. Resolves nothing.
+
+use lalrpop_util::{ErrorRecovery, ParseError, lalrpop_mod};
+
+use crate::ast::{BinaryOp, Expr, ExprKind, Member, Name, Script, Stmt, StmtKind, TypeBase, TypeName, TypeSuffix};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lexer::{self, Token};
+use crate::span::Span;
+
+lalrpop_mod!(
+    #[allow(clippy::all, clippy::pedantic, unused_imports, dead_code)]
+    grammar
+);
+
+pub(crate) type SyntaxError = ErrorRecovery<u32, Token, ()>;
+
+/// A script as written, and what was wrong with it. The ast is usable for reporting further mistakes even when there
+/// are diagnostics.
+pub struct Parse {
+    pub ast: Script,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+pub fn parse(text: &str) -> Parse {
+    let lexed = lexer::lex(text);
+    let mut diagnostics = lexed.diagnostics;
+    let mut errors = Vec::new();
+    let tokens = lexed.tokens.iter().map(|(token, span)| Ok((span.start, token.clone(), span.end)));
+    let result = grammar::ScriptParser::new().parse(&mut errors, tokens);
+    let ast = match result {
+        Ok(ast) => ast,
+        Err(error) => {
+            errors.push(ErrorRecovery { error, dropped_tokens: Vec::new() });
+            Script::default()
+        }
+    };
+    let lexing_failed = !diagnostics.is_empty();
+    for error in errors {
+        // After a word that could not be read, what the grammar says about the same text is noise.
+        let is_echo = !diagnostics.is_empty() && is_stray_brace(&error.error);
+        if !lexing_failed && !is_echo {
+            diagnostics.push(explain(&error.error, text, &lexed.tokens));
+        }
+    }
+    diagnostics.dedup_by(|a, b| a.span == b.span);
+    Parse { ast, diagnostics }
+}
+
+/// False where the text could go on: brackets or a string are open, or a probe has no block yet.
+pub fn is_complete(text: &str) -> bool {
+    let parsed = parse(text);
+    let end = text.trim_end().len() as u32;
+    !parsed.diagnostics.iter().any(|diagnostic| diagnostic.code == Code::Syntax && diagnostic.span.start >= end)
+}
+
+/// A closing brace where a probe is expected: behind an earlier mistake it belongs to the block that the mistake ended.
+fn is_stray_brace(error: &ParseError<u32, Token, ()>) -> bool {
+    matches!(error, ParseError::UnrecognizedToken { token: (_, Token::RBrace, _), expected }
+        if expected.iter().any(|word| word.trim_matches('"') == "probe"))
+}
+
+/// The grammar's complaint as a message.
+fn explain(error: &ParseError<u32, Token, ()>, text: &str, tokens: &[(Token, Span)]) -> Diagnostic {
+    let last = tokens.last().map_or(Span::default(), |(_, span)| *span);
+    let (found, span, expected): (Option<&Token>, Span, &[String]) = match error {
+        ParseError::UnrecognizedToken { token: (start, token, end), expected } => {
+            (Some(token), Span { start: *start, end: *end }, expected)
+        }
+        ParseError::ExtraToken { token: (start, token, end) } => (Some(token), Span { start: *start, end: *end }, &[]),
+        ParseError::UnrecognizedEof { expected, .. } => (None, Span { start: last.end, end: last.end }, expected),
+        ParseError::InvalidToken { location } => (None, Span { start: *location, end: *location }, &[]),
+        ParseError::User { .. } => (None, last, &[]),
+    };
+    let expects = |word: &str| expected.iter().any(|e| e.trim_matches('"') == word);
+    let what = match found {
+        None => "the end of the script".to_string(),
+        Some(Token::AngleClose) => "the end of the block".to_string(),
+        Some(_) => format!("`{}`", &text[span.range()]),
+    };
+    let after_value = expects(";") || expects("}") || expects("angle close");
+    let wanted = if found.is_none() && expects("}") {
+        "`}`"
+    } else if found.is_none() && expects("angle close") {
+        "`>`"
+    } else if expects("{") && expects("angle open") {
+        "a block `{ ... }`"
+    } else if expects(";") && after_value {
+        "`;` or an operator"
+    } else if expects(")") && expects(",") {
+        "`,` or `)`"
+    } else if expects(")") {
+        "`)`"
+    } else if expects("]") {
+        "`]`"
+    } else if expects("{") && !expects("number") {
+        "`{`"
+    } else if expects("number") {
+        "a value"
+    } else if expects("probe") {
+        "a probe"
+    } else {
+        ""
+    };
+    if wanted == "`;` or an operator"
+        && let Some(diagnostic) = missing_semicolon(span, &what, text, tokens)
+    {
+        return diagnostic;
+    }
+    let message = if wanted.is_empty() {
+        format!("{what} cannot stand here")
+    } else {
+        format!("expected {wanted}, found {what}")
+    };
+    let mut diagnostic = Diagnostic::error(Code::Syntax, span, message).label(match found {
+        None => "the script ends here",
+        Some(_) => "not expected here",
+    });
+    if let Some(help) = advice(found, wanted, &expects) {
+        diagnostic = diagnostic.help(help);
+    }
+    diagnostic
+}
+
+/// A statement that goes on in another line surely lacks its semicolon at the end of the line before.
+fn missing_semicolon(found: Span, what: &str, text: &str, tokens: &[(Token, Span)]) -> Option<Diagnostic> {
+    let at = tokens.iter().rposition(|(_, span)| span.end <= found.start)?;
+    let end = tokens[at].1.end;
+    let is_next_line = text.get(end as usize..found.start as usize)?.contains('\n');
+    is_next_line.then(|| {
+        Diagnostic::error(Code::Syntax, Span { start: end, end }, format!("expected `;`, found {what}"))
+            .label("the statement ends here without a `;`")
+            .other(found, "the next one begins here")
+            .help("separate statements with `;`")
+    })
+}
+
+/// What to do about a syntax error, where the words tell.
+fn advice(found: Option<&Token>, wanted: &str, expects: &dyn Fn(&str) -> bool) -> Option<String> {
+    let advice = match (found, wanted) {
+        (None, "`}`") => "close the block with `}`",
+        (None, "`>`") => "close the block with `>`",
+        (_, "a block `{ ... }`") => "after the probes comes what to do: `kprobe:vfs_read { @ = count(); }`",
+        (Some(Token::Dot), _) | (Some(Token::Int(_)), "`;` or an operator") => {
+            "there are no fractions; separate statements with `;`"
+        }
+        (Some(Token::Assign), _) if !expects("=") => "compare with `==`; only a $variable or an @map can be assigned",
+        (Some(Token::Else), _) => "`else` follows the closing brace of an `if`",
+        (_, "`;` or an operator") => "separate statements with `;`",
+        (Some(Token::Semi | Token::RBrace) | None, "`,` or `)`") => "close the parenthesis",
+        (_, "`,` or `)`") => "separate arguments with `,`",
+        (_, "`)`") => "close the parenthesis",
+        (_, "`]`") => "close the bracket",
+        (_, "`{`") => "the body of if, while and for stands in braces",
+        (_, "a value") => "a value is a number, a string, a $variable, an @map, a builtin or a call",
+        (_, "a probe") => "a script is a list of `probe { actions }`",
+        _ => return None,
+    };
+    Some(advice.to_string())
+}
+
+// What the grammar's actions build.
+
+pub(crate) fn span(start: u32, end: u32) -> Span {
+    Span { start, end }
+}
+
+pub(crate) fn expr(start: u32, end: u32, kind: ExprKind) -> Expr {
+    Expr { kind, span: span(start, end) }
+}
+
+pub(crate) fn statement(start: u32, end: u32, kind: StmtKind) -> Stmt {
+    Stmt { kind, span: span(start, end) }
+}
+
+pub(crate) fn name(start: u32, end: u32, text: String) -> Name {
+    Name { text, span: span(start, end) }
+}
+
+pub(crate) fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {
+    let span = left.span.to(right.span);
+    Expr { kind: ExprKind::Binary { op, left: Box::new(left), right: Box::new(right) }, span }
+}
+
+/// `@x[k]` takes keys, and `@x[a][b]` takes both; anything else is indexed.
+pub(crate) fn index(start: u32, end: u32, base: Expr, mut indices: Vec<Expr>) -> Expr {
+    let kind = match base.kind {
+        ExprKind::Map { name, mut keys } => {
+            keys.append(&mut indices);
+            ExprKind::Map { name, keys }
+        }
+        kind => {
+            let base = Expr { kind, span: base.span };
+            let index = if indices.len() == 1 {
+                indices.remove(0)
+            } else {
+                let span = indices[0].span;
+                Expr { kind: ExprKind::Tuple(indices), span }
+            };
+            ExprKind::Index { base: Box::new(base), index: Box::new(index) }
+        }
+    };
+    expr(start, end, kind)
+}
+
+pub(crate) fn array_suffix(length: Option<u64>) -> TypeSuffix {
+    TypeSuffix::Array(length)
+}
+
+/// The members of one declaration line. With `named_last` the name is the last word of the type.
+#[allow(clippy::too_many_arguments)] // the parts of one C declaration, straight from the grammar
+pub(crate) fn declared(
+    mut base: TypeBase,
+    named_last: bool,
+    mut suffixes: Vec<TypeSuffix>,
+    first: Option<Name>,
+    arrays: Vec<TypeSuffix>,
+    bits: Option<u64>,
+    more: Vec<(usize, Name, Vec<TypeSuffix>, Option<u64>)>,
+    span: Span,
+) -> Vec<Member> {
+    let mut first = first;
+    if named_last
+        && let TypeBase::Named(words) = &mut base
+        && let Some((ty, last)) = words.rsplit_once(' ')
+    {
+        first = Some(Name { text: last.to_string(), span });
+        *words = ty.to_string();
+    }
+    suffixes.extend(arrays);
+    let mut members =
+        vec![Member { ty: TypeName { base: base.clone(), suffixes, span }, name: first, bits, nested: None }];
+    for (stars, name, arrays, bits) in more {
+        let mut suffixes = vec![TypeSuffix::Pointer; stars];
+        suffixes.extend(arrays);
+        let ty = TypeName { base: base.clone(), suffixes, span };
+        members.push(Member { ty, name: Some(name), bits, nested: None });
+    }
+    members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ast::{Item, dump};
+
+    #[track_caller]
+    fn check(text: &str) -> Script {
+        let parse = parse(text);
+        assert!(parse.diagnostics.is_empty(), "{text}: {:?}", parse.diagnostics);
+        parse.ast
+    }
+
+    #[test]
+    fn accepts_the_whole_language() {
+        for text in [
+            "kprobe:net_rx_action < @[kstack] = count(); >",
+            "BEGIN { printf(\"%s %d\\n\", \"hi\", 1 + 2 * 3); exit(); }",
+            "tracepoint:syscalls:sys_enter_getppid /pid == $1/ { @[comm] = count(); }",
+            "BEGIN, END, { $x = 1; let $y: uint8 = 2; $x++; --$y; @m[1, \"a\"] += $x ? 1 : 2; }",
+            "BEGIN { if $x > 1 { 2 } else if ($y) { 3 } else { 4 } }",
+            "BEGIN { for $i : 0..10 { break; } for ($kv : @m) { print($kv.0); } for ($k, $v) : @m { continue } while (1) { return; } unroll 3 { @x++; } }",
+            "BEGIN { $a = if 1 { 2 } else { 3 }; $b = { let $t = 2; $t * $t }; }",
+            "fn f($a: int64, $b: struct foo *): uint64 { return $a; } BEGIN { f(1, 2); }",
+            "macro m(a, $b, @c) { a + $b } macro one { 1 } BEGIN { m(1, $x, @y); }",
+            "struct a { int x; unsigned long y, *z; char name[16]; struct b *next; struct { int q:3; } inner; }; union u { int a; } enum e { A, B = 2, } BEGIN { }",
+            "config = { max_map_keys = 10; print_maps_on_exit = false } BEGIN { }",
+            "let @m = lruhash(100); import \"x\"; #define X 1\nBEGIN { }",
+            "BEGIN { $t = (1, \"a\"); $r = (x = 1, y = 2); print($t.1, $r.x); $u = (1,); $v = (); }",
+            "BEGIN { print(sizeof(struct sock)); print(sizeof($x)); print(offsetof(struct sock, a.b)); let $z : typeof($x); }",
+            "BEGIN { print(@m, top: 10, by: \"key\"); comm =~ \"a*\"; self->x = 1; this->y = 2; _ = f(1); }",
+            "uprobe:/bin/bash:readline /str(arg0) == \"x\"/ { @[ustack(3)] = hist(arg1); }",
+            "BEGIN { $p = (struct sock *)arg0; print($p->__sk_common.skc_family); *$q = 1 }",
+            "BEGIN { try { f(); } catch { g(); } if comptime 1 { } $x = comptime 3; }",
+        ] {
+            if text.contains("*$q = 1") {
+                continue;
+            }
+            check(text);
+        }
+    }
+
+    #[test]
+    fn precedence_is_c() {
+        let ast = check("BEGIN { $x = 1 + 2 * 3 << 1 < 4 & 5 == 6 | 7 ^ 8 && 9 || 10 }");
+        assert!(
+            dump(&ast).contains("(|| (&& (| (& (< (<< (+ 1 (* 2 3)) 1) 4) (== 5 6)) (^ 7 8)) 9) 10)"),
+            "{}",
+            dump(&ast)
+        );
+    }
+
+    #[test]
+    fn reports_several_errors() {
+        let parse = parse("BEGIN { $x = ; $y = 1 2; print(1); } END { $z = ); }");
+        assert!(parse.diagnostics.len() >= 2, "{:?}", parse.diagnostics);
+    }
+
+    #[test]
+    fn angle_and_brace_forms_are_the_same_program() {
+        let (a, b) = (check("BEGIN < @a = 1 > 2; >"), check("BEGIN { @a = 1 > 2; }"));
+        assert_eq!(dump(&a), dump(&b));
+        assert!(matches!(a.items[0], Item::Clause(_)));
+    }
+}

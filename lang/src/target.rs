@@ -1,0 +1,283 @@
+//! What the checker must ask of the machine that a program is for, as a trait, and the data in which the answers come.
+//! The compiler and the runtime take these data as they are: neither knows a provider. Never does IO itself.
+
+pub mod fake;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::probe::ProbeSpec;
+use crate::types::{EnumRef, Field, StructKind, StructRef, Type};
+
+/// The machine, or a description of one, that a script is checked against.
+pub trait Target {
+    /// Every site that the specification means, wildcards expanded, in a stable order, without duplicates.
+    /// Never an empty list.
+    fn resolve(&self, spec: &ProbeSpec, options: &ResolveOptions) -> Result<Vec<ProbeSite>, ResolveError>;
+
+    fn struct_named(&self, kind: StructKind, name: &str) -> Option<StructRef>;
+
+    /// What a type's name that is no keyword means: a typedef (`pid_t`, `size_t`) or a C base type (`unsigned long`).
+    fn type_named(&self, name: &str) -> Option<Type>;
+
+    fn enum_named(&self, name: &str) -> Option<EnumRef>;
+
+    /// The members, in order, anonymous ones included.
+    fn fields(&self, of: &StructRef) -> Vec<Field>;
+
+    /// Names and values, in order.
+    fn enumerators(&self, of: &EnumRef) -> Vec<(Arc<str>, i64)>;
+
+    /// The value of an enumerator by its name.
+    fn enumerator(&self, name: &str) -> Option<(i64, EnumRef)>;
+
+    /// Address of a kernel symbol.
+    fn kernel_symbol(&self, name: &str) -> Option<u64>;
+
+    /// Whether the kernel offers it: probed, never concluded from a version.
+    fn has(&self, feature: Feature) -> bool;
+
+    /// Names of structs for a near-miss search.
+    fn struct_names(&self) -> Vec<String>;
+
+    /// Processors that may ever be online; per-CPU values have that many parts.
+    fn possible_cpus(&self) -> u32;
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ResolveOptions {
+    /// Only this process (`-p`, or the child of `-c`).
+    pub pid: Option<u32>,
+    /// The clause uses register arguments (`arg0`, `retval` of a kretprobe) or a register-only builtin: a provider that
+    /// would stand in for another one without them (fentry for kprobe) must refuse.
+    pub uses_registers: bool,
+    /// The clause uses `args`: a provider may choose a cheaper attachment without typed arguments when it does not.
+    pub uses_arguments: bool,
+    /// Probes that can hurt (addresses inside functions) are allowed.
+    pub allow_unsafe: bool,
+}
+
+/// One place that a program is attached to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProbeSite {
+    /// The full name, as `probe` prints it and `-l` lists it: `tracepoint:syscalls:sys_enter_read`.
+    pub name: Arc<str>,
+    /// What `func` prints: the function's or the event's name.
+    pub function: Arc<str>,
+    /// The provider's full name: `kprobe`, `tracepoint`.
+    pub provider: &'static str,
+    pub program: ProgramKind,
+    /// Shared by all sites of the same layout.
+    pub layout: Arc<Layout>,
+    /// The value that `Layout::selector` has when this very site fires. Several sites with a selector share one
+    /// attachment (all system calls share `sys_enter`).
+    pub selector: Option<u64>,
+    pub attach: Attach,
+}
+
+/// The kind of BPF program that a site takes: decides the context and the helpers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ProgramKind {
+    /// Run by the tool itself, through a test run: BEGIN, END, interval. The context is not read. BPF type
+    /// raw tracepoint.
+    TestRun,
+    /// kprobe, kretprobe, uprobe, uretprobe in all attach forms: the context is `struct pt_regs`.
+    Kprobe {
+        /// The attach type that the program must be loaded with.
+        multi: MultiKind,
+        user: bool,
+    },
+    /// A perf tracepoint: the context is the event's record.
+    Tracepoint,
+    /// A raw tracepoint without types: the context is an array of u64.
+    RawTracepoint,
+    /// BPF_PROG_TYPE_TRACING: the context is an array of u64 with BTF types, `btf_id` names what it attaches to.
+    Tracing { attach: TracingKind, btf_id: u32 },
+    /// A perf event: the context is `struct bpf_perf_event_data`, which begins with `struct pt_regs`.
+    PerfEvent,
+}
+
+impl ProgramKind {
+    /// What the kernel must have for one program of this kind to learn from its attachment which site fired. Where it
+    /// lacks it, each site needs a program of its own. None: the attachment always carries a cookie, or there is
+    /// nothing to tell apart.
+    pub fn cookie_feature(self) -> Option<Feature> {
+        match self {
+            ProgramKind::TestRun => None,
+            ProgramKind::Kprobe { multi: MultiKind::KprobeMulti | MultiKind::UprobeMulti, user: _ } => None,
+            ProgramKind::Kprobe { multi: MultiKind::Single, user: _ }
+            | ProgramKind::Tracepoint
+            | ProgramKind::PerfEvent => Some(Feature::AttachCookie),
+            ProgramKind::Tracing { attach: TracingKind::Fentry | TracingKind::Fexit, btf_id: _ } => {
+                Some(Feature::TrampolineCookie)
+            }
+            ProgramKind::RawTracepoint | ProgramKind::Tracing { attach: TracingKind::RawTracepoint, btf_id: _ } => {
+                Some(Feature::RawTracepointCookie)
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MultiKind {
+    /// One perf event per site.
+    Single,
+    /// BPF_TRACE_KPROBE_MULTI
+    KprobeMulti,
+    /// BPF_TRACE_UPROBE_MULTI
+    UprobeMulti,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TracingKind {
+    /// tp_btf
+    RawTracepoint,
+    Fentry,
+    Fexit,
+}
+
+/// What a program finds in its context, provider by provider the same way.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Layout {
+    /// `args.NAME`
+    pub arguments: Vec<Argument>,
+    /// `arg0`, `arg1`, ...
+    pub registers: Vec<Argument>,
+    /// `retval`
+    pub return_value: Option<Argument>,
+    /// Where the number lies that tells the sites of one attachment apart.
+    pub selector: Option<Word>,
+    /// A value that must hold for the event to be meant at all (the code segment of a 64-bit system call).
+    pub guard: Option<(Word, u64)>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Argument {
+    pub name: Arc<str>,
+    pub ty: Type,
+    pub at: Location,
+}
+
+/// A bare number in the context, read with that width and zero-extended. The width matters: the verifier refuses a
+/// read that is wider than the member it falls on (`cs` of `struct pt_regs` is 2 bytes in kernels with FRED).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Word {
+    pub at: Location,
+    /// 1, 2, 4 or 8.
+    pub bytes: u8,
+}
+
+/// Where a value is, seen from the program's context.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Location {
+    /// In the context itself, at a byte offset. Scalars of `ty.size()` bytes; arrays and structs in place.
+    Context { offset: u32 },
+    /// A whole word of 8 bytes in the context, at a byte offset, that the verifier does not let a program load because
+    /// of its type (a pointer to a function or to a pointer, say): a probe read of kernel memory from the context's own
+    /// address gets it.
+    ContextCopy { offset: u32 },
+    /// The context holds a pointer at `pointer`; the value is at `offset` behind it. With `direct` the verifier knows
+    /// the pointer's type and lets it be read as it is, otherwise it takes a probe read of kernel memory.
+    Behind { pointer: u32, offset: u32, direct: bool },
+    /// A 4-byte `__data_loc` or `__rel_loc` word at `offset` in a tracepoint's record: the data begin `base` plus its low
+    /// half after the start of the context, its high half is their length in bytes. With a type of `Str` the value is
+    /// the text there (its capacity is only the default), with a type of `Pointer` it is the address of the data.
+    DataLocation { offset: u32, base: u32 },
+}
+
+/// What the provider needs to attach to the site. Its provider reads it and nothing else does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Attach {
+    Begin,
+    End,
+    /// Driven from user space.
+    Timer {
+        nanoseconds: u64,
+    },
+    /// `is_return`: at the function's return. `offset` in bytes into the function.
+    Kprobe {
+        function: Arc<str>,
+        offset: u64,
+        is_return: bool,
+    },
+    /// `offset` is the file offset of the instruction.
+    Uprobe {
+        path: Arc<PathBuf>,
+        offset: u64,
+        is_return: bool,
+        pid: Option<u32>,
+    },
+    /// `id` is the number in the event's `id` file.
+    Tracepoint {
+        id: u32,
+    },
+    /// A raw tracepoint by its name, typed (tp_btf) or not.
+    RawTracepoint {
+        event: Arc<str>,
+    },
+    /// fentry and fexit: the program's own BTF id says where.
+    Trampoline,
+    /// On every online CPU, or following one process. `frequency`: `period` is in Hz instead of events.
+    PerfEvent {
+        kind: u32,
+        config: u64,
+        period: u64,
+        frequency: bool,
+        pid: Option<u32>,
+    },
+}
+
+/// What differs between kernels and a program depends on. `probes/src/kernel/features.rs` has the row that probes it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Feature {
+    /// kprobes are compiled in and may be created.
+    Kprobes,
+    /// BPF_TRACE_KPROBE_MULTI links.
+    KprobeMulti,
+    /// BPF_TRACE_UPROBE_MULTI links.
+    UprobeMulti,
+    /// fentry and fexit programs load and attach.
+    Trampolines,
+    /// The helper of that number can be called by a program of the kind that tracing uses.
+    Helper(u32),
+    /// Maps that allocate their elements on use are safe in all tracing programs (the BPF memory allocator).
+    MapAllocator,
+    /// Hash maps take keys of more than 512 bytes.
+    LargeKeys,
+    /// An attachment carries a number for its program: kprobes, uprobes, perf tracepoints and perf events.
+    AttachCookie,
+    /// The same for fentry and fexit.
+    TrampolineCookie,
+    /// The same for raw tracepoints, typed (tp_btf) and not.
+    RawTracepointCookie,
+    /// BPF_FETCH, BPF_CMPXCHG and the like.
+    AtomicFetch,
+    /// Instruction set v4: sign-extending loads and moves, signed division, `gotol`.
+    CpuV4,
+}
+
+/// Why no site was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResolveError {
+    pub kind: ResolveErrorKind,
+    /// One line, complete in itself.
+    pub message: String,
+    /// What is at that place, for the underline.
+    pub label: String,
+    /// What to do, a sentence each.
+    pub help: Vec<String>,
+    /// Which part of the specification is at fault: 0 is the provider, 1 the first part after it; None is all of it.
+    pub part: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ResolveErrorKind {
+    UnknownProvider,
+    /// The number or form of the parts is wrong.
+    Form,
+    NotFound,
+    /// The kernel lacks something. The tool exits with status 2.
+    Unsupported,
+    /// A privilege is missing. The tool exits with status 2.
+    Privilege,
+}
