@@ -1,0 +1,329 @@
+//! The intermediate representation: one function of SSA values with block parameters. What holds in it is written at the
+//! top of `ir/verify.rs`. Knows nothing of registers or encodings.
+
+mod build;
+mod dump;
+pub mod interpret;
+mod verify;
+
+pub use build::{Builder, Variable};
+pub use dump::dump;
+pub use verify::verify;
+
+use rtrace_lang::hir::BinaryOp;
+use rtrace_lang::span::Span;
+
+macro_rules! ids {
+    ($($name:ident $doc:literal;)*) => {
+        $(
+            #[doc = $doc]
+            #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+            pub struct $name(pub u32);
+
+            impl $name {
+                pub fn index(self) -> usize {
+                    self.0 as usize
+                }
+            }
+        )*
+    };
+}
+
+ids! {
+    Value "An SSA value: a 64-bit word.";
+    Block "A block of a function.";
+    MapRef "A map of the object, counted as `object::Object::maps` counts.";
+}
+
+/// What a value is, for the verifier of the representation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ValueKind {
+    /// A number; addresses of kernel and user memory are numbers too, read through helpers only.
+    Int,
+    /// Points into memory that loads and stores may touch.
+    Pointer(Memory),
+    /// A pointer that a helper may have left null; tested before use.
+    Nullable(Memory),
+    /// A map itself, as helpers take it.
+    Map,
+}
+
+/// The memory that a pointer points into.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Memory {
+    Stack,
+    /// A value of a map: also the global data and the per-CPU scratch.
+    MapValue,
+    /// A reserved record of the ring buffer.
+    Record,
+    /// The program's context.
+    Context,
+    /// A kernel object whose type the kernel's verifier knows.
+    Object,
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Function {
+    pub name: String,
+    pub blocks: Vec<BlockData>,
+    pub values: Vec<ValueKind>,
+    /// Bytes of stack that slots take.
+    pub stack_bytes: u32,
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct BlockData {
+    pub params: Vec<Value>,
+    pub insts: Vec<Inst>,
+    pub terminator: Option<Terminator>,
+    /// The place of the terminator.
+    pub span: Span,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Inst {
+    pub kind: InstKind,
+    pub result: Option<Value>,
+    pub span: Span,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum InstKind {
+    Const(i64),
+    /// Divisors are not zero and unsigned; shifts are below 64; comparisons give 0 or 1.
+    Binary {
+        op: BinaryOp,
+        left: Value,
+        right: Value,
+    },
+    /// The low bytes (1, 2 or 4), extended.
+    Extend {
+        value: Value,
+        bytes: u8,
+        signed: bool,
+    },
+    /// Moves a pointer.
+    PointerAdd {
+        pointer: Value,
+        offset: Value,
+    },
+    /// The bits of a pointer, as a number.
+    Address(Value),
+    Load {
+        base: Value,
+        offset: i32,
+        bytes: u8,
+        signed: bool,
+    },
+    /// Like `Load`, of a word that points to a kernel object of a type that the verifier knows.
+    LoadObject {
+        base: Value,
+        offset: i32,
+    },
+    Store {
+        base: Value,
+        offset: i32,
+        bytes: u8,
+        value: Value,
+    },
+    /// Adds to memory in one step, 8 bytes wide.
+    AtomicAdd {
+        base: Value,
+        offset: i32,
+        value: Value,
+    },
+    /// The same; the result is what was there before.
+    AtomicFetchAdd {
+        base: Value,
+        offset: i32,
+        value: Value,
+    },
+    Context,
+    /// `offset` bytes above the lowest byte of the function's stack slots.
+    StackAddress {
+        offset: u32,
+    },
+    Map(MapRef),
+    /// A byte of the only value of an array map.
+    MapValueAddress {
+        map: MapRef,
+        offset: u32,
+    },
+    Call {
+        helper: u32,
+        arguments: Vec<Value>,
+    },
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Terminator {
+    Jump {
+        to: Block,
+        arguments: Vec<Value>,
+    },
+    /// The targets take no parameters.
+    Branch {
+        op: BinaryOp,
+        left: Value,
+        right: Value,
+        then: Block,
+        otherwise: Block,
+    },
+    Return(Value),
+}
+
+impl Function {
+    pub fn entry(&self) -> Block {
+        Block(0)
+    }
+
+    pub fn kind(&self, value: Value) -> ValueKind {
+        self.values[value.index()]
+    }
+
+    pub fn successors(&self, block: Block) -> Vec<Block> {
+        match &self.blocks[block.index()].terminator {
+            Some(Terminator::Jump { to, .. }) => vec![*to],
+            Some(Terminator::Branch { then, otherwise, .. }) => vec![*then, *otherwise],
+            Some(Terminator::Return(_)) | None => Vec::new(),
+        }
+    }
+
+    pub fn predecessors(&self) -> Vec<Vec<Block>> {
+        let mut predecessors = vec![Vec::new(); self.blocks.len()];
+        for number in 0..self.blocks.len() {
+            let block = Block(number as u32);
+            for to in self.successors(block) {
+                predecessors[to.index()].push(block);
+            }
+        }
+        predecessors
+    }
+
+    /// Blocks that can be reached, each before its successors where there is no loop.
+    pub fn reverse_postorder(&self) -> Vec<Block> {
+        let mut seen = vec![false; self.blocks.len()];
+        let mut order = Vec::new();
+        let mut work = vec![(self.entry(), false)];
+        while let Some((block, done)) = work.pop() {
+            if done {
+                order.push(block);
+                continue;
+            }
+            if std::mem::replace(&mut seen[block.index()], true) {
+                continue;
+            }
+            work.push((block, true));
+            for to in self.successors(block).into_iter().rev() {
+                if !seen[to.index()] {
+                    work.push((to, false));
+                }
+            }
+        }
+        order.reverse();
+        order
+    }
+
+    /// The immediate dominator of each block that can be reached; the entry is its own.
+    /// (Cooper, Harvey and Kennedy: A Simple, Fast Dominance Algorithm.)
+    pub fn dominators(&self) -> Vec<Option<Block>> {
+        let order = self.reverse_postorder();
+        let mut number = vec![usize::MAX; self.blocks.len()];
+        for (n, block) in order.iter().enumerate() {
+            number[block.index()] = n;
+        }
+        let predecessors = self.predecessors();
+        let mut dominators: Vec<Option<Block>> = vec![None; self.blocks.len()];
+        dominators[self.entry().index()] = Some(self.entry());
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for &block in order.iter().skip(1) {
+                let mut new: Option<Block> = None;
+                for &from in &predecessors[block.index()] {
+                    if dominators[from.index()].is_none() {
+                        continue;
+                    }
+                    new = Some(match new {
+                        None => from,
+                        Some(mut a) => {
+                            let mut b = from;
+                            while a != b {
+                                while number[a.index()] > number[b.index()] {
+                                    a = dominators[a.index()].expect("processed");
+                                }
+                                while number[b.index()] > number[a.index()] {
+                                    b = dominators[b.index()].expect("processed");
+                                }
+                            }
+                            a
+                        }
+                    });
+                }
+                if new.is_some() && dominators[block.index()] != new {
+                    dominators[block.index()] = new;
+                    changed = true;
+                }
+            }
+        }
+        dominators
+    }
+}
+
+impl InstKind {
+    /// Calls `f` with each value that is read.
+    pub fn for_each_use(&self, mut f: impl FnMut(Value)) {
+        self.clone().map_uses(&mut |value| {
+            f(value);
+            value
+        });
+    }
+
+    /// Replaces each value that is read.
+    pub fn map_uses(&mut self, f: &mut impl FnMut(Value) -> Value) {
+        match self {
+            InstKind::Const(_)
+            | InstKind::Context
+            | InstKind::StackAddress { .. }
+            | InstKind::Map(_)
+            | InstKind::MapValueAddress { .. } => {}
+            InstKind::Binary { left, right, .. } => {
+                *left = f(*left);
+                *right = f(*right);
+            }
+            InstKind::Extend { value, .. } | InstKind::Address(value) => *value = f(*value),
+            InstKind::PointerAdd { pointer, offset } => {
+                *pointer = f(*pointer);
+                *offset = f(*offset);
+            }
+            InstKind::Load { base, .. } | InstKind::LoadObject { base, .. } => *base = f(*base),
+            InstKind::Store { base, value, .. }
+            | InstKind::AtomicAdd { base, value, .. }
+            | InstKind::AtomicFetchAdd { base, value, .. } => {
+                *base = f(*base);
+                *value = f(*value);
+            }
+            InstKind::Call { arguments, .. } => arguments.iter_mut().for_each(|argument| *argument = f(*argument)),
+        }
+    }
+}
+
+impl Terminator {
+    pub fn for_each_use(&self, mut f: impl FnMut(Value)) {
+        self.clone().map_uses(&mut |value| {
+            f(value);
+            value
+        });
+    }
+
+    pub fn map_uses(&mut self, f: &mut impl FnMut(Value) -> Value) {
+        match self {
+            Terminator::Jump { arguments, .. } => arguments.iter_mut().for_each(|argument| *argument = f(*argument)),
+            Terminator::Branch { left, right, .. } => {
+                *left = f(*left);
+                *right = f(*right);
+            }
+            Terminator::Return(value) => *value = f(*value),
+        }
+    }
+}

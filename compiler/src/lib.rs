@@ -1,0 +1,108 @@
+//! Compiles a checked program to eBPF: Hir -> Ir -> passes -> instructions -> Object. Pure: never does IO. Knows kernels
+//! only through `CompileOptions`.
+#![forbid(unsafe_code)]
+
+pub mod encode;
+pub mod ir;
+mod lower;
+pub mod machine;
+pub mod object;
+pub mod passes;
+mod regalloc;
+mod select;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rtrace_lang::diagnostic::{Code, Diagnostic};
+use rtrace_lang::hir::{Dispatch, Hir};
+
+use object::{Manifest, Object, ProgramObject};
+
+/// What the kernel offers that changes the code. Everything off gives code for the oldest kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CompileOptions {
+    /// Atomic operations that give the old value.
+    pub atomic_fetch: bool,
+    /// Maps may take their elements on use in every kind of program.
+    pub map_allocator: bool,
+}
+
+/// An object, and what the stages on the way to it looked like.
+pub struct Compiled {
+    pub object: Object,
+    /// One function for each program, after all passes.
+    pub functions: Vec<ir::Function>,
+    /// Time that each pass took over all programs, in the order of `passes::PASSES`.
+    pub pass_times: Vec<(&'static str, Duration)>,
+}
+
+/// Compiles a program. The only mistakes of the user that are left are sizes beyond the kernel's limits.
+pub fn compile(hir: Arc<Hir>, options: &CompileOptions) -> Result<Compiled, Vec<Diagnostic>> {
+    let mut shared = lower::Shared::new(&hir, options);
+    let mut programs = Vec::new();
+    let mut functions = Vec::new();
+    let mut diagnostics = Vec::new();
+    let mut pass_times: Vec<(&'static str, Duration)> =
+        passes::PASSES.iter().map(|(name, _)| (*name, Duration::ZERO)).collect();
+    for program in &hir.programs {
+        let mut function = lower::lower(&hir, program, options, &mut shared);
+        check(&function, "lowering");
+        for ((name, pass), (_, time)) in passes::PASSES.iter().zip(&mut pass_times) {
+            let start = Instant::now();
+            pass(&mut function);
+            *time += start.elapsed();
+            check(&function, name);
+        }
+        let too_large = |message: String, help: &str| {
+            Diagnostic::error(Code::TooLarge, program.span, message).label("this clause").help(help)
+        };
+        let selected = select::select(&function);
+        let encoded = regalloc::allocate(&selected)
+            .map_err(|error| error.to_string())
+            .and_then(|allocation| encode::encode(&selected, &allocation).map_err(|error| error.to_string()));
+        match encoded {
+            Ok(encoded) => programs.push(ProgramObject {
+                name: program.name.clone(),
+                kind: program.kind,
+                sites: program.sites.clone(),
+                wants_cookie: program.dispatch == Dispatch::Cookie,
+                instructions: encoded.instructions,
+                relocations: encoded.relocations,
+                lines: encoded.lines,
+            }),
+            Err(error) => diagnostics.push(too_large(
+                format!("the program does not fit: {error}"),
+                "split the clause, or use shorter keys and fewer variables at once",
+            )),
+        }
+        functions.push(function);
+    }
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
+    }
+    shared.finish();
+    let manifest = Manifest {
+        hir,
+        globals: shared.globals.clone(),
+        ring: shared.ring.map(|map| map.0),
+        globals_map: shared.globals_map.0,
+        stacks: shared.stacks_map().map(|map| map.0),
+    };
+    Ok(Compiled { object: Object { programs, maps: shared.maps, manifest }, functions, pass_times })
+}
+
+/// The functions as they are before all passes, for the judges of the passes.
+pub fn lowered(hir: &Hir, options: &CompileOptions) -> Vec<ir::Function> {
+    let mut shared = lower::Shared::new(hir, options);
+    hir.programs.iter().map(|program| lower::lower(hir, program, options, &mut shared)).collect()
+}
+
+/// A breach of what the representation promises is our bug: found in debug builds, before the kernel sees it.
+fn check(function: &ir::Function, after: &str) {
+    if cfg!(debug_assertions)
+        && let Err(breach) = ir::verify(function)
+    {
+        panic!("after {after}: {breach}\n{}", ir::dump(function));
+    }
+}

@@ -1,0 +1,311 @@
+//! Hir to Ir: decides where each value lives and which helper reads it. Never looks at registers; optimizes only where the
+//! choice is made here anyway (which map, which helper).
+
+mod aggregate;
+mod entry;
+mod expr;
+mod maps;
+mod memory;
+mod record;
+mod shared;
+mod stack;
+mod string;
+
+use std::collections::HashMap;
+
+use rtrace_lang::hir::{BinaryOp, Expr, Hir, LocalId, MapId, Program, Stmt, StmtKind, aggregating_programs};
+use rtrace_lang::span::Span;
+use rtrace_lang::target::ProgramKind;
+use rtrace_lang::types::Type;
+
+use crate::CompileOptions;
+use crate::ir::{Block, Builder, Function, Inst, InstKind, Memory, Terminator, Value, ValueKind};
+use crate::object::ErrorKind;
+
+pub use shared::Shared;
+
+/// The function of one program. What it needs beyond itself is added to `shared`.
+pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mut Shared) -> Function {
+    let mut builder = Builder::new(&program.name);
+    builder.span = program.span;
+    let scratch = builder.value(ValueKind::Pointer(Memory::MapValue));
+    let context = builder.value(ValueKind::Pointer(Memory::Context));
+    let mut lower = Lower {
+        hir,
+        program,
+        options,
+        shared,
+        b: builder,
+        context,
+        scratch,
+        scratch_used: 0,
+        scratch_next: 0,
+        stack_used: 0,
+        stack_next: 0,
+        strings: HashMap::new(),
+        site: None,
+    };
+    lower.entry();
+    // Here the scratch memory is looked up, if anything behind uses it: events that are not meant do not pay for it.
+    let (gate, body) = (lower.b.block(), lower.b.block());
+    lower.b.jump(gate, &[]);
+    lower.b.enter(gate);
+    lower.b.jump(body, &[]);
+    lower.b.enter(body);
+    lower.locals();
+    if let Some(predicate) = &program.predicate {
+        lower.b.span = predicate.span;
+        let (run, skip) = (lower.b.block(), lower.b.block());
+        lower.condition(predicate, run, skip);
+        lower.b.enter(skip);
+        lower.leave();
+        lower.b.enter(run);
+    }
+    lower.statements(&program.body);
+    lower.b.span = program.span;
+    lower.leave();
+    lower.finish(gate, body)
+}
+
+/// Bytes of stack that slots may take; the rest is for registers that must be kept.
+const SLOT_BYTES: u32 = 256;
+
+struct Lower<'a> {
+    hir: &'a Hir,
+    program: &'a Program,
+    options: &'a CompileOptions,
+    shared: &'a mut Shared,
+    b: Builder,
+    /// The program's context, defined at the entry.
+    context: Value,
+    /// The per-CPU scratch memory, looked up at the entry if anything uses it.
+    scratch: Value,
+    scratch_used: u32,
+    scratch_next: u32,
+    stack_used: u32,
+    stack_next: u32,
+    /// Where string variables live in the scratch memory.
+    strings: HashMap<LocalId, u32>,
+    /// The id of the site that fired, once the entry has found it.
+    site: Option<Value>,
+}
+
+/// Memory that a value is built in.
+#[derive(Clone, Copy)]
+struct Place {
+    base: Value,
+    offset: i32,
+}
+
+impl Place {
+    fn at(self, bytes: u32) -> Place {
+        Place { base: self.base, offset: self.offset + bytes as i32 }
+    }
+}
+
+impl Lower<'_> {
+    /// Gives variables that do not fit a register their memory, empty.
+    fn locals(&mut self) {
+        for (number, local) in self.program.locals.iter().enumerate() {
+            if !local.ty.is_scalar() {
+                self.strings.insert(LocalId(number as u32), self.scratch_next);
+                let place = Place { base: self.scratch, offset: self.scratch_next as i32 };
+                self.scratch_next += local.ty.stored_bytes();
+                self.scratch_used = self.scratch_used.max(self.scratch_next);
+                self.fill_zero(place, 8);
+            }
+        }
+    }
+
+    fn statements(&mut self, statements: &[Stmt]) {
+        for statement in statements {
+            let (stack, scratch) = (self.stack_next, self.scratch_next);
+            self.b.span = statement.span;
+            self.statement(statement);
+            (self.stack_next, self.scratch_next) = (stack, scratch);
+            if self.b.is_terminated() {
+                return;
+            }
+        }
+    }
+
+    fn statement(&mut self, statement: &Stmt) {
+        match &statement.kind {
+            StmtKind::Expr(e) => self.effect(e),
+            StmtKind::SetLocal { local, value } => self.set_local(*local, value),
+            StmtKind::SetMap { map, key, value } => self.set_map(*map, key, value),
+            StmtKind::Aggregate { map, key, value } => self.aggregate(*map, key, value.as_ref()),
+            StmtKind::Emit { record, parts } => self.emit(*record, parts),
+            StmtKind::Exit { record, code } => self.exit(*record, code),
+            StmtKind::If { condition, then, otherwise } => {
+                let (yes, no, after) = (self.b.block(), self.b.block(), self.b.block());
+                self.condition(condition, yes, no);
+                self.b.enter(yes);
+                self.statements(then);
+                self.b.jump(after, &[]);
+                self.b.enter(no);
+                self.statements(otherwise);
+                self.b.jump(after, &[]);
+                self.b.enter(after);
+            }
+            StmtKind::Return => self.leave(),
+        }
+    }
+
+    /// Ends the program.
+    fn leave(&mut self) {
+        let zero = self.b.int(0);
+        self.b.ret(zero);
+    }
+
+    /// Memory for a value while one statement runs: on the stack while there is room, else in the scratch memory.
+    fn temporary(&mut self, bytes: u32) -> Place {
+        let bytes = bytes.next_multiple_of(8).max(8);
+        if self.stack_next + bytes <= SLOT_BYTES {
+            let base = self.b.stack_address(self.stack_next);
+            self.stack_next += bytes;
+            self.stack_used = self.stack_used.max(self.stack_next);
+            Place { base, offset: 0 }
+        } else {
+            self.scratch_memory(bytes)
+        }
+    }
+
+    fn scratch_memory(&mut self, bytes: u32) -> Place {
+        let offset = self.scratch_next;
+        self.scratch_next += bytes.next_multiple_of(8);
+        self.scratch_used = self.scratch_used.max(self.scratch_next);
+        Place { base: self.scratch, offset: offset as i32 }
+    }
+
+    /// The pointer to a place, as helpers take it.
+    fn pointer(&mut self, place: Place) -> Value {
+        if place.offset == 0 {
+            return place.base;
+        }
+        let offset = self.b.int(i64::from(place.offset));
+        self.b.pointer_add(place.base, offset)
+    }
+
+    /// Counts one more of this error at this place.
+    fn count_error(&mut self, kind: ErrorKind, span: Span) {
+        let offset = self.shared.error(kind, span);
+        let counter = self.b.map_value_address(self.shared.globals_map, offset);
+        let one = self.b.int(1);
+        self.b.atomic_add(counter, 0, one);
+    }
+
+    /// Runs `then` only if the value is negative (a helper's error), and goes on.
+    fn if_negative(&mut self, value: Value, then: impl FnOnce(&mut Self)) {
+        let (bad, after) = (self.b.block(), self.b.block());
+        let zero = self.b.int(0);
+        self.b.branch(BinaryOp::LessSigned, value, zero, bad, after);
+        self.b.enter(bad);
+        then(self);
+        self.b.jump(after, &[]);
+        self.b.enter(after);
+    }
+
+    /// Where a pointer is not null `found` gives a value, else `missing` does.
+    fn if_found(
+        &mut self,
+        pointer: Value,
+        found: impl FnOnce(&mut Self, Value) -> Value,
+        missing: impl FnOnce(&mut Self) -> Value,
+    ) -> Value {
+        let (yes, no) = (self.b.block(), self.b.block());
+        let (after, result) = self.b.block_with(ValueKind::Int);
+        self.b.branch_nonzero(pointer, yes, no);
+        self.b.enter(yes);
+        let value = found(self, pointer);
+        self.b.jump(after, &[value]);
+        self.b.enter(no);
+        let value = missing(self);
+        self.b.jump(after, &[value]);
+        self.b.enter(after);
+        result
+    }
+
+    fn effect(&mut self, e: &Expr) {
+        match &e.ty {
+            Type::Str(bytes) => {
+                let place = self.temporary(e.ty.stored_bytes().max(*bytes));
+                self.write(e, place);
+            }
+            ty if ty.is_scalar() => {
+                self.value(e);
+            }
+            _ => {
+                let place = self.temporary(e.ty.stored_bytes());
+                self.write(e, place);
+            }
+        }
+    }
+
+    /// True where another program, or the same one, may come in between the instructions of this one on its processor
+    /// and put a value into the same map.
+    fn may_interleave(&self, map: MapId) -> bool {
+        match self.program.kind {
+            // A task can be taken off its processor in the middle, and the next one comes to the same probe.
+            ProgramKind::Kprobe { user, .. } if user => true,
+            // From 7.0 on also here, but a program of these kinds never runs twice at a time on a processor.
+            ProgramKind::RawTracepoint | ProgramKind::Tracing { .. } => aggregating_programs(self.hir, map) > 1,
+            ProgramKind::Kprobe { .. } | ProgramKind::TestRun | ProgramKind::Tracepoint | ProgramKind::PerfEvent => {
+                false
+            }
+        }
+    }
+
+    /// Completes the entry and the gate, and hands the function out.
+    fn finish(mut self, gate: Block, body: Block) -> Function {
+        self.shared.scratch_bytes = self.shared.scratch_bytes.max(self.scratch_used);
+        let span = self.program.span;
+        let inst = |kind, result| Inst { kind, result, span };
+        if self.scratch_used > 0 {
+            let mut insts = Vec::new();
+            let map = self.shared.scratch();
+            // The key shares the first slot: it is dead when the body begins.
+            self.stack_used = self.stack_used.max(8);
+            let key = self.b.value(ValueKind::Pointer(Memory::Stack));
+            let zero = self.b.value(ValueKind::Int);
+            let map_value = self.b.value(ValueKind::Map);
+            insts.push(inst(InstKind::StackAddress { offset: 0 }, Some(key)));
+            insts.push(inst(InstKind::Const(0), Some(zero)));
+            insts.push(inst(InstKind::Store { base: key, offset: 0, bytes: 8, value: zero }, None));
+            insts.push(inst(InstKind::Map(map), Some(map_value)));
+            let arguments = vec![map_value, key];
+            let helper = rtrace_lang::calls::MAP_LOOKUP_ELEM;
+            insts.push(inst(InstKind::Call { helper, arguments }, Some(self.scratch)));
+            let leave = Block(self.b.function.blocks.len() as u32);
+            let returned = self.b.value(ValueKind::Int);
+            self.b.function.blocks.push(crate::ir::BlockData {
+                params: Vec::new(),
+                insts: vec![inst(InstKind::Const(0), Some(returned))],
+                terminator: Some(Terminator::Return(returned)),
+                span,
+            });
+            let gate = &mut self.b.function.blocks[gate.index()];
+            gate.insts = insts;
+            gate.terminator = Some(Terminator::Branch {
+                op: BinaryOp::NotEqual,
+                left: self.scratch,
+                right: zero,
+                then: body,
+                otherwise: leave,
+            });
+        }
+        self.b.prepend(vec![inst(InstKind::Context, Some(self.context))]);
+        let mut function = self.b.function;
+        function.stack_bytes = self.stack_used;
+        // Nothing leads to blocks that were opened behind a return; they end like it.
+        for block in &mut function.blocks {
+            if block.terminator.is_none() {
+                let value = Value(function.values.len() as u32);
+                function.values.push(ValueKind::Int);
+                block.insts.push(Inst { kind: InstKind::Const(0), result: Some(value), span });
+                block.terminator = Some(Terminator::Return(value));
+            }
+        }
+        function
+    }
+}

@@ -1,0 +1,154 @@
+//! What runs before a program's body: which process is meant, whether the event is meant at all, and which site fired.
+
+use rtrace_lang::calls;
+use rtrace_lang::hir::{BinaryOp, Dispatch};
+use rtrace_lang::target::{Location, ProgramKind, Word};
+
+use crate::ir::Value;
+use crate::object::STOPPED_OFFSET;
+
+use super::Lower;
+
+/// Largest selector that gets a table: system calls have numbers below 1,000.
+const LARGEST_TABLE: u64 = 4096;
+
+impl Lower<'_> {
+    pub(super) fn entry(&mut self) {
+        if self.detaches_slowly() {
+            let stopped = self.b.map_value_address(self.shared.globals_map, STOPPED_OFFSET);
+            let stopped = self.b.load(stopped, 0, 8, false);
+            self.only_if_equal(stopped, 0);
+        }
+        if let Some((word, wanted)) = &self.program.layout.guard {
+            let found = self.word(word);
+            self.only_if_equal(found, *wanted as i64);
+        }
+        match self.program.dispatch {
+            Dispatch::Known => {
+                self.site = self.program.sites.first().map(|site| self.b.int(i64::from(site.0)));
+            }
+            Dispatch::Cookie => {
+                let cookie = self.b.call(calls::GET_ATTACH_COOKIE, &[self.context]);
+                self.site = Some(cookie);
+            }
+            Dispatch::Selector => self.select_site(),
+        }
+        if let Some(pid) = self.program.pid {
+            let both = self.b.call(calls::GET_CURRENT_PID_TGID, &[]);
+            let process = self.b.binary_int(BinaryOp::ShiftRightUnsigned, both, 32);
+            self.only_if_equal(process, i64::from(pid));
+        }
+    }
+
+    /// True where an attachment goes on for a while after the tool has let go of it: events that come then do not count.
+    fn detaches_slowly(&self) -> bool {
+        match self.program.kind {
+            ProgramKind::Kprobe { .. } | ProgramKind::Tracepoint => true,
+            ProgramKind::TestRun
+            | ProgramKind::RawTracepoint
+            | ProgramKind::Tracing { .. }
+            | ProgramKind::PerfEvent => false,
+        }
+    }
+
+    fn only_if_equal(&mut self, found: Value, wanted: i64) {
+        let wanted = self.b.int(wanted);
+        let (go, leave) = (self.b.block(), self.b.block());
+        self.b.branch(BinaryOp::Equal, found, wanted, go, leave);
+        self.b.enter(leave);
+        self.leave();
+        self.b.enter(go);
+    }
+
+    fn select_site(&mut self) {
+        let Some(word) = &self.program.layout.selector else { return };
+        let number = self.word(word);
+        let selected: Vec<(u64, u32)> = self
+            .program
+            .sites
+            .iter()
+            .filter_map(|site| Some((self.hir.sites[site.index()].selector?, site.0)))
+            .collect();
+        if let [(wanted, site)] = selected[..] {
+            self.only_if_equal(number, wanted as i64);
+            self.site = Some(self.b.int(i64::from(site)));
+            return;
+        }
+        // A table of site ids plus one, indexed by the number.
+        let entries = selected.iter().map(|(n, _)| *n).filter(|n| *n < LARGEST_TABLE).max().unwrap_or(0) + 1;
+        let mut table = vec![0u8; entries as usize * 4];
+        for (number, site) in &selected {
+            if *number < entries {
+                let at = *number as usize * 4;
+                table[at..at + 4].copy_from_slice(&(site + 1).to_le_bytes());
+            }
+        }
+        let offset = self.shared.global_bytes(&table);
+        let last = self.b.int(entries as i64 - 1);
+        let (inside, outside) = (self.b.block(), self.b.block());
+        self.b.branch(BinaryOp::LessEqualUnsigned, number, last, inside, outside);
+        self.b.enter(outside);
+        self.leave();
+        self.b.enter(inside);
+        let start = self.b.map_value_address(self.shared.globals_map, offset);
+        let scaled = self.b.binary_int(BinaryOp::ShiftLeft, number, 2);
+        let entry = self.b.pointer_add(start, scaled);
+        let site = self.b.load(entry, 0, 4, false);
+        let (selected, other) = (self.b.block(), self.b.block());
+        self.b.branch_nonzero(site, selected, other);
+        self.b.enter(other);
+        self.leave();
+        self.b.enter(selected);
+        self.site = Some(self.b.binary_int(BinaryOp::Subtract, site, 1));
+    }
+
+    /// A bare number in the context.
+    fn word(&mut self, word: &Word) -> Value {
+        match word.at {
+            Location::Context { offset } => {
+                let value = self.context_word(offset);
+                self.b.extend(value, word.bytes, false)
+            }
+            Location::Behind { pointer, offset, direct } => self.behind(pointer, offset, direct, word.bytes, false),
+            Location::ContextCopy { .. } | Location::DataLocation { .. } => {
+                unreachable!("a selector is a number that can be loaded")
+            }
+        }
+    }
+
+    /// A 64-bit word of a context that is an array of such words or a register file.
+    pub(super) fn context_word(&mut self, offset: u32) -> Value {
+        let context = self.context;
+        self.b.load(context, offset as i32, 8, false)
+    }
+
+    /// A value behind a pointer of the context.
+    pub(super) fn behind(&mut self, pointer: u32, offset: u32, direct: bool, bytes: u8, signed: bool) -> Value {
+        let context = self.context;
+        if direct {
+            let object = self.b.load_object(context, pointer as i32);
+            return self.b.load(object, offset as i32, bytes, signed);
+        }
+        let pointer = self.context_word(pointer);
+        let address = self.b.binary_int(BinaryOp::Add, pointer, i64::from(offset));
+        self.read_kernel_word(address, bytes, signed)
+    }
+
+    /// Reads a number of kernel memory that can always be read (part of the event itself).
+    pub(super) fn read_kernel_word(&mut self, address: Value, bytes: u8, signed: bool) -> Value {
+        let place = self.temporary(8);
+        let zero = self.b.int(0);
+        self.b.store(place.base, place.offset, 8, zero);
+        let (pointer, size) = (self.pointer(place), self.b.int(i64::from(bytes)));
+        self.b.call(calls::PROBE_READ_KERNEL, &[pointer, size, address]);
+        self.b.load(place.base, place.offset, bytes, signed)
+    }
+
+    /// The id of the site that fired.
+    pub(super) fn site(&mut self) -> Value {
+        match self.site {
+            Some(site) => site,
+            None => self.b.int(0),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Events: built in place in a reservation of the ring buffer. A record is a word with its number, then its parts.
+
+use rtrace_lang::calls;
+use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, RecordId};
+use rtrace_lang::types::Type;
+
+use crate::ir::{Memory, Value};
+use crate::object::{EXIT_CALLED, EXIT_OFFSET};
+
+use super::{Lower, Place};
+
+/// A part of a record before the record is reserved.
+enum Ready {
+    Number(Value),
+    Built(Place),
+    /// Built where it travels.
+    InPlace,
+}
+
+/// Whether the expression changes a variable, a map or the system.
+fn changes(e: &Expr) -> bool {
+    let own = matches!(
+        e.kind,
+        ExprKind::UpdateLocal { .. } | ExprKind::UpdateMap { .. } | ExprKind::Delete { .. } | ExprKind::Signal(_)
+    );
+    let mut found = own;
+    e.for_each_part(&mut |part| found |= changes(part));
+    found
+}
+
+impl Lower<'_> {
+    pub(super) fn emit(&mut self, record: RecordId, parts: &[Expr]) {
+        let changes = parts.iter().any(changes);
+        // Numbers first: what they take (look-ups, reads) happens before the reservation is held. Everything else is
+        // built in place, unless a part changes what another one may read: then all are evaluated in their order, and
+        // also where the record is lost.
+        let parts_ready: Vec<Ready> = parts
+            .iter()
+            .map(|part| {
+                if part.ty.is_scalar() && part.ty.stored_bytes() == 8 {
+                    Ready::Number(self.value(part))
+                } else if changes {
+                    let place = self.temporary(part.ty.stored_bytes());
+                    self.write(part, place);
+                    Ready::Built(place)
+                } else {
+                    Ready::InPlace
+                }
+            })
+            .collect();
+        let bytes = 8 + parts.iter().map(|part| part.ty.stored_bytes()).sum::<u32>();
+        self.reserve(record, bytes, |lower, place| {
+            let mut at = 8;
+            for (part, ready) in parts.iter().zip(parts_ready) {
+                match (ready, &part.ty) {
+                    (Ready::Number(value), _) => lower.b.store(place.base, place.offset + at as i32, 8, value),
+                    (Ready::Built(from), _) => lower.copy(from, place.at(at), part.ty.stored_bytes()),
+                    (Ready::InPlace, Type::Str(capacity)) => lower.write_string(part, *capacity, place.at(at), false),
+                    (Ready::InPlace, _) => lower.write(part, place.at(at)),
+                }
+                at += part.ty.stored_bytes();
+            }
+        });
+    }
+
+    /// Reserves a record, lets `fill` write what follows its number, and sends it; counts it as lost where the buffer is
+    /// full.
+    fn reserve(&mut self, record: RecordId, bytes: u32, fill: impl FnOnce(&mut Self, Place)) {
+        let ring = self.shared.ring.expect("a program with records has a ring buffer");
+        let (map, size, flags) = (self.b.map(ring), self.b.int(i64::from(bytes)), self.b.int(0));
+        let pointer = self.b.call_nullable(calls::RINGBUF_RESERVE, &[map, size, flags], Memory::Record);
+        let (have, lost, after) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.branch_nonzero(pointer, have, lost);
+        self.b.enter(lost);
+        let counter = self.b.map_value_address(self.shared.globals_map, self.shared.globals.lost + record.0 * 8);
+        let one = self.b.int(1);
+        self.b.atomic_add(counter, 0, one);
+        self.b.jump(after, &[]);
+        self.b.enter(have);
+        let number = self.b.int(i64::from(record.0));
+        self.b.store(pointer, 0, 8, number);
+        fill(self, Place { base: pointer, offset: 0 });
+        let flags = self.b.int(0);
+        self.b.call(calls::RINGBUF_SUBMIT, &[pointer, flags]);
+        self.b.jump(after, &[]);
+        self.b.enter(after);
+    }
+
+    /// Notes in the global data that the tool is to end, so that it does even if the event is lost, and leaves.
+    pub(super) fn exit(&mut self, record: RecordId, code: &Expr) {
+        let code = self.value(code);
+        let code = self.b.binary_int(BinaryOp::BitAnd, code, 0xff);
+        let word = self.b.binary_int(BinaryOp::BitOr, code, EXIT_CALLED as i64);
+        let place = self.b.map_value_address(self.shared.globals_map, EXIT_OFFSET);
+        self.b.store(place, 0, 8, word);
+        self.reserve(record, 16, |lower, place| lower.b.store(place.base, place.offset + 8, 8, code));
+        self.leave();
+    }
+}

@@ -1,0 +1,200 @@
+//! What the programs of an object share: maps, global data, tables. Grows while programs are lowered.
+
+use rtrace_lang::hir::{Hir, MapValue};
+use rtrace_lang::limits::{DEFAULT_STACK_FRAMES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES};
+use rtrace_lang::span::Span;
+
+use crate::CompileOptions;
+use crate::ir::MapRef;
+use crate::object::{ErrorKind, ErrorSite, Globals, HEADER_BYTES, MapKind, MapObject};
+
+pub struct Shared {
+    pub maps: Vec<MapObject>,
+    pub globals: Globals,
+    pub globals_map: MapRef,
+    pub ring: Option<MapRef>,
+    pub scratch_bytes: u32,
+    scratch: Option<MapRef>,
+    stacks: Option<MapRef>,
+    log2_table: Option<u32>,
+    zeros: Option<(u32, u32)>,
+    allocate_on_use: bool,
+}
+
+/// Multiplied with 2^k * 2 - 1 it has another top six bits for each k (a de Bruijn sequence).
+pub const DE_BRUIJN: u64 = 0x03f7_9d71_b4cb_0a89;
+
+impl Shared {
+    pub fn new(hir: &Hir, options: &CompileOptions) -> Shared {
+        let mut maps = Vec::new();
+        for map in &hir.maps {
+            let keyed = !map.key.is_empty();
+            let kind = match (&map.value, keyed) {
+                (MapValue::Plain(_), false) => MapKind::Array,
+                (MapValue::Plain(_), true) => MapKind::Hash,
+                (MapValue::Aggregation(_), false) => MapKind::PerCpuArray,
+                (MapValue::Aggregation(_), true) => MapKind::PerCpuHash,
+            };
+            maps.push(MapObject {
+                name: format!("at_{}", map.name),
+                kind,
+                key_bytes: if keyed { map.key_bytes() } else { 4 },
+                value_bytes: map.value.bytes().max(8),
+                entries: u32::try_from(map.entries).unwrap_or(u32::MAX),
+                allocate_on_use: false,
+                is_mapped: false,
+            });
+        }
+        let globals_map = MapRef(maps.len() as u32);
+        maps.push(MapObject {
+            name: "globals".to_string(),
+            kind: MapKind::Array,
+            key_bytes: 4,
+            value_bytes: 0,
+            entries: 1,
+            allocate_on_use: false,
+            is_mapped: true,
+        });
+        let mut shared = Shared {
+            maps,
+            globals: Globals { bytes: vec![0; HEADER_BYTES as usize], ..Globals::default() },
+            globals_map,
+            ring: None,
+            scratch_bytes: 0,
+            scratch: None,
+            stacks: None,
+            log2_table: None,
+            zeros: None,
+            allocate_on_use: options.map_allocator,
+        };
+        shared.globals.lost = shared.global_bytes(&vec![0; hir.records.len() * 8]);
+        if !hir.records.is_empty() {
+            shared.ring = Some(shared.add(MapObject {
+                name: "events".to_string(),
+                kind: MapKind::RingBuffer,
+                key_bytes: 0,
+                value_bytes: 0,
+                entries: if hir.uses().streams { RING_BYTES } else { SMALL_RING_BYTES },
+                allocate_on_use: false,
+                is_mapped: false,
+            }));
+        }
+        shared
+    }
+
+    fn add(&mut self, map: MapObject) -> MapRef {
+        let number = MapRef(self.maps.len() as u32);
+        self.maps.push(map);
+        number
+    }
+
+    /// Appends to the global data; gives the offset.
+    pub fn global_bytes(&mut self, bytes: &[u8]) -> u32 {
+        let bytes_now = &mut self.globals.bytes;
+        bytes_now.resize(bytes_now.len().next_multiple_of(8), 0);
+        let offset = bytes_now.len() as u32;
+        bytes_now.extend_from_slice(bytes);
+        offset
+    }
+
+    /// The counter of an error at a place.
+    pub fn error(&mut self, kind: ErrorKind, span: Span) -> u32 {
+        let site = ErrorSite { kind, span };
+        if let Some((_, offset)) = self.globals.errors.iter().find(|(known, _)| *known == site) {
+            return *offset;
+        }
+        let offset = self.global_bytes(&[0; 8]);
+        self.globals.errors.push((site, offset));
+        offset
+    }
+
+    pub fn scratch(&mut self) -> MapRef {
+        if let Some(map) = self.scratch {
+            return map;
+        }
+        let map = self.add(MapObject {
+            name: "scratch".to_string(),
+            kind: MapKind::PerCpuArray,
+            key_bytes: 4,
+            value_bytes: 0,
+            entries: 1,
+            allocate_on_use: false,
+            is_mapped: false,
+        });
+        self.scratch = Some(map);
+        map
+    }
+
+    /// Stacks by their hash: a word with the number of frames, then the frames.
+    pub fn stacks(&mut self) -> MapRef {
+        if let Some(map) = self.stacks {
+            return map;
+        }
+        let map = self.add(MapObject {
+            name: "stacks".to_string(),
+            kind: MapKind::Hash,
+            key_bytes: 8,
+            value_bytes: 8 + DEFAULT_STACK_FRAMES * 8,
+            entries: STACK_MAP_ENTRIES,
+            allocate_on_use: self.allocate_on_use,
+            is_mapped: false,
+        });
+        self.stacks = Some(map);
+        map
+    }
+
+    pub fn stacks_map(&self) -> Option<MapRef> {
+        self.stacks
+    }
+
+    /// For each value of the top six bits of `DE_BRUIJN * (2^(k+1) - 1)`: k.
+    pub fn log2_table(&mut self) -> u32 {
+        if let Some(offset) = self.log2_table {
+            return offset;
+        }
+        let mut table = [0u8; 64];
+        for k in 0..64u32 {
+            let ones = u64::MAX >> (63 - k);
+            table[(DE_BRUIJN.wrapping_mul(ones) >> 58) as usize] = k as u8;
+        }
+        let offset = self.global_bytes(&table);
+        self.log2_table = Some(offset);
+        offset
+    }
+
+    /// At least that many zero bytes.
+    pub fn zeros(&mut self, bytes: u32) -> u32 {
+        if let Some((offset, length)) = self.zeros
+            && length >= bytes
+        {
+            return offset;
+        }
+        let offset = self.global_bytes(&vec![0; bytes as usize]);
+        self.zeros = Some((offset, bytes));
+        offset
+    }
+
+    /// Sizes that are known only when all programs are lowered.
+    pub fn finish(&mut self) {
+        let length = self.globals.bytes.len().next_multiple_of(8);
+        self.globals.bytes.resize(length, 0);
+        self.maps[self.globals_map.index()].value_bytes = length as u32;
+        if let Some(map) = self.scratch {
+            self.maps[map.index()].value_bytes = self.scratch_bytes.next_multiple_of(8);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sequence_tells_all_powers_apart() {
+        let mut seen = [false; 64];
+        for k in 0..64u32 {
+            let index = (DE_BRUIJN.wrapping_mul(u64::MAX >> (63 - k)) >> 58) as usize;
+            assert!(!std::mem::replace(&mut seen[index], true), "{k}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Stacks: taken into scratch memory, named by a hash of their frames, and kept once for each hash.
+
+use rtrace_lang::calls;
+use rtrace_lang::hir::BinaryOp;
+use rtrace_lang::span::Span;
+use rtrace_lang::target::ProgramKind;
+
+use crate::ir::{Memory, Value, ValueKind};
+use crate::object::ErrorKind;
+
+use super::Lower;
+
+/// BPF_F_USER_STACK (include/uapi/linux/bpf.h)
+const USER_STACK: i64 = 1 << 8;
+
+/// Odd, with its bits well mixed: each frame spreads over the whole word.
+const MIXER: i64 = 0x9e37_79b9_7f4a_7c15u64 as i64;
+
+impl Lower<'_> {
+    /// The hash that names the current stack; 0 where none could be taken, which is counted.
+    pub(super) fn stack(&mut self, user: bool, frames: u32, span: Span) -> Value {
+        // A word for the number of frames, then the frames, as the map of stacks keeps them.
+        let memory = self.scratch_memory(8 + rtrace_lang::limits::DEFAULT_STACK_FRAMES * 8);
+        let buffer = self.pointer(memory.at(8));
+        let size = self.b.int(i64::from(frames) * 8);
+        let flags = self.b.int(if user { USER_STACK } else { 0 });
+        let bytes = self.b.call(calls::GET_STACK, &[self.context, buffer, size, flags]);
+        let (after, result) = self.b.block_with(ValueKind::Int);
+        let (taken, failed) = (self.b.block(), self.b.block());
+        let zero = self.b.int(0);
+        self.b.branch(BinaryOp::LessSigned, zero, bytes, taken, failed);
+        self.b.enter(failed);
+        // A kernel thread has no user stack, and a sample of user code no kernel stack: that is no error.
+        let may_be_empty = user || self.program.kind == ProgramKind::PerfEvent;
+        if !may_be_empty {
+            self.count_error(ErrorKind::Stack, span);
+        }
+        self.b.jump(after, &[zero]);
+        self.b.enter(taken);
+
+        let (head, index) = self.b.block_with(ValueKind::Int);
+        let hash_in = self.b.value(ValueKind::Int);
+        self.b.function.blocks[head.index()].params.push(hash_in);
+        let (body, done) = (self.b.block(), self.b.block());
+        let (finished, hash) = self.b.block_with(ValueKind::Int);
+        let seed = self.b.int(if user { 2 } else { 1 });
+        self.b.jump(head, &[zero, seed]);
+        self.b.enter_unsealed(head);
+        self.b.branch(BinaryOp::LessUnsigned, index, bytes, body, done);
+        self.b.enter(body);
+        let frame = self.b.pointer_add(memory.base, index);
+        let frame = self.b.load(frame, memory.offset + 8, 8, false);
+        let mixed = self.b.binary(BinaryOp::BitXor, hash_in, frame);
+        let mixed = self.b.binary_int(BinaryOp::Multiply, mixed, MIXER);
+        let high = self.b.binary_int(BinaryOp::ShiftRightUnsigned, mixed, 32);
+        let mixed = self.b.binary(BinaryOp::BitXor, mixed, high);
+        let next = self.b.binary_int(BinaryOp::Add, index, 8);
+        // `bytes` is within the buffer; verifiers before 6.8 do not draw that conclusion and want to see a constant.
+        let (again, full) = (self.b.block(), self.b.block());
+        let end = self.b.int(i64::from(frames) * 8);
+        self.b.branch(BinaryOp::LessUnsigned, next, end, again, full);
+        self.b.enter(full);
+        self.b.jump(finished, &[mixed]);
+        self.b.enter(again);
+        self.b.jump(head, &[next, mixed]);
+        self.b.seal(head);
+        self.b.enter(done);
+        self.b.jump(finished, &[hash_in]);
+        self.b.enter(finished);
+
+        let map = self.shared.stacks();
+        let key = self.temporary(8);
+        self.b.store(key.base, key.offset, 8, hash);
+        let (map_value, key_pointer) = (self.b.map(map), self.pointer(key));
+        let known = self.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map_value, key_pointer], Memory::MapValue);
+        let (have, new) = (self.b.block(), self.b.block());
+        self.b.branch_nonzero(known, have, new);
+        self.b.enter(have);
+        self.b.jump(after, &[hash]);
+        self.b.enter(new);
+        let count = self.b.binary_int(BinaryOp::ShiftRightUnsigned, bytes, 3);
+        self.b.store(memory.base, memory.offset, 8, count);
+        let (map_value, key_pointer, value) = (self.b.map(map), self.pointer(key), self.pointer(memory));
+        let any = self.b.int(0);
+        let stored = self.b.call(calls::MAP_UPDATE_ELEM, &[map_value, key_pointer, value, any]);
+        let (full, kept) = (self.b.block(), self.b.block());
+        self.b.branch_nonzero(stored, full, kept);
+        self.b.enter(full);
+        self.count_error(ErrorKind::Stack, span);
+        self.b.jump(after, &[zero]);
+        self.b.enter(kept);
+        self.b.jump(after, &[hash]);
+        self.b.enter(after);
+        result
+    }
+}

@@ -1,0 +1,258 @@
+//! Strings: read into memory, and compared.
+
+use rtrace_lang::calls;
+use rtrace_lang::hir::{BinaryOp, Expr, ExprKind};
+use rtrace_lang::limits::COMM_BYTES;
+use rtrace_lang::target::Location;
+use rtrace_lang::types::{Space, Type};
+
+use crate::ir::{Value, ValueKind};
+use crate::object::ErrorKind;
+
+use super::{Lower, Place};
+
+/// Strings up to that many words are compared without a loop.
+const MOST_UNROLLED_WORDS: u32 = 16;
+
+impl Lower<'_> {
+    /// Writes a string of at most `capacity` bytes, its NUL included. `padded`: what follows the NUL is zero, so that
+    /// equal strings are equal bytes.
+    pub(super) fn write_string(&mut self, e: &Expr, capacity: u32, place: Place, padded: bool) {
+        let room = capacity.next_multiple_of(8);
+        match &e.kind {
+            ExprKind::Str(text) => {
+                let text = &text[..text.len().min(capacity.saturating_sub(1) as usize)];
+                let mut bytes = text.to_vec();
+                bytes.push(0);
+                bytes.resize(bytes.len().next_multiple_of(8), 0);
+                if padded && room > bytes.len() as u32 {
+                    self.fill_zero(place.at(bytes.len() as u32), room - bytes.len() as u32);
+                }
+                for (number, word) in bytes.chunks_exact(8).enumerate() {
+                    let word = i64::from_le_bytes(word.try_into().expect("chunks of 8"));
+                    let word = self.b.int(word);
+                    self.b.store(place.base, place.offset + number as i32 * 8, 8, word);
+                }
+            }
+            ExprKind::Comm => {
+                if padded {
+                    // Kernels from 6.0 to 6.1 leave what follows the NUL as it was.
+                    self.fill_zero(place, room);
+                }
+                if room < COMM_BYTES {
+                    let whole = self.temporary(COMM_BYTES);
+                    self.fill_zero(whole, COMM_BYTES);
+                    self.comm(whole);
+                    self.copy(whole, place, room);
+                } else {
+                    self.comm(place);
+                }
+            }
+            ExprKind::ReadString { pointer, space, limit } => {
+                let Type::Str(own) = e.ty else { unreachable!("a string has a capacity") };
+                let address = self.value(pointer);
+                let size = match limit {
+                    Some(limit) => self.bounded_size(limit, own.min(capacity)),
+                    None => self.b.int(i64::from(own.min(capacity))),
+                };
+                self.read_string(address, *space, size, room, place, padded, e);
+            }
+            ExprKind::Deref { pointer, offset, .. } => {
+                let (address, space) = self.place_address(pointer, *offset);
+                let size = self.b.int(i64::from(e.ty.size().min(capacity)));
+                self.read_string(address, space, size, room, place, padded, e);
+            }
+            ExprKind::Context(location) => {
+                let address = match location {
+                    Location::Context { offset } | Location::ContextCopy { offset } => {
+                        let context = self.context;
+                        let context = self.b.address(context);
+                        self.b.binary_int(BinaryOp::Add, context, i64::from(*offset))
+                    }
+                    Location::Behind { pointer, offset, .. } => {
+                        let pointer = self.context_word(*pointer);
+                        self.b.binary_int(BinaryOp::Add, pointer, i64::from(*offset))
+                    }
+                    Location::DataLocation { offset, base } => self.data_location(*offset, *base),
+                };
+                let size = self.b.int(i64::from(e.ty.size().min(capacity)));
+                self.read_string(address, Space::Kernel, size, room, place, padded, e);
+            }
+            ExprKind::Local(local) => {
+                let own = self.program.locals[local.index()].ty.stored_bytes();
+                let from = Place { base: self.scratch, offset: self.strings[local] as i32 };
+                self.copy(from, place, own.min(room));
+                if padded && room > own {
+                    self.fill_zero(place.at(own), room - own);
+                }
+            }
+            ExprKind::MapGet { map, key } => {
+                let own = e.ty.stored_bytes();
+                self.copy_from_map(*map, key, own.min(room), place);
+                if padded && room > own {
+                    self.fill_zero(place.at(own), room - own);
+                }
+            }
+            ExprKind::Ternary { condition, then, otherwise } => self.either(
+                condition,
+                |lower| lower.write_string(then, capacity, place, padded),
+                |lower| lower.write_string(otherwise, capacity, place, padded),
+            ),
+            ExprKind::Convert(inner) => self.write_string(inner, capacity, place, padded),
+            _ => unreachable!("not a string: {e:?}"),
+        }
+    }
+
+    fn comm(&mut self, place: Place) {
+        let (pointer, size) = (self.pointer(place), self.b.int(i64::from(COMM_BYTES)));
+        // Fails only without a current task, and then writes zeros.
+        self.b.call(calls::GET_CURRENT_COMM, &[pointer, size]);
+    }
+
+    #[allow(clippy::too_many_arguments)] // where from, how much, where to: one read
+    fn read_string(
+        &mut self,
+        address: Value,
+        space: Space,
+        size: Value,
+        room: u32,
+        place: Place,
+        padded: bool,
+        e: &Expr,
+    ) {
+        if padded {
+            self.fill_zero(place, room);
+        } else {
+            // An empty string where the read fails before it writes.
+            let zero = self.b.int(0);
+            self.b.store(place.base, place.offset, 8, zero);
+        }
+        let helper = match space {
+            // What a kernel type calls a pointer may point to user memory: not all kernels mark those.
+            Space::Kernel | Space::Unknown => calls::PROBE_READ_STR,
+            Space::User => calls::PROBE_READ_USER_STR,
+        };
+        let pointer = self.pointer(place);
+        let result = self.b.call(helper, &[pointer, size, address]);
+        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read, e.span));
+    }
+
+    /// `limit + 1`, at least 1 and at most `most`.
+    fn bounded_size(&mut self, limit: &Expr, most: u32) -> Value {
+        let limit = self.value(limit);
+        let size = self.b.binary_int(BinaryOp::Add, limit, 1);
+        let most_value = self.b.int(i64::from(most));
+        let (fits, wide) = (self.b.block(), self.b.block());
+        let (after, result) = self.b.block_with(ValueKind::Int);
+        self.b.branch(BinaryOp::LessUnsigned, size, most_value, fits, wide);
+        self.b.enter(fits);
+        self.b.jump(after, &[size]);
+        self.b.enter(wide);
+        let all = self.b.int(i64::from(most));
+        self.b.jump(after, &[all]);
+        self.b.enter(after);
+        result
+    }
+
+    /// 1 if the strings are equal (or differ, when negated), else 0.
+    pub(super) fn strings_equal(&mut self, left: &Expr, right: &Expr, negated: bool) -> Value {
+        let (left, right) = if let ExprKind::Str(_) = left.kind { (right, left) } else { (left, right) };
+        if let ExprKind::Str(text) = &right.kind {
+            let Type::Str(capacity) = left.ty else { unreachable!("strings are compared with strings") };
+            if text.len() as u32 >= capacity {
+                // Evaluated for what it does, then unequal whatever it is.
+                let place = self.temporary(capacity);
+                self.write_string(left, capacity, place, false);
+                return self.b.int(i64::from(negated));
+            }
+            return self.equals_literal(left, text, negated);
+        }
+        let (Type::Str(a), Type::Str(b)) = (&left.ty, &right.ty) else { unreachable!("two strings") };
+        let capacity = *a.max(b);
+        let (first, second) = (self.temporary(capacity), self.temporary(capacity));
+        self.write_string(left, capacity, first, true);
+        self.write_string(right, capacity, second, true);
+        let words = capacity.div_ceil(8);
+        let difference = if words <= MOST_UNROLLED_WORDS {
+            let mut all = None;
+            for number in 0..words as i32 {
+                let a = self.b.load(first.base, first.offset + number * 8, 8, false);
+                let b = self.b.load(second.base, second.offset + number * 8, 8, false);
+                let differ = self.b.binary(BinaryOp::BitXor, a, b);
+                all = Some(match all {
+                    None => differ,
+                    Some(before) => self.b.binary(BinaryOp::BitOr, before, differ),
+                });
+            }
+            all.unwrap_or_else(|| self.b.int(0))
+        } else {
+            self.compare_loop(first, second, words)
+        };
+        let op = if negated { BinaryOp::NotEqual } else { BinaryOp::Equal };
+        self.b.binary_int(op, difference, 0)
+    }
+
+    /// Compares as many bytes as the text has, with its NUL, and reads no more of the other string.
+    fn equals_literal(&mut self, e: &Expr, text: &[u8], negated: bool) -> Value {
+        let bytes = text.len() as u32 + 1;
+        // One byte more, so that a longer string does not end where the text does.
+        let capacity = (bytes + 1).min(e.ty.size()).max(bytes);
+        let room = match e.kind {
+            ExprKind::Comm => COMM_BYTES,
+            _ => capacity,
+        };
+        let place = self.temporary(room);
+        self.write_string(e, room, place, true);
+        let mut wanted = text.to_vec();
+        wanted.push(0);
+        let mut all = None;
+        for (number, chunk) in wanted.chunks(8).enumerate() {
+            let mut word = [0u8; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            let mut found = self.b.load(place.base, place.offset + number as i32 * 8, 8, false);
+            if chunk.len() < 8 {
+                let mask = (1i64 << (chunk.len() * 8)) - 1;
+                found = self.b.binary_int(BinaryOp::BitAnd, found, mask);
+            }
+            let differ = self.b.binary_int(BinaryOp::BitXor, found, i64::from_le_bytes(word));
+            all = Some(match all {
+                None => differ,
+                Some(before) => self.b.binary(BinaryOp::BitOr, before, differ),
+            });
+        }
+        let difference = all.expect("a text has at least its NUL");
+        let op = if negated { BinaryOp::NotEqual } else { BinaryOp::Equal };
+        self.b.binary_int(op, difference, 0)
+    }
+
+    /// Not zero if one of that many words differs.
+    fn compare_loop(&mut self, first: Place, second: Place, words: u32) -> Value {
+        let (first, second) = (self.pointer(first), self.pointer(second));
+        let (head, index) = self.b.block_with(ValueKind::Int);
+        let (body, equal, next, differ) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
+        let (after, result) = self.b.block_with(ValueKind::Int);
+        let zero = self.b.int(0);
+        self.b.jump(head, &[zero]);
+        self.b.enter_unsealed(head);
+        let end = self.b.int(i64::from(words) * 8);
+        self.b.branch(BinaryOp::LessUnsigned, index, end, body, equal);
+        self.b.enter(body);
+        let a = self.b.pointer_add(first, index);
+        let a = self.b.load(a, 0, 8, false);
+        let b = self.b.pointer_add(second, index);
+        let b = self.b.load(b, 0, 8, false);
+        self.b.branch(BinaryOp::Equal, a, b, next, differ);
+        self.b.enter(next);
+        let following = self.b.binary_int(BinaryOp::Add, index, 8);
+        self.b.jump(head, &[following]);
+        self.b.seal(head);
+        self.b.enter(differ);
+        let one = self.b.int(1);
+        self.b.jump(after, &[one]);
+        self.b.enter(equal);
+        let zero = self.b.int(0);
+        self.b.jump(after, &[zero]);
+        self.b.enter(after);
+        result
+    }
+}

@@ -1,0 +1,162 @@
+//! Instructions of the machine before registers are known: what `select` makes, `regalloc` reads and `encode` writes.
+
+use rtrace_lang::hir::BinaryOp;
+use rtrace_lang::span::Span;
+
+use crate::ir::MapRef;
+
+/// A virtual register.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Register(pub u32);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    Register(Register),
+    Immediate(i32),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Base {
+    Register(Register),
+    /// Bytes above the lowest stack slot.
+    Stack(u32),
+}
+
+/// Arithmetic of the machine (Documentation/bpf/standardization/instruction-set.rst), 64 bits wide.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AluOp {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Or,
+    And,
+    ShiftLeft,
+    ShiftRight,
+    Remainder,
+    Xor,
+    ArithmeticShiftRight,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum MachineKind {
+    /// The context arrives in r1.
+    Context {
+        to: Register,
+    },
+    Immediate {
+        to: Register,
+        value: i64,
+    },
+    Map {
+        to: Register,
+        map: MapRef,
+    },
+    MapValue {
+        to: Register,
+        map: MapRef,
+        offset: u32,
+    },
+    StackAddress {
+        to: Register,
+        offset: u32,
+    },
+    Move {
+        to: Register,
+        from: Register,
+    },
+    /// `to` is the register of `left`.
+    Alu {
+        op: AluOp,
+        to: Register,
+        left: Register,
+        right: Source,
+    },
+    /// The low 32 bits, zero-extended.
+    Low32 {
+        to: Register,
+        from: Register,
+    },
+    /// 1 if the comparison holds, else 0.
+    SetIf {
+        op: BinaryOp,
+        to: Register,
+        left: Register,
+        right: Source,
+    },
+    Load {
+        to: Register,
+        base: Base,
+        offset: i16,
+        bytes: u8,
+    },
+    Store {
+        base: Base,
+        offset: i16,
+        bytes: u8,
+        value: Source,
+    },
+    AtomicAdd {
+        base: Base,
+        offset: i16,
+        value: Register,
+    },
+    /// `to` is the register of `value`.
+    AtomicFetchAdd {
+        to: Register,
+        base: Base,
+        offset: i16,
+        value: Register,
+    },
+    Call {
+        helper: u32,
+        to: Register,
+        arguments: Vec<Register>,
+    },
+    Jump {
+        to: usize,
+        arguments: Vec<Register>,
+    },
+    Branch {
+        op: BinaryOp,
+        left: Register,
+        right: Source,
+        then: usize,
+        otherwise: usize,
+    },
+    Return {
+        value: Register,
+    },
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct MachineInst {
+    pub kind: MachineKind,
+    pub span: Span,
+}
+
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct MachineBlock {
+    pub params: Vec<Register>,
+    pub insts: Vec<MachineInst>,
+}
+
+/// Blocks in the order in which they are laid out; the first is the entry. Edges from a block with several successors to
+/// one with several predecessors do not occur.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct MachineFunction {
+    pub blocks: Vec<MachineBlock>,
+    pub registers: u32,
+    /// Bytes of stack that slots take.
+    pub stack_bytes: u32,
+}
+
+impl MachineKind {
+    pub fn successors(&self) -> Vec<usize> {
+        match self {
+            MachineKind::Jump { to, .. } => vec![*to],
+            MachineKind::Branch { then, otherwise, .. } => vec![*then, *otherwise],
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What the compiler hands out: programs, maps, and the manifest that tells the runtime what each of them means. Same
+//! input, same object. Holds data; writing it as an ELF file is `object/elf.rs`.
+
+pub mod btf;
+pub mod elf;
+
+use std::sync::Arc;
+
+use rtrace_lang::hir::{Hir, MapId, SiteId};
+use rtrace_lang::span::Span;
+use rtrace_lang::target::ProgramKind;
+
+/// Everything that the kernel gets, with what the runtime must know about it.
+#[derive(Clone, Debug)]
+pub struct Object {
+    pub programs: Vec<ProgramObject>,
+    /// The maps of the script first, in the order of `Hir::maps`, then those of the runtime.
+    pub maps: Vec<MapObject>,
+    pub manifest: Manifest,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProgramObject {
+    pub name: String,
+    pub kind: ProgramKind,
+    pub sites: Vec<SiteId>,
+    /// The attach cookie tells the site.
+    pub wants_cookie: bool,
+    /// 8 bytes each, as the kernel takes them. Map references hold the number of the map where the kernel expects a
+    /// file descriptor; see `relocations`.
+    pub instructions: Vec<u64>,
+    pub relocations: Vec<Relocation>,
+    /// For each instruction that begins another place of the script: its number and the place.
+    pub lines: Vec<(u32, Span)>,
+}
+
+/// An instruction whose immediate is a map's file descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Relocation {
+    pub instruction: u32,
+    /// Index into `Object::maps`.
+    pub map: u32,
+    /// The address of the map's value, at the offset that the second half of the instruction holds.
+    pub value: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct MapObject {
+    pub name: String,
+    pub kind: MapKind,
+    pub key_bytes: u32,
+    pub value_bytes: u32,
+    pub entries: u32,
+    /// Elements are taken when they are used, not when the map is made.
+    pub allocate_on_use: bool,
+    /// The runtime maps its memory.
+    pub is_mapped: bool,
+}
+
+/// Kinds of kernel maps that programs use.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MapKind {
+    Array,
+    PerCpuArray,
+    Hash,
+    PerCpuHash,
+    RingBuffer,
+}
+
+impl MapKind {
+    /// The kernel's number (include/uapi/linux/bpf.h, `enum bpf_map_type`).
+    pub fn number(self) -> u32 {
+        match self {
+            MapKind::Hash => 1,
+            MapKind::Array => 2,
+            MapKind::PerCpuHash => 5,
+            MapKind::PerCpuArray => 6,
+            MapKind::RingBuffer => 27,
+        }
+    }
+
+    /// Values are kept once for each processor.
+    pub fn is_per_cpu(self) -> bool {
+        match self {
+            MapKind::PerCpuArray | MapKind::PerCpuHash => true,
+            MapKind::Array | MapKind::Hash | MapKind::RingBuffer => false,
+        }
+    }
+}
+
+/// What the maps and records of an object mean.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub hir: Arc<Hir>,
+    pub globals: Globals,
+    /// Indices into `Object::maps`.
+    pub ring: Option<u32>,
+    pub globals_map: u32,
+    pub stacks: Option<u32>,
+}
+
+/// The one value of the global data map.
+#[derive(Clone, Debug, Default)]
+pub struct Globals {
+    /// The bytes that the value begins with; the start time is put in by the runtime.
+    pub bytes: Vec<u8>,
+    /// Offset of a 64-bit counter for each record of `Hir::records`: how many were lost.
+    pub lost: u32,
+    /// What can go wrong, each with the offset of its 64-bit counter.
+    pub errors: Vec<(ErrorSite, u32)>,
+}
+
+/// Offset of the exit word in the global data: 0 while running, then 1 << 32 with the exit code below.
+pub const EXIT_OFFSET: u32 = 0;
+/// Offset of the start time, nanoseconds of the boot clock.
+pub const START_OFFSET: u32 = 8;
+/// Offset of a word that is not zero once the tool has stopped: programs whose attachment ends slowly look at it.
+pub const STOPPED_OFFSET: u32 = 16;
+/// Bytes of the global data before what belongs to the script.
+pub const HEADER_BYTES: u32 = 24;
+/// Set in the exit word once exit() was called.
+pub const EXIT_CALLED: u64 = 1 << 32;
+
+/// A place of the script where something can go wrong while it runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ErrorSite {
+    pub kind: ErrorKind,
+    pub span: Span,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ErrorKind {
+    DivisionByZero,
+    /// Memory that could not be read.
+    Read,
+    /// The map had no room for a new key.
+    MapFull(MapId),
+    /// No stack could be taken, or no room was left to keep it.
+    Stack,
+}

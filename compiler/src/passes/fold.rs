@@ -1,0 +1,165 @@
+//! Constants and identities: what is known is computed here, branches that are decided become jumps.
+
+use rtrace_lang::hir::BinaryOp;
+
+use crate::ir::{Function, InstKind, Terminator, Value};
+
+use super::Replacements;
+
+pub fn run(function: &mut Function) {
+    let mut replacements = Replacements::new(function);
+    // How each value was made, as far as it matters here.
+    let mut made: Vec<Option<InstKind>> = vec![None; function.values.len()];
+    for block in function.reverse_postorder() {
+        let data = &mut function.blocks[block.index()];
+        for inst in &mut data.insts {
+            inst.kind.map_uses(&mut |value| replacements.get(value));
+            let Some(result) = inst.result else { continue };
+            match simplify(&inst.kind, &made) {
+                Simplified::Same => {}
+                Simplified::Value(value) => {
+                    replacements.set(result, value);
+                    continue;
+                }
+                Simplified::Kind(kind) => inst.kind = kind,
+            }
+            made[result.index()] = Some(inst.kind.clone());
+        }
+        if let Some(terminator) = &mut data.terminator {
+            terminator.map_uses(&mut |value| replacements.get(value));
+            simplify_branch(terminator, &made);
+        }
+    }
+    replacements.apply(function);
+}
+
+enum Simplified {
+    Same,
+    Value(Value),
+    Kind(InstKind),
+}
+
+fn constant(value: Value, made: &[Option<InstKind>]) -> Option<i64> {
+    match made[value.index()] {
+        Some(InstKind::Const(n)) => Some(n),
+        _ => None,
+    }
+}
+
+fn simplify(kind: &InstKind, made: &[Option<InstKind>]) -> Simplified {
+    match kind {
+        InstKind::Binary { op, left, right } => {
+            let (a, b) = (constant(*left, made), constant(*right, made));
+            if let (Some(a), Some(b)) = (a, b) {
+                return Simplified::Kind(InstKind::Const(op.apply(a, b)));
+            }
+            // x + 0 and its kin; commutative operations keep their constant on the right.
+            let Some(b) = b else {
+                return match (op, a) {
+                    (
+                        BinaryOp::Add | BinaryOp::Multiply | BinaryOp::BitAnd | BinaryOp::BitOr | BinaryOp::BitXor,
+                        Some(_),
+                    ) => Simplified::Kind(InstKind::Binary { op: *op, left: *right, right: *left }),
+                    _ => Simplified::Same,
+                };
+            };
+            match (op, b) {
+                (
+                    BinaryOp::Add
+                    | BinaryOp::Subtract
+                    | BinaryOp::BitOr
+                    | BinaryOp::BitXor
+                    | BinaryOp::ShiftLeft
+                    | BinaryOp::ShiftRightSigned
+                    | BinaryOp::ShiftRightUnsigned,
+                    0,
+                )
+                | (BinaryOp::Multiply | BinaryOp::DivideUnsigned, 1)
+                | (BinaryOp::BitAnd, -1) => Simplified::Value(*left),
+                (BinaryOp::Multiply | BinaryOp::BitAnd, 0) => Simplified::Kind(InstKind::Const(0)),
+                (BinaryOp::RemainderUnsigned, 1) => Simplified::Kind(InstKind::Const(0)),
+                _ => reassociate(*op, *left, b, made),
+            }
+        }
+        InstKind::Extend { value, bytes, signed } => match constant(*value, made) {
+            Some(n) => {
+                let shift = 64 - u32::from(*bytes) * 8;
+                let n = if *signed { n << shift >> shift } else { ((n as u64) << shift >> shift) as i64 };
+                Simplified::Kind(InstKind::Const(n))
+            }
+            None => match &made[value.index()] {
+                // A narrow unsigned load is extended already.
+                Some(InstKind::Load { bytes: loaded, signed: false, .. })
+                    if loaded <= bytes && (!signed || loaded < bytes) =>
+                {
+                    Simplified::Value(*value)
+                }
+                _ => Simplified::Same,
+            },
+        },
+        InstKind::PointerAdd { pointer, offset } if constant(*offset, made) == Some(0) => Simplified::Value(*pointer),
+        InstKind::Const(_)
+        | InstKind::PointerAdd { .. }
+        | InstKind::Address(_)
+        | InstKind::Load { .. }
+        | InstKind::LoadObject { .. }
+        | InstKind::Store { .. }
+        | InstKind::AtomicAdd { .. }
+        | InstKind::AtomicFetchAdd { .. }
+        | InstKind::Context
+        | InstKind::StackAddress { .. }
+        | InstKind::Map(_)
+        | InstKind::MapValueAddress { .. }
+        | InstKind::Call { .. } => Simplified::Same,
+    }
+}
+
+/// The negation of a comparison: `(a == b) == 0` and the like. Multiplications by powers of two would need a new
+/// constant, which only the instruction selection makes.
+fn reassociate(op: BinaryOp, left: Value, right: i64, made: &[Option<InstKind>]) -> Simplified {
+    let Some(InstKind::Binary { op: inner, left: a, right: b }) = &made[left.index()] else { return Simplified::Same };
+    if !inner.is_comparison() {
+        return Simplified::Same;
+    }
+    match (op, right) {
+        (BinaryOp::NotEqual, 0) | (BinaryOp::Equal, 1) => Simplified::Value(left),
+        (BinaryOp::Equal, 0) => {
+            let (op, a, b) = negate(*inner, *a, *b);
+            Simplified::Kind(InstKind::Binary { op, left: a, right: b })
+        }
+        _ => Simplified::Same,
+    }
+}
+
+/// The comparison that holds where this one does not.
+fn negate(op: BinaryOp, a: Value, b: Value) -> (BinaryOp, Value, Value) {
+    match op {
+        BinaryOp::Equal => (BinaryOp::NotEqual, a, b),
+        BinaryOp::NotEqual => (BinaryOp::Equal, a, b),
+        BinaryOp::LessSigned => (BinaryOp::LessEqualSigned, b, a),
+        BinaryOp::LessUnsigned => (BinaryOp::LessEqualUnsigned, b, a),
+        BinaryOp::LessEqualSigned => (BinaryOp::LessSigned, b, a),
+        BinaryOp::LessEqualUnsigned => (BinaryOp::LessUnsigned, b, a),
+        _ => unreachable!("only comparisons are negated"),
+    }
+}
+
+fn simplify_branch(terminator: &mut Terminator, made: &[Option<InstKind>]) {
+    let Terminator::Branch { op, left, right, then, otherwise } = terminator else { return };
+    // `if (a < b) != 0` compares directly.
+    if let (BinaryOp::Equal | BinaryOp::NotEqual, Some(0)) = (&*op, constant(*right, made))
+        && let Some(InstKind::Binary { op: inner, left: a, right: b }) = &made[left.index()]
+        && inner.is_comparison()
+    {
+        if *op == BinaryOp::Equal {
+            std::mem::swap(then, otherwise);
+        }
+        (*op, *left, *right) = (*inner, *a, *b);
+    }
+    if let (Some(a), Some(b)) = (constant(*left, made), constant(*right, made)) {
+        let to = if op.apply(a, b) != 0 { *then } else { *otherwise };
+        *terminator = Terminator::Jump { to, arguments: Vec::new() };
+    } else if then == otherwise {
+        *terminator = Terminator::Jump { to: *then, arguments: Vec::new() };
+    }
+}
