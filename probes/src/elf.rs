@@ -1,0 +1,228 @@
+//! Executables and libraries that user-space probes go into: which file a target means, which functions it has and
+//! where in the file they are. Maps files and touches only the parts that are needed. Never touches a process's memory.
+
+mod locate;
+
+pub use locate::{Located, locate};
+
+use std::cell::OnceCell;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use object::{Architecture, Object, ObjectSegment, ObjectSymbol, SymbolKind};
+
+use crate::kernel::mapping::FileBytes;
+
+/// Why a file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ElfError {
+    #[error("{}: {source}", .path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{} is no executable or library: {reason}", .path.display())]
+    NotAnElf { path: PathBuf, reason: String },
+    #[error("no executable or library `{name}`")]
+    NotFound { name: String },
+}
+
+/// One function of a file.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Function {
+    /// As the symbol table has it.
+    pub name: String,
+    /// The file's own address of it.
+    pub address: u64,
+    /// Bytes; 0 where the symbol table does not say.
+    pub size: u64,
+}
+
+/// A part of the file that is mapped to be run.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    address: u64,
+    file_offset: u64,
+    bytes: u64,
+}
+
+/// An ELF file.
+pub struct Binary {
+    path: PathBuf,
+    bytes: FileBytes,
+    segments: Vec<Segment>,
+    is_x86_64: bool,
+    functions: OnceCell<Vec<Function>>,
+}
+
+impl Binary {
+    pub fn open(path: &Path) -> Result<Binary, ElfError> {
+        let failed = |source| ElfError::File { path: path.to_path_buf(), source };
+        if !path.metadata().map_err(failed)?.is_file() {
+            return Err(ElfError::NotAnElf { path: path.to_path_buf(), reason: "not a regular file".to_string() });
+        }
+        let bytes = FileBytes::open(path).map_err(failed)?;
+        let malformed =
+            |error: object::Error| ElfError::NotAnElf { path: path.to_path_buf(), reason: error.to_string() };
+        let (segments, is_x86_64) = {
+            let object = object::File::parse(bytes.as_slice()).map_err(malformed)?;
+            let executable = |segment: &object::Segment<'_, '_>| match segment.flags() {
+                object::SegmentFlags::Elf { p_flags, .. } => p_flags & object::elf::PF_X != 0,
+                _ => false,
+            };
+            let segments = object.segments().filter(executable).map(|segment| {
+                let (file_offset, bytes) = segment.file_range();
+                Segment { address: segment.address(), file_offset, bytes }
+            });
+            (segments.collect(), object.architecture() == Architecture::X86_64)
+        };
+        Ok(Binary { path: path.to_path_buf(), bytes, segments, is_x86_64, functions: OnceCell::new() })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The functions that the file defines, from both symbol tables, sorted by name, without duplicates.
+    pub fn functions(&self) -> &[Function] {
+        self.functions.get_or_init(|| {
+            let Ok(object) = object::File::parse(self.bytes.as_slice()) else { return Vec::new() };
+            let is_function = |symbol: &object::Symbol<'_, '_>| {
+                symbol.kind() == SymbolKind::Text && symbol.is_definition() && symbol.address() != 0
+            };
+            let mut functions: Vec<Function> = object
+                .symbols()
+                .chain(object.dynamic_symbols())
+                .filter(is_function)
+                .filter_map(|symbol| {
+                    // `memcpy@@GLIBC_2.14` of a linked file's table is `memcpy` in the dynamic one.
+                    let name = symbol.name().ok()?.split('@').next()?;
+                    let is_named = !name.is_empty();
+                    is_named.then(|| Function {
+                        name: name.to_string(),
+                        address: symbol.address(),
+                        size: symbol.size(),
+                    })
+                })
+                .filter(|function| self.file_offset(function.address).is_some())
+                .collect();
+            functions.sort_unstable();
+            functions.dedup();
+            functions
+        })
+    }
+
+    /// Functions of that name: as in the symbol table, or demangled, with or without its parameters.
+    pub fn functions_named(&self, name: &str) -> Vec<&Function> {
+        let functions = self.functions();
+        let first = functions.partition_point(|function| function.name.as_str() < name);
+        let exact: Vec<&Function> = functions[first..].iter().take_while(|function| function.name == name).collect();
+        if !exact.is_empty() {
+            return exact;
+        }
+        functions.iter().filter(|function| is_demangled_name(name, &function.name)).collect()
+    }
+
+    /// The function whose code has that address.
+    pub fn function_at(&self, address: u64) -> Option<&Function> {
+        let inside = |function: &&Function| (function.address..function.address + function.size).contains(&address);
+        self.functions().iter().find(inside)
+    }
+
+    /// Where in the file the code at an address is.
+    pub fn file_offset(&self, address: u64) -> Option<u64> {
+        let inside = |segment: &&Segment| address.checked_sub(segment.address).is_some_and(|at| at < segment.bytes);
+        self.segments.iter().find(inside).map(|segment| segment.file_offset + (address - segment.address))
+    }
+
+    /// True if an instruction of the function begins at the address: a breakpoint anywhere else breaks the program.
+    pub fn is_instruction(&self, function: &Function, address: u64) -> bool {
+        if address == function.address {
+            return true;
+        }
+        let Some(length) = address.checked_sub(function.address).filter(|_| self.is_x86_64) else { return false };
+        // The instruction at the address itself must be whole too; the longest has 15 bytes.
+        let Some(start) = self.file_offset(function.address) else { return false };
+        let bytes = (length + 15).min(function.size);
+        let range = start as usize..start.saturating_add(bytes) as usize;
+        let Some(code) = self.bytes.as_slice().get(range) else { return false };
+        let mut decoder = iced_x86::Decoder::with_ip(64, code, function.address, iced_x86::DecoderOptions::NONE);
+        while decoder.ip() < address {
+            if !decoder.can_decode() || decoder.decode().is_invalid() {
+                return false;
+            }
+        }
+        decoder.ip() == address && decoder.can_decode() && !decoder.decode().is_invalid()
+    }
+}
+
+/// True if `wanted` is what a mangled name says: `ns::f(int)`, or `ns::f`.
+fn is_demangled_name(wanted: &str, mangled: &str) -> bool {
+    let same = |text: &str| text == wanted || text.strip_suffix(parameters(text)) == Some(wanted);
+    if mangled.starts_with("_R") || mangled.starts_with("_ZN") {
+        // Without the hash, which no one writes.
+        if let Ok(name) = rustc_demangle::try_demangle(mangled)
+            && format!("{name:#}") == wanted
+        {
+            return true;
+        }
+    }
+    if !mangled.starts_with("_Z") {
+        return false;
+    }
+    let symbol = cpp_demangle::Symbol::new(mangled).ok();
+    symbol.and_then(|symbol| symbol.demangle().ok()).is_some_and(|text| same(&text))
+}
+
+/// The parameters at the end of a demangled C++ name: `(int, char const*) const`.
+fn parameters(text: &str) -> &str {
+    let Some(end) = text.rfind(')') else { return "" };
+    let mut depth = 0;
+    for (at, c) in text[..=end].char_indices().rev() {
+        match c {
+            ')' => depth += 1,
+            '(' if depth == 1 => return &text[at..],
+            '(' => depth -= 1,
+            _ => {}
+        }
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(never)]
+    extern "C" fn elf_test_target(x: u64) -> u64 {
+        std::hint::black_box(x.rotate_left(7) ^ 0x5bd1_e995)
+    }
+
+    #[test]
+    fn own_functions() {
+        assert_ne!(std::hint::black_box(elf_test_target)(1), 0);
+        let own = Binary::open(Path::new("/proc/self/exe")).unwrap();
+        let found = own.functions_named("rtrace_probes::elf::tests::elf_test_target");
+        assert_eq!(found.len(), 1);
+        let function = found[0];
+        assert!(own.file_offset(function.address).is_some());
+        assert_eq!(own.function_at(function.address).map(|found| found.address), Some(function.address));
+        assert!(own.is_instruction(function, function.address));
+        let starts = (0..function.size).filter(|at| own.is_instruction(function, function.address + at)).count();
+        assert!(starts > 1 && (starts as u64) < function.size, "{starts} of {}", function.size);
+        assert_eq!(own.functions_named("rtrace_probes::elf::tests::own_functions").len(), 1);
+        assert!(own.functions_named("no_such_function_at_all").is_empty());
+    }
+
+    #[test]
+    fn demangled_names() {
+        assert!(is_demangled_name("ns::f", "_ZN2ns1fEi"));
+        assert!(is_demangled_name("ns::f(int)", "_ZN2ns1fEi"));
+        assert!(!is_demangled_name("ns::g", "_ZN2ns1fEi"));
+        assert_eq!(parameters("a::operator()(int, void (*)(char)) const"), "(int, void (*)(char)) const");
+    }
+
+    #[test]
+    fn other_files_are_errors() {
+        assert!(matches!(Binary::open(Path::new("/etc/passwd")), Err(ElfError::NotAnElf { .. })));
+        assert!(matches!(Binary::open(Path::new("/proc")), Err(ElfError::NotAnElf { .. })));
+        assert!(matches!(Binary::open(Path::new("/no/such/file")), Err(ElfError::File { .. })));
+    }
+}

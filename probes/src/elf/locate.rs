@@ -1,0 +1,212 @@
+//! Which file the target of a user-space probe means: a path, a program of PATH, a library by its short name, or what
+//! a process has mapped. Reads no file's contents but the dynamic linker's cache.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rtrace_lang::probe::wildcard_match;
+
+use super::ElfError;
+
+/// Where libraries are looked for after the linker's cache.
+const LIBRARY_DIRECTORIES: [&str; 8] = [
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+    "/usr/local/lib64",
+    "/usr/local/lib",
+];
+
+const LINKER_CACHE: &str = "/etc/ld.so.cache";
+
+/// A file that a target means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Located {
+    /// As probe names show it.
+    pub name: PathBuf,
+    /// Where it can be opened from here: below the process's own root if that is another one.
+    pub path: PathBuf,
+}
+
+impl Located {
+    fn here(path: PathBuf) -> Located {
+        Located { name: path.clone(), path }
+    }
+}
+
+/// The files that `target` means, at least one. With `pid` paths are those that the process sees, an empty target is
+/// its executable and a pattern is matched with all code that it has mapped.
+pub fn locate(target: &str, pid: Option<u32>) -> Result<Vec<Located>, ElfError> {
+    let not_found = || ElfError::NotFound { name: target.to_string() };
+    if let Some(pid) = pid {
+        if target.is_empty() {
+            let path = PathBuf::from(format!("/proc/{pid}/exe"));
+            let name = fs::read_link(&path).map_err(|source| ElfError::File { path: path.clone(), source })?;
+            return Ok(vec![Located { name, path }]);
+        }
+        if target.contains('*') {
+            let mapped = mapped_files(pid)?;
+            let found: Vec<Located> =
+                mapped.into_iter().filter(|file| wildcard_match(target, &file.name.to_string_lossy())).collect();
+            return if found.is_empty() { Err(not_found()) } else { Ok(found) };
+        }
+    }
+    if target.contains('/') {
+        if target.contains('*') {
+            return matching_files(target).filter(|found| !found.is_empty()).ok_or_else(not_found);
+        }
+        return Ok(vec![of_process(pid, PathBuf::from(target))]);
+    }
+    if target.is_empty() || target.contains('*') {
+        return Err(not_found());
+    }
+    // A library that the process has mapped is surely the one that is meant.
+    if let Some(pid) = pid {
+        let mapped = mapped_files(pid)?;
+        let is_meant =
+            |file: &Located| file.name.file_name().is_some_and(|name| is_library(target, &name.to_string_lossy()));
+        if let Some(found) = mapped.into_iter().find(is_meant) {
+            return Ok(vec![found]);
+        }
+    }
+    let found = in_path(target).or_else(|| in_linker_cache(target)).or_else(|| in_library_directories(target));
+    let found = found.or_else(|| Path::new(target).exists().then(|| PathBuf::from(target)));
+    found.map(|path| vec![of_process(pid, path)]).ok_or_else(not_found)
+}
+
+/// The path as the process sees it.
+fn of_process(pid: Option<u32>, path: PathBuf) -> Located {
+    let Some(pid) = pid.filter(|pid| has_other_root(*pid)) else { return Located::here(path) };
+    let inner = path.strip_prefix("/").map(Path::to_path_buf).unwrap_or_else(|_| path.clone());
+    Located { path: PathBuf::from(format!("/proc/{pid}/root")).join(inner), name: path }
+}
+
+/// True for a process in a mount namespace, or below a root, that is not ours.
+fn has_other_root(pid: u32) -> bool {
+    let differs = |what: &str| {
+        let theirs = fs::read_link(format!("/proc/{pid}/{what}"));
+        let ours = fs::read_link(format!("/proc/self/{what}"));
+        matches!((theirs, ours), (Ok(theirs), Ok(ours)) if theirs != ours)
+    };
+    differs("ns/mnt") || differs("root")
+}
+
+/// The files whose code a process has mapped, each once, in the order of their addresses.
+fn mapped_files(pid: u32) -> Result<Vec<Located>, ElfError> {
+    let path = PathBuf::from(format!("/proc/{pid}/maps"));
+    let text = fs::read_to_string(&path).map_err(|source| ElfError::File { path, source })?;
+    let mut found: Vec<Located> = Vec::new();
+    for line in text.lines() {
+        // `7f00-7f01 r-xp 00001000 08:01 1234    /usr/lib/x.so`
+        let mut words = line.split_whitespace();
+        let permissions = words.nth(1).unwrap_or_default();
+        let Some(start) = line.find('/').filter(|_| permissions.contains('x')) else { continue };
+        let name = Path::new(&line[start..]);
+        if line.ends_with(" (deleted)") || found.iter().any(|file| file.name == name) {
+            continue;
+        }
+        found.push(of_process(Some(pid), name.to_path_buf()));
+    }
+    Ok(found)
+}
+
+/// Files of one directory that match: only the last part of a path may be a pattern.
+fn matching_files(target: &str) -> Option<Vec<Located>> {
+    let (directory, pattern) = target.rsplit_once('/')?;
+    if directory.contains('*') {
+        return None;
+    }
+    let directory = if directory.is_empty() { "/" } else { directory };
+    let entries = fs::read_dir(directory).ok()?;
+    let mut names: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| wildcard_match(pattern, &entry.file_name().to_string_lossy()) && entry.path().is_file())
+        .map(|entry| entry.path())
+        .collect();
+    names.sort_unstable();
+    Some(names.into_iter().map(Located::here).collect())
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
+}
+
+/// `libc` and `libc.so.6` both are the file `libc.so.6`.
+fn is_library(wanted: &str, file: &str) -> bool {
+    file == wanted || file.strip_prefix(wanted).is_some_and(|rest| rest == ".so" || rest.starts_with(".so."))
+}
+
+fn in_library_directories(name: &str) -> Option<PathBuf> {
+    LIBRARY_DIRECTORIES.iter().find_map(|directory| {
+        let mut names: Vec<PathBuf> = fs::read_dir(directory)
+            .ok()?
+            .filter_map(Result::ok)
+            .filter(|entry| is_library(name, &entry.file_name().to_string_lossy()))
+            .map(|entry| entry.path())
+            .collect();
+        names.sort_unstable();
+        names.into_iter().next()
+    })
+}
+
+fn in_linker_cache(name: &str) -> Option<PathBuf> {
+    let cache = fs::read(LINKER_CACHE).ok()?;
+    let found = parse_linker_cache(&cache, name)?;
+    found.is_file().then_some(found)
+}
+
+/// Finds a library of 64-bit x86 in the cache (glibc, sysdeps/generic/dl-cache.h: `struct cache_file_new`).
+fn parse_linker_cache(cache: &[u8], name: &str) -> Option<PathBuf> {
+    const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
+    const HEADER_BYTES: usize = 48;
+    const ENTRY_BYTES: usize = 24;
+    /// FLAG_ELF_LIBC6 and FLAG_X8664_LIB64
+    const X86_64: u32 = 0x0303;
+    // The table of older releases may stand before it.
+    let table = &cache[memchr::memmem::find(cache, MAGIC)?..];
+    let word = |at: usize| Some(u32::from_ne_bytes(table.get(at..at + 4)?.try_into().ok()?));
+    let text = |at: u32| {
+        let rest = table.get(at as usize..)?;
+        std::str::from_utf8(&rest[..memchr::memchr(0, rest)?]).ok()
+    };
+    let count = (word(MAGIC.len())? as usize).min(table.len() / ENTRY_BYTES);
+    (0..count).map(|index| HEADER_BYTES + index * ENTRY_BYTES).find_map(|entry| {
+        let is_meant = word(entry)? == X86_64 && is_library(name, text(word(entry + 4)?)?);
+        if is_meant { text(word(entry + 8)?).map(PathBuf::from) } else { None }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_of_libraries() {
+        assert!(is_library("libc", "libc.so.6") && is_library("libc.so.6", "libc.so.6"));
+        assert!(!is_library("libc", "libcrypto.so.3") && !is_library("libc", "libc.a"));
+    }
+
+    #[test]
+    fn finds_the_c_library_and_the_shell() {
+        let libc = locate("libc", None).unwrap();
+        assert!(libc[0].path.to_string_lossy().contains("libc.so"), "{libc:?}");
+        assert_eq!(locate("libc", Some(std::process::id())).unwrap().len(), 1);
+        assert!(locate("sh", None).unwrap()[0].path.is_absolute());
+        assert!(matches!(locate("no-such-program", None), Err(ElfError::NotFound { .. })));
+        assert!(!locate("/proc/self/e*e", None).unwrap().is_empty());
+        assert!(!locate("*", Some(std::process::id())).unwrap().is_empty());
+    }
+
+    #[test]
+    fn damaged_caches_are_harmless() {
+        let mut cache = b"glibc-ld.so.cache1.1".to_vec();
+        cache.extend(u32::MAX.to_ne_bytes());
+        cache.extend([0; 100]);
+        assert_eq!(parse_linker_cache(&cache, "libc"), None);
+    }
+}

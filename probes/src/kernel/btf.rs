@@ -1,0 +1,360 @@
+//! The kernel's type information (BTF), read lazily from a memory map: a look-up by name searches the string section
+//! and then walks the type headers, and an index from ids to offsets is made only when a chain of types must be
+//! followed. Never copies the blob and never parses all of it. Format: Documentation/bpf/btf.rst.
+//!
+//! Damaged data never panic: every read is checked and a broken record ends the walk.
+
+mod convert;
+#[cfg(test)]
+mod tests;
+
+pub use convert::{Access, Parameter, Prototype};
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use memchr::memmem;
+
+use super::KernelError;
+use super::mapping::FileBytes;
+
+/// Where the kernel shows its own types and, in a file each, those of its modules.
+pub const BTF_DIRECTORY: &str = "/sys/kernel/btf";
+
+/// First half-word of a BTF blob in the host's byte order.
+const MAGIC: u16 = 0xeb9f;
+
+/// Bytes of `struct btf_header` and `struct btf_type`.
+const HEADER_BYTES: usize = 24;
+const TYPE_BYTES: usize = 12;
+
+/// Ids of one blob stay below this (include/uapi/linux/btf.h, `BTF_MAX_TYPE`); the bits above it name the blob.
+pub const SOURCE_SHIFT: u32 = 20;
+
+/// `BTF_KIND_*`
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    Int,
+    Ptr,
+    Array,
+    Struct,
+    Union,
+    Enum,
+    Fwd,
+    Typedef,
+    Volatile,
+    Const,
+    Restrict,
+    Func,
+    FuncProto,
+    Var,
+    Datasec,
+    Float,
+    DeclTag,
+    TypeTag,
+    Enum64,
+}
+
+impl Kind {
+    fn from_number(number: u32) -> Option<Kind> {
+        const KINDS: [Kind; 19] = [
+            Kind::Int,
+            Kind::Ptr,
+            Kind::Array,
+            Kind::Struct,
+            Kind::Union,
+            Kind::Enum,
+            Kind::Fwd,
+            Kind::Typedef,
+            Kind::Volatile,
+            Kind::Const,
+            Kind::Restrict,
+            Kind::Func,
+            Kind::FuncProto,
+            Kind::Var,
+            Kind::Datasec,
+            Kind::Float,
+            Kind::DeclTag,
+            Kind::TypeTag,
+            Kind::Enum64,
+        ];
+        KINDS.get(number.checked_sub(1)? as usize).copied()
+    }
+
+    /// Bytes that follow the header of a type of this kind with `count` parts.
+    fn tail_bytes(self, count: usize) -> usize {
+        match self {
+            Kind::Int | Kind::Var | Kind::DeclTag => 4,
+            Kind::Array => 12,
+            Kind::Struct | Kind::Union | Kind::Datasec | Kind::Enum64 => 12 * count,
+            Kind::Enum | Kind::FuncProto => 8 * count,
+            Kind::Ptr
+            | Kind::Fwd
+            | Kind::Typedef
+            | Kind::Volatile
+            | Kind::Const
+            | Kind::Restrict
+            | Kind::Func
+            | Kind::Float
+            | Kind::TypeTag => 0,
+        }
+    }
+}
+
+/// One type as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub id: u32,
+    pub kind: Kind,
+    /// The kind's own flag: bit fields are encoded in members, an enum is signed, a forward is of a union.
+    pub flag: bool,
+    pub name_offset: u32,
+    /// Bytes of the type, or the id of the type that this one refers to, as the kind has it.
+    pub size_or_type: u32,
+    /// What follows the header: members, enumerators, parameters.
+    pub tail: &'a [u8],
+}
+
+impl Record<'_> {
+    /// The `index`-th word of the part of `part_bytes` bytes with the number `part`.
+    pub fn word(&self, part: usize, part_bytes: usize, index: usize) -> u32 {
+        word_at(self.tail, part * part_bytes + index * 4).unwrap_or(0)
+    }
+}
+
+fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4).map(|word| u32::from_ne_bytes(word.try_into().expect("four bytes")))
+}
+
+/// Answers to look-ups by name, None for what is not there.
+type Known<K, V> = Mutex<HashMap<K, Option<V>>>;
+
+/// The offset and the id of a type.
+type Place = (u32, u32);
+
+/// The value of an enumerator and the id of its enum.
+type Enumerator = (i64, u32);
+
+/// The types of the kernel or, based on them, of one module.
+pub struct Btf {
+    bytes: FileBytes,
+    types: Range<usize>,
+    strings: Range<usize>,
+    /// vmlinux, for a module.
+    base: Option<Arc<Btf>>,
+    first_id: u32,
+    first_string: u32,
+    /// Which blob this is, in the upper bits of the ids that leave this module: 0 is vmlinux.
+    source: u32,
+    /// Offsets of all types from `first_id` on, when something has needed them.
+    index: OnceLock<Vec<u32>>,
+    /// Offsets and ids of types that were looked up by name.
+    found: Known<(Kind, Box<str>), Place>,
+    /// Whether pointers carry the tag `user`; kernels built by compilers without such tags don't say.
+    has_user_tags: OnceLock<bool>,
+    enumerators: Known<Box<str>, Enumerator>,
+    trace_events: OnceLock<HashMap<String, u32>>,
+}
+
+impl Btf {
+    /// The kernel's own types.
+    pub fn open_vmlinux() -> Result<Btf, KernelError> {
+        let path = PathBuf::from(BTF_DIRECTORY).join("vmlinux");
+        Btf::new(
+            FileBytes::open(&path).map_err(|source| KernelError::File { path: path.clone(), source })?,
+            None,
+            0,
+            &path.display().to_string(),
+        )
+    }
+
+    /// The types of a module, which build on those of vmlinux; `source` is the number for its ids.
+    pub fn open_module(module: &str, base: Arc<Btf>, source: u32) -> Result<Btf, KernelError> {
+        let path = PathBuf::from(BTF_DIRECTORY).join(module);
+        Btf::new(
+            FileBytes::open(&path).map_err(|source| KernelError::File { path: path.clone(), source })?,
+            Some(base),
+            source,
+            &path.display().to_string(),
+        )
+    }
+
+    /// A blob that is in memory already.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Btf, KernelError> {
+        Btf::new(FileBytes::from(bytes), None, 0, "BTF")
+    }
+
+    fn new(bytes: FileBytes, base: Option<Arc<Btf>>, source: u32, what: &str) -> Result<Btf, KernelError> {
+        let malformed = |reason: &str| KernelError::Malformed { what: what.to_string(), reason: reason.to_string() };
+        let blob = bytes.as_slice();
+        let header: &[u8] = blob.get(..HEADER_BYTES).ok_or_else(|| malformed("shorter than its header"))?;
+        if header[..2] != MAGIC.to_ne_bytes() {
+            return Err(malformed("no BTF magic number"));
+        }
+        let field = |index: usize| word_at(header, 4 + index * 4).expect("inside the header") as usize;
+        let section = |offset: usize, length: usize| {
+            let start = field(0).checked_add(offset)?;
+            let end = start.checked_add(length)?;
+            (end <= blob.len()).then_some(start..end)
+        };
+        let types = section(field(1), field(2)).ok_or_else(|| malformed("types beyond its end"))?;
+        let strings = section(field(3), field(4)).ok_or_else(|| malformed("strings beyond its end"))?;
+        let (first_id, first_string) = match &base {
+            Some(base) => (base.first_id + base.index().len() as u32, base.first_string + base.strings.len() as u32),
+            None => (1, 0),
+        };
+        Ok(Btf {
+            bytes,
+            types,
+            strings,
+            base,
+            first_id,
+            first_string,
+            source,
+            index: OnceLock::new(),
+            found: Mutex::new(HashMap::new()),
+            has_user_tags: OnceLock::new(),
+            enumerators: Mutex::new(HashMap::new()),
+            trace_events: OnceLock::new(),
+        })
+    }
+
+    fn types(&self) -> &[u8] {
+        &self.bytes.as_slice()[self.types.clone()]
+    }
+
+    fn strings(&self) -> &[u8] {
+        &self.bytes.as_slice()[self.strings.clone()]
+    }
+
+    /// The name at an offset of the string section; bytes that are not UTF-8 make it empty.
+    pub fn string(&self, offset: u32) -> &str {
+        let Some(own) = offset.checked_sub(self.first_string) else {
+            return self.base.as_ref().map_or("", |base| base.string(offset));
+        };
+        let Some(rest) = self.strings().get(own as usize..) else { return "" };
+        let end = memchr::memchr(0, rest).unwrap_or(rest.len());
+        std::str::from_utf8(&rest[..end]).unwrap_or("")
+    }
+
+    pub fn name(&self, record: &Record<'_>) -> &str {
+        self.string(record.name_offset)
+    }
+
+    /// The types of this blob, in the order of their ids; those of the base are not among them.
+    pub fn records(&self) -> Records<'_> {
+        Records { types: self.types(), at: 0, id: self.first_id }
+    }
+
+    /// The type of that id, of this blob or its base.
+    pub fn record(&self, id: u32) -> Option<Record<'_>> {
+        let Some(own) = id.checked_sub(self.first_id) else {
+            return self.base.as_ref()?.record(id);
+        };
+        let offset = *self.index().get(own as usize)?;
+        read_record(self.types(), offset as usize, id).map(|(record, _)| record)
+    }
+
+    fn index(&self) -> &[u32] {
+        self.index.get_or_init(|| {
+            let mut records = self.records();
+            // A type takes 36 bytes on the average of a kernel.
+            let mut offsets = Vec::with_capacity(self.types.len() / 36);
+            loop {
+                let at = records.at as u32;
+                if records.next().is_none() {
+                    break offsets;
+                }
+                offsets.push(at);
+            }
+        })
+    }
+
+    /// The first type of that kind and name in this blob.
+    pub fn find(&self, kind: Kind, name: &str) -> Option<Record<'_>> {
+        if name.is_empty() {
+            return None;
+        }
+        let key = (kind, Box::from(name));
+        let known = self.found.lock().expect("no holder panics").get(&key).copied();
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let place = self.search(kind, name);
+                self.found.lock().expect("no holder panics").insert(key, place);
+                place
+            }
+        };
+        let (at, id) = place?;
+        read_record(self.types(), at as usize, id).map(|(record, _)| record)
+    }
+
+    /// The offset and the id of the first type of that kind and name.
+    fn search(&self, kind: Kind, name: &str) -> Option<Place> {
+        let own = string_offset(self.strings(), name).map(|at| at + self.first_string);
+        let inherited = self.base.as_ref().and_then(|base| string_offset(base.strings(), name));
+        if own.is_none() && inherited.is_none() {
+            return None;
+        }
+        let mut records = self.records();
+        loop {
+            let at = records.at as u32;
+            let record = records.next()?;
+            if record.kind == kind && (Some(record.name_offset) == own || Some(record.name_offset) == inherited) {
+                return Some((at, record.id));
+            }
+        }
+    }
+
+    /// Tracepoints with a typed prototype: the name of the event and the id of its `btf_trace_EVENT` typedef.
+    pub fn trace_events(&self) -> &HashMap<String, u32> {
+        self.trace_events.get_or_init(|| {
+            let prefix = "btf_trace_";
+            self.records()
+                .filter(|record| record.kind == Kind::Typedef)
+                .filter_map(|record| Some((self.name(&record).strip_prefix(prefix)?.to_string(), record.id)))
+                .collect()
+        })
+    }
+}
+
+/// Where a name begins in a string section: each string stands there once, between two NULs.
+fn string_offset(strings: &[u8], name: &str) -> Option<u32> {
+    let mut pattern = Vec::with_capacity(name.len() + 2);
+    pattern.push(0);
+    pattern.extend_from_slice(name.as_bytes());
+    pattern.push(0);
+    memmem::find(strings, &pattern).map(|at| at as u32 + 1)
+}
+
+/// A walk over the types of a blob.
+pub struct Records<'a> {
+    types: &'a [u8],
+    at: usize,
+    id: u32,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        let (record, next) = read_record(self.types, self.at, self.id)?;
+        self.at = next;
+        self.id += 1;
+        Some(record)
+    }
+}
+
+/// The record at an offset, and the offset of the next one.
+fn read_record(types: &[u8], at: usize, id: u32) -> Option<(Record<'_>, usize)> {
+    let name_offset = word_at(types, at)?;
+    let info = word_at(types, at + 4)?;
+    let size_or_type = word_at(types, at + 8)?;
+    let kind = Kind::from_number(info >> 24 & 0x1f)?;
+    let tail = at + TYPE_BYTES;
+    let next = tail + kind.tail_bytes((info & 0xffff) as usize);
+    let tail = types.get(tail..next)?;
+    Some((Record { id, kind, flag: info >> 31 != 0, name_offset, size_or_type, tail }, next))
+}

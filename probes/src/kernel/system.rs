@@ -1,0 +1,91 @@
+//! The few other things asked of the system: its processors, its file systems, its build configuration. Nothing about
+//! BPF.
+//!
+//! Unsafe: mount(2).
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use super::KernelError;
+
+/// Mounts a file system that has no device, such as tracefs.
+pub fn mount(kind: &str, at: &Path) -> Result<(), KernelError> {
+    let path = |text: &[u8]| CString::new(text).map_err(|_| KernelError::Call { call: "mount", errno: libc::EINVAL });
+    let (kind, at) = (path(kind.as_bytes())?, path(at.as_os_str().as_encoded_bytes())?);
+    // SAFETY: both strings are live and end with NUL; this file system takes no data.
+    let result = unsafe { libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) };
+    if result == 0 { Ok(()) } else { Err(KernelError::last("mount")) }
+}
+
+/// Processors that are running.
+pub fn online_cpus() -> Result<Vec<u32>, KernelError> {
+    cpu_list("/sys/devices/system/cpu/online")
+}
+
+/// Processors that may ever run; their numbers need not be consecutive, but per-CPU values have room for each number
+/// up to the largest.
+pub fn possible_cpus() -> Result<Vec<u32>, KernelError> {
+    cpu_list("/sys/devices/system/cpu/possible")
+}
+
+fn cpu_list(path: &str) -> Result<Vec<u32>, KernelError> {
+    let text = fs::read_to_string(path).map_err(|source| KernelError::File { path: path.into(), source })?;
+    parse_cpu_list(&text).ok_or_else(|| KernelError::Malformed {
+        what: path.to_string(),
+        reason: format!("no CPU list: {}", text.trim()),
+    })
+}
+
+/// Numbers and ranges with commas between: `0-3,6`.
+fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
+    let mut cpus = Vec::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        cpus.extend(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?);
+    }
+    Some(cpus)
+}
+
+/// What the kernel's build configuration says of an option: `Some("y")`, `Some("m")`, `Some("n")` for one that is off,
+/// and None where there is no configuration to read.
+pub fn config_option(option: &str) -> Option<String> {
+    let text = config_text()?;
+    let set = text.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('='));
+    Some(set.unwrap_or("n").to_string())
+}
+
+fn config_text() -> Option<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let release = release.trim();
+    let plain = [format!("/boot/config-{release}"), format!("/lib/modules/{release}/config")];
+    plain.iter().find_map(|path| fs::read_to_string(path).ok()).or_else(unpacked_config)
+}
+
+/// /proc/config.gz through gzip(1): this is only asked for a message.
+fn unpacked_config() -> Option<String> {
+    if !Path::new("/proc/config.gz").exists() {
+        return None;
+    }
+    let output = Command::new("gzip").args(["-dc", "/proc/config.gz"]).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// True for an error that a missing privilege gives.
+pub fn is_denied(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists() {
+        assert_eq!(parse_cpu_list("0-2,5\n"), Some(vec![0, 1, 2, 5]));
+        assert_eq!(parse_cpu_list("0\n"), Some(vec![0]));
+        assert_eq!(parse_cpu_list("\n"), None);
+    }
+}

@@ -1,0 +1,409 @@
+//! `kprobe` and `kretprobe`: the entry and the return of nearly any kernel function. Many functions share one
+//! `kprobe_multi` link where the kernel has it. On a kernel without kprobes an fentry program stands in as long as the
+//! clause reads no registers, and otherwise the message names what exists instead.
+
+mod absent;
+
+use std::ffi::CString;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, LazyLock};
+
+use rtrace_lang::probe::{ProbeSpec, wildcard_match};
+use rtrace_lang::target::{
+    Argument, Attach, Feature, Layout, Location, MultiKind, ProbeSite, ProgramKind, ResolveError, ResolveOptions,
+    Target,
+};
+use rtrace_lang::types::Type;
+
+use crate::fentry::{self, FENTRY, FEXIT};
+use crate::kernel::KernelError;
+use crate::kernel::bpf::{self, KprobeTargets};
+use crate::kernel::btf::{Kind, Parameter};
+use crate::kernel::perf::{self, PerfKind, PerfScope};
+use crate::kernel::symbols;
+use crate::listing::{self, ListedProbe};
+use crate::machine::Machine;
+use crate::nearest::near_misses;
+use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, link_perf_event, not_found, wrong_form};
+
+pub static KPROBE: Kprobe = Kprobe { is_return: false };
+pub static KRETPROBE: Kprobe = Kprobe { is_return: true };
+
+/// Where a function's first six arguments are in `struct pt_regs`: di si dx cx r8 r9 (arch/x86/include/asm/ptrace.h).
+const ARGUMENT_OFFSETS: [u32; 6] = [112, 104, 96, 88, 72, 64];
+
+/// Where its return value is: ax.
+const RETURN_OFFSET: u32 = 80;
+
+pub struct Kprobe {
+    is_return: bool,
+}
+
+/// What the parts of a specification ask for.
+struct Wanted<'a> {
+    module: Option<&'a str>,
+    function: &'a str,
+    /// Bytes into the function.
+    offset: u64,
+    /// The part that has the function.
+    part: usize,
+}
+
+impl Provider for Kprobe {
+    fn name(&self) -> &'static str {
+        if self.is_return { "kretprobe" } else { "kprobe" }
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        if self.is_return { &["kr"] } else { &["k"] }
+    }
+
+    fn documentation(&self) -> &'static Documentation {
+        if self.is_return {
+            &Documentation {
+                summary: "Fires when a kernel function returns, with `retval`.",
+                usage: &["kretprobe:FUNCTION", "kretprobe:MODULE:FUNCTION"],
+                example: "kretprobe:vfs_read { @bytes = hist(retval); }",
+            }
+        } else {
+            &Documentation {
+                summary: "Fires when a kernel function is entered, with `arg0` to `arg5` and `args.NAME`.",
+                usage: &["kprobe:FUNCTION", "kprobe:MODULE:FUNCTION", "kprobe:FUNCTION+OFFSET", "kprobe:0xADDRESS"],
+                example: "kprobe:vfs_read { @[comm] = count(); }",
+            }
+        }
+    }
+
+    fn resolve(
+        &self,
+        machine: &Machine,
+        spec: &ProbeSpec,
+        options: &ResolveOptions,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let wanted = self.parse(spec)?;
+        if !machine.has(Feature::Kprobes) {
+            return absent::stand_in(self, machine, &wanted, options);
+        }
+        if let Some(address) = parse_address(wanted.function) {
+            return self.at_address(spec, address, options);
+        }
+        if is_pattern(wanted.function) || wanted.module.is_some_and(is_pattern) {
+            return self.matching(machine, &wanted, options);
+        }
+        if !exists(machine, wanted.module, wanted.function) {
+            return Err(self.no_such_function(machine, &wanted));
+        }
+        let name = format!("{}:{}", self.name(), spec.parts.join(":"));
+        let site = self.site(machine, &wanted, wanted.function, name, MultiKind::Single, options);
+        Ok(vec![site])
+    }
+
+    fn list(&self, machine: &Machine, parts: &[String], verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
+        if !machine.has(Feature::Kprobes) {
+            return Ok(Vec::new());
+        }
+        listing::by_resolving(self, machine, parts, 1, verbose)
+    }
+
+    fn attach(
+        &self,
+        machine: &Machine,
+        program: BorrowedFd<'_>,
+        sites: &[(u64, &ProbeSite)],
+    ) -> Result<Vec<Link>, AttachError> {
+        let Some((_, first)) = sites.first() else { return Ok(Vec::new()) };
+        match first.program {
+            ProgramKind::Kprobe { multi: MultiKind::KprobeMulti, user: _ } => self.attach_multi(program, sites),
+            ProgramKind::Kprobe { multi: MultiKind::Single | MultiKind::UprobeMulti, user: _ } => {
+                sites.iter().map(|(cookie, site)| attach_single(program, *cookie, site)).collect()
+            }
+            ProgramKind::Tracing { .. } => fentry::attach_trampolines(machine, program, sites),
+            ProgramKind::TestRun | ProgramKind::Tracepoint | ProgramKind::RawTracepoint | ProgramKind::PerfEvent => {
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+impl Kprobe {
+    fn parse<'a>(&self, spec: &'a ProbeSpec) -> Result<Wanted<'a>, ResolveError> {
+        let (module, function, part) = match spec.parts.as_slice() {
+            [function] => (None, function, 1),
+            [module, function] => (Some(module.as_str()), function, 2),
+            [] => return Err(wrong_form(self, "a function is missing", None)),
+            [_, _, ..] => return Err(wrong_form(self, "too many parts", Some(3))),
+        };
+        let (function, offset) = match function.split_once('+') {
+            None => (function.as_str(), 0),
+            Some((function, offset)) => match parse_number(offset) {
+                Some(offset) => (function, offset),
+                None => return Err(wrong_form(self, "no offset in bytes", Some(part))),
+            },
+        };
+        if function.is_empty() || module.is_some_and(str::is_empty) {
+            return Err(wrong_form(self, "a name is missing", Some(part)));
+        }
+        if self.is_return && offset > 0 {
+            return Err(wrong_form(self, "a return has no offset", Some(part)));
+        }
+        if offset > 0 && is_pattern(function) {
+            return Err(wrong_form(self, "an offset needs one function", Some(part)));
+        }
+        Ok(Wanted { module, function, offset, part })
+    }
+
+    fn at_address(
+        &self,
+        spec: &ProbeSpec,
+        address: u64,
+        options: &ResolveOptions,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        if !options.allow_unsafe {
+            let mut error = wrong_form(self, "an address", Some(spec.parts.len()));
+            error.message = "a probe at a bare address can crash the kernel".to_string();
+            error.help = vec!["Allow it with --unsafe.".to_string()];
+            return Err(error);
+        }
+        Ok(vec![ProbeSite {
+            name: format!("{}:{}", self.name(), spec.parts.join(":")).into(),
+            function: format!("{address:#x}").into(),
+            provider: self.name(),
+            program: ProgramKind::Kprobe { multi: MultiKind::Single, user: false },
+            layout: if self.is_return { return_layout() } else { entry_layout() },
+            selector: None,
+            attach: Attach::Kprobe { function: "".into(), offset: address, is_return: self.is_return },
+        }])
+    }
+
+    /// All functions that match a pattern.
+    fn matching(
+        &self,
+        machine: &Machine,
+        wanted: &Wanted<'_>,
+        options: &ResolveOptions,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let mut names: Vec<&str> = match (machine.traceable_set(), machine.btf()) {
+            (Some(list), _) => list.iter().collect(),
+            (None, Some(btf)) => {
+                btf.records().filter(|record| record.kind == Kind::Func).map(|record| btf.name(&record)).collect()
+            }
+            (None, None) => Vec::new(),
+        };
+        names.retain(|name| wildcard_match(wanted.function, name) && !machine.is_blacklisted(name));
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Err(not_found(format!("no kernel function matches `{}`", wanted.function), &[], Some(wanted.part)));
+        }
+        let is_multi = names.len() > 1 && wanted.module.is_none() && machine.has(Feature::KprobeMulti);
+        let multi = if is_multi { MultiKind::KprobeMulti } else { MultiKind::Single };
+        let site = |name: &str| {
+            let full = match wanted.module {
+                None => format!("{}:{name}", self.name()),
+                Some(module) => format!("{}:{module}:{name}", self.name()),
+            };
+            self.site(machine, wanted, name, full, multi, options)
+        };
+        Ok(names.into_iter().map(site).collect())
+    }
+
+    fn site(
+        &self,
+        machine: &Machine,
+        wanted: &Wanted<'_>,
+        function: &str,
+        name: String,
+        multi: MultiKind,
+        options: &ResolveOptions,
+    ) -> ProbeSite {
+        let layout = if self.is_return {
+            return_layout()
+        } else if options.uses_arguments && wanted.offset == 0 {
+            with_arguments(machine, wanted.module, function)
+        } else {
+            entry_layout()
+        };
+        // The kernel takes a module's function by both names.
+        let symbol = match wanted.module {
+            Some(module) if module != "vmlinux" && !is_pattern(module) => format!("{module}:{function}").into(),
+            Some(_) | None => Arc::from(function),
+        };
+        ProbeSite {
+            name: name.into(),
+            function: function.into(),
+            provider: self.name(),
+            program: ProgramKind::Kprobe { multi, user: false },
+            layout,
+            selector: None,
+            attach: Attach::Kprobe { function: symbol, offset: wanted.offset, is_return: self.is_return },
+        }
+    }
+
+    fn no_such_function(&self, machine: &Machine, wanted: &Wanted<'_>) -> ResolveError {
+        let mut names: Vec<&str> = machine.traceable_set().map(|list| list.iter().collect()).unwrap_or_default();
+        if let Some(btf) = machine.btf() {
+            names.extend(btf.records().filter(|record| record.kind == Kind::Func).map(|record| btf.name(&record)));
+        }
+        let near = near_misses(wanted.function, names.into_iter(), 3);
+        let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
+        let mut error =
+            not_found(format!("there is no kernel function `{}`", wanted.function), &near, Some(wanted.part));
+        error.label = "no such function".to_string();
+        if near.is_empty() {
+            error.help.push("A function that the compiler has inlined everywhere can't be traced.".to_string());
+        }
+        error
+    }
+
+    fn attach_multi(&self, program: BorrowedFd<'_>, sites: &[(u64, &ProbeSite)]) -> Result<Vec<Link>, AttachError> {
+        let mut symbols = Vec::with_capacity(sites.len());
+        let mut cookies = Vec::with_capacity(sites.len());
+        for (cookie, site) in sites {
+            symbols.push(c_string(&site.function));
+            cookies.push(*cookie);
+        }
+        let (_, first) = sites.first().expect("the caller has seen the first");
+        let link = bpf::link_create_kprobe_multi(program, KprobeTargets::Symbols(&symbols), &cookies, self.is_return)
+            .map_err(|error| AttachError::new(first, error))?;
+        Ok(vec![Link::slow(link)])
+    }
+}
+
+fn attach_single(program: BorrowedFd<'_>, cookie: u64, site: &ProbeSite) -> Result<Link, AttachError> {
+    let Attach::Kprobe { function, offset, is_return } = &site.attach else {
+        unreachable!("resolving gives kprobe sites this attachment")
+    };
+    let symbol = c_string(function);
+    let kind = if function.is_empty() {
+        PerfKind::KprobeAddress { address: *offset, is_return: *is_return }
+    } else {
+        PerfKind::Kprobe { function: &symbol, offset: *offset, is_return: *is_return }
+    };
+    let attach = || {
+        // Every CPU runs the program, whichever the event was opened on.
+        let event = perf::perf_event_open(kind, PerfScope::Cpu(0))?;
+        link_perf_event(program, event, cookie, true)
+    };
+    attach().map_err(|error: KernelError| {
+        let help = match error.errno() {
+            Some(libc::EADDRNOTAVAIL) => Some("More than one function has this name; choose one by its address."),
+            Some(libc::EINVAL | libc::ENOENT | libc::EILSEQ) => {
+                Some("The kernel does not let this function be probed, or not at this offset.")
+            }
+            _ => None,
+        };
+        let attached = AttachError::new(site, error);
+        match help {
+            Some(help) => attached.with_help(help),
+            None => attached,
+        }
+    })
+}
+
+fn c_string(name: &str) -> CString {
+    CString::new(name).unwrap_or_default()
+}
+
+/// A function that can be named: BTF knows most, the symbol table all.
+fn exists(machine: &Machine, module: Option<&str>, function: &str) -> bool {
+    let in_vmlinux = || machine.btf().is_some_and(|btf| btf.find(Kind::Func, function).is_some());
+    let in_module = |module| machine.module_btf(module).is_some_and(|btf| btf.find(Kind::Func, function).is_some());
+    let known = match module {
+        None | Some("vmlinux") => in_vmlinux(),
+        Some(module) => in_module(module),
+    };
+    known || symbols::has_function(function).unwrap_or(false)
+}
+
+fn parse_address(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// A decimal or, with `0x`, hexadecimal number.
+pub(crate) fn parse_number(text: &str) -> Option<u64> {
+    parse_address(text).or_else(|| text.parse().ok())
+}
+
+/// `arg0` to `arg5` of a function in user code or in the kernel, whose calling conventions agree on these.
+pub(crate) fn entry_layout() -> Arc<Layout> {
+    static LAYOUT: LazyLock<Arc<Layout>> = LazyLock::new(|| Arc::new(bare_entry_layout()));
+    LAYOUT.clone()
+}
+
+fn bare_entry_layout() -> Layout {
+    let register = |(index, offset): (usize, u32)| Argument {
+        name: format!("arg{index}").into(),
+        ty: Type::I64,
+        at: Location::Context { offset },
+    };
+    Layout { registers: ARGUMENT_OFFSETS.into_iter().enumerate().map(register).collect(), ..Layout::default() }
+}
+
+/// `retval`
+pub(crate) fn return_layout() -> Arc<Layout> {
+    static LAYOUT: LazyLock<Arc<Layout>> = LazyLock::new(|| {
+        let at = Location::Context { offset: RETURN_OFFSET };
+        let return_value = Some(Argument { name: "retval".into(), ty: Type::I64, at });
+        Arc::new(Layout { return_value, ..Layout::default() })
+    });
+    LAYOUT.clone()
+}
+
+/// The registers, and by their names and types those parameters that are in one.
+fn with_arguments(machine: &Machine, module: Option<&str>, function: &str) -> Arc<Layout> {
+    let of = |btf: &crate::kernel::btf::Btf| btf.find(Kind::Func, function).and_then(|record| btf.prototype(record.id));
+    let prototype = match module {
+        None | Some("vmlinux") => machine.btf().and_then(|btf| of(btf)),
+        Some(module) => machine.module_btf(module).and_then(|btf| of(&btf)),
+    };
+    let Some(prototype) = prototype else { return entry_layout() };
+    let mut arguments = Vec::new();
+    for (Parameter { name, ty, access: _ }, offset) in prototype.parameters.into_iter().zip(ARGUMENT_OFFSETS) {
+        // A struct takes no, one or two registers; what follows it can't be told.
+        if !ty.is_scalar() {
+            break;
+        }
+        if !name.is_empty() {
+            arguments.push(Argument { name, ty, at: Location::Context { offset } });
+        }
+    }
+    Arc::new(Layout { arguments, ..bare_entry_layout() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtrace_lang::span::Span;
+    use rtrace_lang::target::ResolveErrorKind;
+
+    fn parse(text: &str) -> Result<(Option<String>, String, u64), ResolveErrorKind> {
+        let spec = ProbeSpec::parse(text, Span::default());
+        let provider = if text.starts_with("kr") { &KRETPROBE } else { &KPROBE };
+        let wanted = provider.parse(&spec).map_err(|error| error.kind)?;
+        Ok((wanted.module.map(str::to_string), wanted.function.to_string(), wanted.offset))
+    }
+
+    #[test]
+    fn forms() {
+        assert_eq!(parse("kprobe:vfs_read"), Ok((None, "vfs_read".into(), 0)));
+        assert_eq!(parse("kprobe:ext4:ext4_read+0x10"), Ok((Some("ext4".into()), "ext4_read".into(), 16)));
+        for wrong in ["kprobe", "kprobe:", "kprobe:a:b:c", "kprobe:f+x", "kretprobe:f+4", "kprobe:f*+4", "kprobe::f"] {
+            assert_eq!(parse(wrong), Err(ResolveErrorKind::Form), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn registers_of_the_calling_convention() {
+        let layout = entry_layout();
+        assert_eq!(layout.registers.len(), 6);
+        assert_eq!(layout.registers[3].at, Location::Context { offset: 88 });
+        // Linux, x86-64: `struct pt_regs` has the same order as `struct user_regs_struct`.
+        assert_eq!(std::mem::offset_of!(libc::user_regs_struct, rdi), 112);
+        assert_eq!(std::mem::offset_of!(libc::user_regs_struct, rcx), 88);
+        assert_eq!(std::mem::offset_of!(libc::user_regs_struct, r9), 64);
+        assert_eq!(std::mem::offset_of!(libc::user_regs_struct, r10), 56);
+        assert_eq!(std::mem::offset_of!(libc::user_regs_struct, rax), 80);
+        assert_eq!(std::mem::offset_of!(libc::user_regs_struct, orig_rax), 120);
+        assert_eq!(std::mem::offset_of!(libc::user_regs_struct, cs), 136);
+    }
+}

@@ -1,0 +1,23 @@
+//! What this machine offers to trace: one file per provider, and `kernel` for what they all need. Answers in the data
+//! of `rtrace_lang::target`. Never compiles anything and never reads an event.
+
+pub mod elf;
+pub mod kernel;
+mod listing;
+mod machine;
+mod nearest;
+mod provider;
+
+mod begin_end;
+mod fentry;
+mod interval;
+mod kprobe;
+mod profile;
+mod rawtracepoint;
+mod software;
+mod tracepoint;
+mod uprobe;
+
+pub use listing::{ListedProbe, list};
+pub use machine::Machine;
+pub use provider::{AttachError, Documentation, Link, PROVIDERS, Provider, provider_named};

@@ -1,0 +1,168 @@
+//! What `-l` shows: every probe that matches a pattern, a line each, with its arguments on request. Resolves as a
+//! script would, so that what is listed is what can be used.
+
+use rtrace_lang::probe::{ProbeSpec, wildcard_match};
+use rtrace_lang::span::Span;
+use rtrace_lang::target::{Argument, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions};
+use rtrace_lang::types::Type;
+
+use crate::machine::Machine;
+use crate::provider::{PROVIDERS, Provider, is_pattern, provider_named, providers_matching};
+
+/// One probe.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ListedProbe {
+    /// `tracepoint:sched:sched_switch`
+    pub name: String,
+    /// `char prev_comm[16]`, one each; empty unless they were asked for.
+    pub arguments: Vec<String>,
+}
+
+/// The probes that match, sorted, without duplicates. Without a pattern all probes of the kernel; a pattern without a
+/// colon is a provider's name, or is looked for in whole names.
+pub fn list(machine: &Machine, pattern: Option<&str>, verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
+    let pattern = pattern.map(str::trim).filter(|pattern| !pattern.is_empty());
+    let mut found = match pattern {
+        None | Some("*") => everything(machine, verbose, "*"),
+        Some(pattern) if !pattern.contains(':') => match provider_named(pattern) {
+            Some(provider) => provider.list(machine, &[], verbose)?,
+            None if is_pattern(pattern) => everything(machine, verbose, pattern),
+            None => everything(machine, verbose, &format!("*{pattern}*")),
+        },
+        Some(pattern) => matching(machine, pattern, verbose)?,
+    };
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// Probes of all providers whose full name matches; providers that can't say are left out.
+fn everything(machine: &Machine, verbose: bool, pattern: &str) -> Vec<ListedProbe> {
+    let mut found = Vec::new();
+    for provider in PROVIDERS.iter().filter(|provider| provider.has_kernel_points()) {
+        // Arguments take long, and most probes will not match.
+        let Ok(listed) = provider.list(machine, &[], verbose && pattern == "*") else { continue };
+        found.extend(listed.into_iter().filter(|probe| wildcard_match(pattern, &probe.name)));
+    }
+    if !verbose || pattern == "*" {
+        return found;
+    }
+    let with_arguments = |probe: ListedProbe| {
+        let listed = matching(machine, &probe.name, true).ok().filter(|listed| listed.len() == 1);
+        listed.and_then(|mut listed| listed.pop()).unwrap_or(probe)
+    };
+    found.into_iter().map(with_arguments).collect()
+}
+
+fn matching(machine: &Machine, pattern: &str, verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
+    let spec = ProbeSpec::parse(pattern, Span::default());
+    let mut parts = spec.parts.clone();
+    // `software:` and `tracepoint:sched:` stand for all there is behind the colon.
+    if parts.last().is_some_and(String::is_empty) {
+        parts.pop();
+    }
+    let providers = providers_matching(&spec.provider);
+    let mut found = Vec::new();
+    let mut first_error = None;
+    for provider in &providers {
+        match provider.list(machine, &parts, verbose) {
+            Ok(listed) => found.extend(listed),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    match first_error {
+        // Nothing that matches is an answer.
+        Some(error) if found.is_empty() && providers.len() == 1 && error.kind != ResolveErrorKind::NotFound => {
+            Err(error)
+        }
+        _ => Ok(found),
+    }
+}
+
+/// A provider's listing by resolving: missing parts up to `arity` are wildcards.
+pub(crate) fn by_resolving(
+    provider: &dyn Provider,
+    machine: &Machine,
+    parts: &[String],
+    arity: usize,
+    verbose: bool,
+) -> Result<Vec<ListedProbe>, ResolveError> {
+    let mut parts = parts.to_vec();
+    while parts.len() < arity {
+        parts.push("*".to_string());
+    }
+    let text = format!("{}:{}", provider.name(), parts.join(":"));
+    let spec = ProbeSpec { text, label: None, provider: provider.name().to_string(), parts, span: Span::default() };
+    let options = ResolveOptions { uses_arguments: verbose, ..ResolveOptions::default() };
+    match provider.resolve(machine, &spec, &options) {
+        Ok(sites) => Ok(sites.iter().map(|site| listed(site, verbose)).collect()),
+        Err(error) if error.kind == ResolveErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn listed(site: &ProbeSite, verbose: bool) -> ListedProbe {
+    let mut arguments = Vec::new();
+    if verbose {
+        arguments.extend(site.layout.arguments.iter().map(declaration));
+        // A plain register says nothing; a typed return value does.
+        let typed = site.layout.return_value.iter().filter(|_| !site.layout.arguments.is_empty());
+        arguments.extend(typed.map(declaration));
+    }
+    ListedProbe { name: site.name.to_string(), arguments }
+}
+
+/// An argument as C declares it.
+fn declaration(argument: &Argument) -> String {
+    let mut suffix = String::new();
+    let mut ty = &argument.ty;
+    while let Type::Array { of, len } = ty {
+        suffix.push_str(&format!("[{len}]"));
+        ty = of;
+    }
+    match ty {
+        Type::Str(_) if matches!(argument.at, rtrace_lang::target::Location::DataLocation { .. }) => {
+            format!("char {}[]", argument.name)
+        }
+        Type::Str(len) => format!("char {}{suffix}[{len}]", argument.name),
+        Type::Buffer(len) => format!("unsigned char {}{suffix}[{len}]", argument.name),
+        _ => {
+            let text = c_name(ty);
+            let space = if text.ends_with('*') { "" } else { " " };
+            format!("{text}{space}{}{suffix}", argument.name)
+        }
+    }
+}
+
+fn c_name(ty: &Type) -> String {
+    match ty {
+        Type::Int { bytes: 1, signed: true } => "char".to_string(),
+        Type::Int { bytes: 1, signed: false } => "unsigned char".to_string(),
+        Type::Int { bytes: 2, signed: true } => "short".to_string(),
+        Type::Int { bytes: 2, signed: false } => "unsigned short".to_string(),
+        Type::Int { bytes: 4, signed: true } => "int".to_string(),
+        Type::Int { bytes: 4, signed: false } => "unsigned int".to_string(),
+        Type::Int { signed: true, .. } => "long".to_string(),
+        Type::Int { signed: false, .. } => "unsigned long".to_string(),
+        Type::Pointer { to, .. } => {
+            let to = c_name(to);
+            format!("{to}{}*", if to.ends_with('*') { "" } else { " " })
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtrace_lang::target::Location;
+    use rtrace_lang::types::Space;
+
+    #[test]
+    fn arguments_read_as_c() {
+        let of = |ty: Type| declaration(&Argument { name: "x".into(), ty, at: Location::Context { offset: 0 } });
+        assert_eq!(of(Type::Str(16)), "char x[16]");
+        assert_eq!(of(Type::pointer(Type::Int { bytes: 1, signed: true }, Space::User)), "char *x");
+        assert_eq!(of(Type::Array { of: Type::U64.into(), len: 6 }), "unsigned long x[6]");
+    }
+}

@@ -1,0 +1,335 @@
+//! This machine as the checker sees it. Holds what was read of the kernel so far and reads nothing before it is asked:
+//! making one takes no time, and a script of `BEGIN` alone never opens a file.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use rtrace_lang::probe::ProbeSpec;
+use rtrace_lang::target::{Feature, Location, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions, Target};
+use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
+
+use crate::kernel::btf::{Access, BTF_DIRECTORY, Btf, Kind, SOURCE_SHIFT};
+use crate::kernel::features::Features;
+use crate::kernel::functions::FunctionList;
+use crate::kernel::tracefs::Tracefs;
+use crate::kernel::{KernelError, bpf, symbols, system};
+use crate::nearest::near_misses;
+use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
+
+/// The running kernel and its programs.
+#[derive(Default)]
+pub struct Machine {
+    btf: OnceLock<Option<Arc<Btf>>>,
+    /// The modules' types in the order in which they were asked for; the place is one less than the source number.
+    modules: Mutex<Vec<(String, Option<Arc<Btf>>)>>,
+    tracefs: OnceLock<Result<Tracefs, KernelError>>,
+    features: Features,
+    possible_cpus: OnceLock<u32>,
+    traceable: OnceLock<Option<FunctionList>>,
+    blacklist: OnceLock<HashSet<String>>,
+    addresses: Mutex<HashMap<String, Option<u64>>>,
+}
+
+impl Machine {
+    pub fn new() -> Machine {
+        Machine::default()
+    }
+
+    /// The kernel's own types; None where it shows none (CONFIG_DEBUG_INFO_BTF).
+    pub fn btf(&self) -> Option<&Arc<Btf>> {
+        self.btf.get_or_init(|| Btf::open_vmlinux().ok().map(Arc::new)).as_ref()
+    }
+
+    /// The types of a module.
+    pub fn module_btf(&self, module: &str) -> Option<Arc<Btf>> {
+        let base = self.btf()?.clone();
+        let mut modules = self.modules.lock().expect("no holder panics");
+        if let Some((_, known)) = modules.iter().find(|(name, _)| name == module) {
+            return known.clone();
+        }
+        let source = modules.len() as u32 + 1;
+        let is_plain = !module.is_empty() && !module.contains('/') && module != "vmlinux";
+        let btf = if is_plain { Btf::open_module(module, base, source).ok().map(Arc::new) } else { None };
+        modules.push((module.to_string(), btf.clone()));
+        btf
+    }
+
+    /// Modules that have types of their own.
+    pub fn module_names(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(BTF_DIRECTORY) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|n| n != "vmlinux").collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The blob that an id belongs to, and the id in it.
+    fn source_of(&self, id: u32) -> Option<(Arc<Btf>, u32)> {
+        let number = id & ((1 << SOURCE_SHIFT) - 1);
+        match (id >> SOURCE_SHIFT).checked_sub(1) {
+            None => Some((self.btf()?.clone(), number)),
+            Some(module) => {
+                let modules = self.modules.lock().expect("no holder panics");
+                Some((modules.get(module as usize)?.1.clone()?, number))
+            }
+        }
+    }
+
+    pub fn tracefs(&self) -> Result<&Tracefs, &KernelError> {
+        self.tracefs.get_or_init(Tracefs::open).as_ref()
+    }
+
+    /// What ftrace can attach to; None where the kernel does not tell.
+    pub(crate) fn traceable_set(&self) -> Option<&FunctionList> {
+        let read = || self.tracefs().ok()?.filter_functions().ok().map(FunctionList::new);
+        self.traceable.get_or_init(read).as_ref()
+    }
+
+    /// The number of a module's blob in the ids of its types; None where it was never asked for.
+    pub(crate) fn module_source(&self, module: &str) -> Option<u32> {
+        let modules = self.modules.lock().expect("no holder panics");
+        modules.iter().position(|(name, _)| name == module).map(|at| at as u32 + 1)
+    }
+
+    /// What the kernel takes as `attach_btf_id` and `attach_btf_obj_fd` for the id in a `ProgramKind::Tracing`: a
+    /// module's id goes with its BTF object.
+    pub fn btf_attachment(&self, btf_id: u32) -> Result<(u32, Option<OwnedFd>), KernelError> {
+        let number = btf_id & ((1 << SOURCE_SHIFT) - 1);
+        let Some(module) = (btf_id >> SOURCE_SHIFT).checked_sub(1) else { return Ok((number, None)) };
+        let name = {
+            let modules = self.modules.lock().expect("no holder panics");
+            modules.get(module as usize).map(|(name, _)| name.clone()).unwrap_or_default()
+        };
+        Ok((number, Some(bpf::btf_of_module(&name)?)))
+    }
+
+    /// Whether a kprobe on the function is forbidden; only known where debugfs is mounted.
+    pub(crate) fn is_blacklisted(&self, function: &str) -> bool {
+        let names = self.blacklist.get_or_init(|| {
+            let text = std::fs::read_to_string("/sys/kernel/debug/kprobes/blacklist").unwrap_or_default();
+            // `0xffffffff81000000-0xffffffff81000040`, a tab, and the name.
+            text.lines().filter_map(|line| line.split_whitespace().nth(1).map(str::to_string)).collect()
+        });
+        names.contains(function)
+    }
+
+    pub(crate) fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// Where a word of a typed program's context is, by the way that it can be read here.
+    pub(crate) fn context_word(&self, access: Access, offset: u32) -> Location {
+        let can_load = match access {
+            Access::Load => true,
+            Access::LoadIfIntegerPointer => self.btf().is_some_and(|btf| self.features.loads_integer_pointers(btf)),
+            Access::Never => false,
+        };
+        if can_load { Location::Context { offset } } else { Location::ContextCopy { offset } }
+    }
+
+    /// What a C type's words mean: `unsigned long`, `struct sock *`, `pid_t`. Pointers point into `space`.
+    pub(crate) fn c_type(&self, text: &str, space: Space) -> Option<Type> {
+        let text = text.trim();
+        if let Some(pointed) = text.strip_suffix('*') {
+            let to = self.c_type(pointed, space).unwrap_or(Type::Void);
+            return Some(Type::pointer(to, space));
+        }
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "struct" => self.struct_named(StructKind::Struct, rest).map(Type::Struct),
+            "union" => self.struct_named(StructKind::Union, rest).map(Type::Struct),
+            "enum" => self.enum_named(rest).map(Type::Enum),
+            "void" => Some(Type::Void),
+            _ => self.type_named(text),
+        }
+    }
+}
+
+/// C's base types and the names that mean the same in every kernel. Compound names have their words sorted.
+fn base_type(name: &str) -> Option<Type> {
+    let mut words: Vec<&str> = name.split_whitespace().collect();
+    words.sort_unstable();
+    let (bytes, signed) = match words.join(" ").as_str() {
+        "bool" | "_Bool" => return Some(Type::Bool),
+        "char" | "char signed" | "s8" | "__s8" | "int8_t" => (1, true),
+        "char unsigned" | "u8" | "__u8" | "uint8_t" | "u_char" | "unchar" => (1, false),
+        "short" | "int short" | "short signed" | "int short signed" | "s16" | "__s16" | "int16_t" => (2, true),
+        "short unsigned" | "int short unsigned" | "u16" | "__u16" | "uint16_t" | "u_short" | "ushort" => (2, false),
+        "int" | "signed" | "int signed" | "s32" | "__s32" | "int32_t" | "pid_t" => (4, true),
+        "unsigned" | "int unsigned" | "u32" | "__u32" | "uint32_t" | "uint" | "u_int" | "uid_t" | "gid_t" => (4, false),
+        "__be16" | "__le16" | "__sum16" => (2, false),
+        "__be32" | "__le32" | "__wsum" => (4, false),
+        "__be64" | "__le64" => (8, false),
+        "long"
+        | "int long"
+        | "long signed"
+        | "int long signed"
+        | "long long"
+        | "int long long"
+        | "long long signed"
+        | "int long long signed"
+        | "s64"
+        | "__s64"
+        | "int64_t"
+        | "ssize_t"
+        | "loff_t"
+        | "off_t"
+        | "intptr_t"
+        | "ptrdiff_t" => (8, true),
+        "long unsigned"
+        | "int long unsigned"
+        | "long long unsigned"
+        | "int long long unsigned"
+        | "u64"
+        | "__u64"
+        | "uint64_t"
+        | "size_t"
+        | "uintptr_t"
+        | "ulong"
+        | "u_long" => (8, false),
+        _ => return None,
+    };
+    Some(Type::Int { bytes, signed })
+}
+
+impl Target for Machine {
+    fn resolve(&self, spec: &ProbeSpec, options: &ResolveOptions) -> Result<Vec<ProbeSite>, ResolveError> {
+        let providers = providers_matching(&spec.provider);
+        if providers.is_empty() {
+            let names = PROVIDERS.iter().flat_map(|p| std::iter::once(p.name()).chain(p.aliases().iter().copied()));
+            let wanted = spec.provider.to_ascii_lowercase();
+            let near = near_misses(&wanted, names.filter(|name| name.len() > 2), 2);
+            let mut error = not_found(format!("there is no probe provider `{}`", spec.provider), &near, Some(0));
+            error.kind = ResolveErrorKind::UnknownProvider;
+            error.label = "no such provider".to_string();
+            let all: Vec<&str> = PROVIDERS.iter().map(|provider| provider.name()).collect();
+            error.help.push(format!("Providers are {}.", all.join(", ")));
+            return Err(error);
+        }
+        let mut sites = Vec::new();
+        let mut first_error = None;
+        for provider in providers {
+            match provider.resolve(self, spec, options) {
+                Ok(found) => sites.extend(found),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        match first_error {
+            // Of a pattern of providers, those without such a probe are not meant.
+            Some(error) if sites.is_empty() => Err(error),
+            _ => Ok(sites),
+        }
+    }
+
+    fn struct_named(&self, kind: StructKind, name: &str) -> Option<StructRef> {
+        let wanted = match kind {
+            StructKind::Struct => Kind::Struct,
+            StructKind::Union => Kind::Union,
+        };
+        let btf = self.btf()?;
+        if let Some(record) = btf.find(wanted, name) {
+            return btf.struct_ref(&record);
+        }
+        self.module_names().iter().find_map(|module| {
+            let btf = self.module_btf(module)?;
+            btf.struct_ref(&btf.find(wanted, name)?)
+        })
+    }
+
+    fn type_named(&self, name: &str) -> Option<Type> {
+        if let Some(base) = base_type(name) {
+            return Some(base);
+        }
+        let btf = self.btf()?;
+        Some(btf.type_of(btf.find(Kind::Typedef, name)?.id))
+    }
+
+    fn enum_named(&self, name: &str) -> Option<EnumRef> {
+        let btf = self.btf()?;
+        btf.enum_ref(&btf.find(Kind::Enum, name).or_else(|| btf.find(Kind::Enum64, name))?)
+    }
+
+    fn fields(&self, of: &StructRef) -> Vec<Field> {
+        self.source_of(of.id).map_or_else(Vec::new, |(btf, id)| btf.members(id))
+    }
+
+    fn enumerators(&self, of: &EnumRef) -> Vec<(Arc<str>, i64)> {
+        self.source_of(of.id).map_or_else(Vec::new, |(btf, id)| btf.enumerators_of(id))
+    }
+
+    fn enumerator(&self, name: &str) -> Option<(i64, EnumRef)> {
+        self.btf()?.enumerator_named(name)
+    }
+
+    fn kernel_symbol(&self, name: &str) -> Option<u64> {
+        let mut known = self.addresses.lock().expect("no holder panics");
+        if let Some(address) = known.get(name) {
+            return *address;
+        }
+        let address = symbols::address_of(name).ok().flatten();
+        known.insert(name.to_string(), address);
+        address
+    }
+
+    fn has(&self, feature: Feature) -> bool {
+        self.features.has(feature, || self.btf().map(Arc::as_ref))
+    }
+
+    fn struct_names(&self) -> Vec<String> {
+        let Some(btf) = self.btf() else { return Vec::new() };
+        let structs = btf.records().filter(|record| matches!(record.kind, Kind::Struct | Kind::Union));
+        structs.map(|record| btf.name(&record).to_string()).filter(|name| !name.is_empty()).collect()
+    }
+
+    fn possible_cpus(&self) -> u32 {
+        *self.possible_cpus.get_or_init(|| {
+            // Without /sys the number of online processors is the best guess; too few of them would lose counts.
+            let fallback = || std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+            system::possible_cpus().ok().and_then(|cpus| cpus.into_iter().max()).map_or_else(fallback, |cpu| cpu + 1)
+        })
+    }
+}
+
+impl Machine {
+    /// tracefs, or why a specification that needs it can't be resolved.
+    pub(crate) fn tracefs_for(&self, provider: &str) -> Result<&Tracefs, ResolveError> {
+        self.tracefs().map_err(|error| {
+            if error.is_privilege() {
+                let message = format!("{provider} needs to read /sys/kernel/tracing, which is not permitted");
+                return no_privilege(message, "the capability CAP_DAC_READ_SEARCH", Some(0));
+            }
+            ResolveError {
+                kind: ResolveErrorKind::Unsupported,
+                message: format!("{provider} needs tracefs, which is not mounted ({error})"),
+                label: "no tracing file system".to_string(),
+                help: vec!["Mount it: mount -t tracefs tracefs /sys/kernel/tracing".to_string()],
+                part: Some(0),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_types_in_any_order_of_words() {
+        let machine = Machine::new();
+        assert_eq!(machine.type_named("long unsigned int"), Some(Type::U64));
+        assert_eq!(machine.type_named("unsigned long"), Some(Type::U64));
+        assert_eq!(machine.c_type("char * *", Space::User).map(|ty| ty.to_string()), Some("int8 * *".to_string()));
+    }
+
+    #[test]
+    fn a_new_machine_opens_nothing() {
+        let started = std::time::Instant::now();
+        let machine = Machine::new();
+        let spec = ProbeSpec::parse("begin", Default::default());
+        let sites = machine.resolve(&spec, &ResolveOptions::default()).unwrap();
+        println!("BEGIN resolved after {:?}", started.elapsed());
+        assert_eq!(&*sites[0].name, "BEGIN");
+        assert!(machine.btf.get().is_none() && machine.tracefs.get().is_none());
+    }
+}

@@ -1,0 +1,296 @@
+//! `tracepoint`: the kernel's static events, with the fields of their records. Attaches in the cheapest way that still
+//! gives what the clause uses: system calls share one typed raw tracepoint, events without fields take an untyped one,
+//! and only the rest takes a perf tracepoint, whose end costs the kernel 60-80 ms each.
+
+mod fields;
+mod syscalls;
+
+use std::ffi::CString;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use rtrace_lang::probe::{ProbeSpec, wildcard_match};
+use rtrace_lang::target::{
+    Attach, Feature, Layout, ProbeSite, ProgramKind, ResolveError, ResolveOptions, Target, TracingKind,
+};
+
+use crate::kernel::bpf;
+use crate::kernel::perf::{self, PerfKind, PerfScope};
+use crate::kernel::tracefs::Tracefs;
+use crate::kernel::{KernelError, syscalls as numbers};
+use crate::listing::{self, ListedProbe};
+use crate::machine::Machine;
+use crate::nearest::near_misses;
+use crate::provider::{
+    AttachError, Documentation, Link, Provider, empty_layout, is_pattern, link_perf_event, no_privilege, not_found,
+    wrong_form,
+};
+
+pub static TRACEPOINT: Tracepoint = Tracepoint;
+
+/// Most near misses that a message names.
+const NEAR_MISSES: usize = 3;
+
+pub struct Tracepoint;
+
+impl Provider for Tracepoint {
+    fn name(&self) -> &'static str {
+        "tracepoint"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["t"]
+    }
+
+    fn documentation(&self) -> &'static Documentation {
+        &Documentation {
+            summary: "Fires at a static event of the kernel; its fields are `args.NAME`.",
+            usage: &["tracepoint:CATEGORY:EVENT"],
+            example: "tracepoint:syscalls:sys_enter_openat { printf(\"%s\\n\", str(args.filename)); }",
+        }
+    }
+
+    fn resolve(
+        &self,
+        machine: &Machine,
+        spec: &ProbeSpec,
+        options: &ResolveOptions,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let (category, event) = match spec.parts.as_slice() {
+            [category, event] if !category.is_empty() && !event.is_empty() => (category, event),
+            [event] => return Err(category_missing(machine, event)),
+            parts => return Err(wrong_form(self, "not a category and an event", (parts.len() > 2).then_some(3))),
+        };
+        let tracefs = match machine.tracefs_for(self.name()) {
+            Ok(tracefs) => tracefs,
+            // The names of system calls are known without it, and so is how to attach to them.
+            Err(error) if category == "syscalls" && !options.uses_arguments => {
+                return syscalls_without_tracefs(machine, event).ok_or(error);
+            }
+            Err(error) => return Err(error),
+        };
+        let matches = matching_events(tracefs, category, event).map_err(|error| unreadable(&error))?;
+        let mut sites = Vec::with_capacity(matches.len());
+        let is_wildcard = is_pattern(category) || is_pattern(event);
+        for (category, event) in &matches {
+            match site(machine, tracefs, category, event, options) {
+                Ok(Some(site)) => sites.push(site),
+                Ok(None) => {}
+                // The event has gone with its module since it was listed.
+                Err(KernelError::File { source, .. })
+                    if is_wildcard && source.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unreadable(&error)),
+            }
+        }
+        if sites.is_empty() { Err(no_such_event(tracefs, category, event)) } else { Ok(sites) }
+    }
+
+    fn list(&self, machine: &Machine, parts: &[String], verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
+        listing::by_resolving(self, machine, parts, 2, verbose)
+    }
+
+    fn attach(
+        &self,
+        machine: &Machine,
+        program: BorrowedFd<'_>,
+        sites: &[(u64, &ProbeSite)],
+    ) -> Result<Vec<Link>, AttachError> {
+        attach_events(machine, program, sites)
+    }
+}
+
+/// Attaches to events in all three ways. Sites that a selector tells apart share one attachment.
+pub(crate) fn attach_events(
+    machine: &Machine,
+    program: BorrowedFd<'_>,
+    sites: &[(u64, &ProbeSite)],
+) -> Result<Vec<Link>, AttachError> {
+    let mut links = Vec::new();
+    let mut shared: Vec<&Attach> = Vec::new();
+    for (cookie, site) in sites {
+        let failed = |error| AttachError::new(site, error);
+        if site.selector.is_some() {
+            if shared.contains(&&site.attach) {
+                continue;
+            }
+            shared.push(&site.attach);
+        }
+        match &site.attach {
+            Attach::Tracepoint { id } => {
+                // Every CPU runs the program, whichever the event was opened on.
+                let event =
+                    perf::perf_event_open(PerfKind::Tracepoint { id: *id }, PerfScope::Cpu(0)).map_err(failed)?;
+                links.push(link_perf_event(program, event, *cookie, true).map_err(failed)?);
+            }
+            Attach::RawTracepoint { event } => {
+                let is_typed = matches!(site.program, ProgramKind::Tracing { .. });
+                let name = CString::new(event.as_bytes()).expect("names of events hold no NUL");
+                let has_cookie = *cookie != 0 && site.selector.is_none() && machine.has(Feature::RawTracepointCookie);
+                let fd = bpf::raw_tracepoint_open((!is_typed).then_some(&name), program, has_cookie.then_some(*cookie));
+                links.push(Link::quick(fd.map_err(failed)?));
+            }
+            Attach::Begin
+            | Attach::End
+            | Attach::Timer { .. }
+            | Attach::Kprobe { .. }
+            | Attach::Uprobe { .. }
+            | Attach::Trampoline
+            | Attach::PerfEvent { .. } => {}
+        }
+    }
+    Ok(links)
+}
+
+/// One event; None for one that can't be attached to.
+fn site(
+    machine: &Machine,
+    tracefs: &Tracefs,
+    category: &str,
+    event: &str,
+    options: &ResolveOptions,
+) -> Result<Option<ProbeSite>, KernelError> {
+    if category == "syscalls"
+        && let Some(call) = syscalls::Call::of_event(event)
+        && let Some(btf_id) = call.btf_id(machine)
+    {
+        let layout = if options.uses_arguments {
+            Arc::new(call.layout(machine, &tracefs.format(category, event)?))
+        } else {
+            call.bare_layout()
+        };
+        return Ok(Some(syscall_site(event, &call, btf_id, layout)));
+    }
+    let known = |event: &str| machine.btf().is_some_and(|btf| btf.trace_events().contains_key(event));
+    if !options.uses_arguments && !tracefs.is_dynamic(category, event) && known(event) {
+        return Ok(Some(ProbeSite {
+            name: format!("tracepoint:{category}:{event}").into(),
+            function: event.into(),
+            provider: TRACEPOINT.name(),
+            program: ProgramKind::RawTracepoint,
+            layout: empty_layout(),
+            selector: None,
+            attach: Attach::RawTracepoint { event: event.into() },
+        }));
+    }
+    let Some(id) = tracefs.event_id(category, event)? else { return Ok(None) };
+    let layout = if options.uses_arguments {
+        let arguments = fields::arguments(machine, &tracefs.format(category, event)?, fields::space_of(category));
+        Arc::new(Layout { arguments, ..Layout::default() })
+    } else {
+        empty_layout()
+    };
+    Ok(Some(ProbeSite {
+        name: format!("tracepoint:{category}:{event}").into(),
+        function: event.into(),
+        provider: TRACEPOINT.name(),
+        program: ProgramKind::Tracepoint,
+        layout,
+        selector: None,
+        attach: Attach::Tracepoint { id },
+    }))
+}
+
+fn syscall_site(event: &str, call: &syscalls::Call, btf_id: u32, layout: Arc<Layout>) -> ProbeSite {
+    ProbeSite {
+        name: format!("tracepoint:syscalls:{event}").into(),
+        function: event.into(),
+        provider: TRACEPOINT.name(),
+        program: ProgramKind::Tracing { attach: TracingKind::RawTracepoint, btf_id },
+        layout,
+        selector: Some(call.number),
+        attach: Attach::RawTracepoint { event: call.raw_event().into() },
+    }
+}
+
+/// The events of system calls from the table of their numbers; None where none matches or BTF is missing too.
+fn syscalls_without_tracefs(machine: &Machine, pattern: &str) -> Option<Vec<ProbeSite>> {
+    let mut events: Vec<String> =
+        numbers::names().flat_map(|name| [format!("sys_enter_{name}"), format!("sys_exit_{name}")]).collect();
+    events.retain(|event| wildcard_match(pattern, event));
+    events.sort_unstable();
+    let sites: Option<Vec<ProbeSite>> = events
+        .iter()
+        .map(|event| {
+            let call = syscalls::Call::of_event(event)?;
+            Some(syscall_site(event, &call, call.btf_id(machine)?, call.bare_layout()))
+        })
+        .collect();
+    sites.filter(|sites| !sites.is_empty())
+}
+
+/// Categories and events that match, in order. Events of `ftrace` itself can't be attached to.
+fn matching_events(tracefs: &Tracefs, category: &str, event: &str) -> Result<Vec<(String, String)>, KernelError> {
+    if !is_pattern(category) && !is_pattern(event) {
+        let exists = tracefs.has_event(category, event);
+        return Ok(if exists { vec![(category.to_string(), event.to_string())] } else { Vec::new() });
+    }
+    let mut found = Vec::new();
+    let categories: Vec<String> = if is_pattern(category) {
+        tracefs
+            .categories()?
+            .iter()
+            .filter(|name| wildcard_match(category, name) && *name != "ftrace")
+            .cloned()
+            .collect()
+    } else {
+        vec![category.to_string()]
+    };
+    for category in categories {
+        let events = tracefs.events(&category)?;
+        let matching = events.iter().flat_map(|events| events.iter()).filter(|name| wildcard_match(event, name));
+        found.extend(matching.map(|event| (category.clone(), event.clone())));
+    }
+    Ok(found)
+}
+
+fn unreadable(error: &KernelError) -> ResolveError {
+    if error.is_privilege() {
+        let message = format!("tracepoint needs to read tracefs, which is not permitted ({error})");
+        return no_privilege(message, "the capability CAP_DAC_READ_SEARCH", None);
+    }
+    not_found(format!("the event can't be read ({error})"), &[], None)
+}
+
+fn no_such_event(tracefs: &Tracefs, category: &str, event: &str) -> ResolveError {
+    let known = tracefs.categories().unwrap_or_default();
+    if is_pattern(category) || is_pattern(event) {
+        return not_found(format!("no tracepoint matches `{category}:{event}`"), &[], Some(2));
+    }
+    let Ok(Some(events)) = tracefs.events(category) else {
+        let near = near_misses(category, known.iter().map(String::as_str), NEAR_MISSES);
+        return not_found(format!("there is no tracepoint category `{category}`"), &near, Some(1));
+    };
+    let mut near = near_misses(event, events.iter().map(String::as_str), NEAR_MISSES);
+    if near.is_empty() {
+        near = elsewhere(tracefs, event);
+    }
+    let near: Vec<String> = near
+        .into_iter()
+        .map(|event| if event.contains(':') { event } else { format!("tracepoint:{category}:{event}") })
+        .collect();
+    not_found(format!("there is no tracepoint `{category}:{event}`"), &near, Some(2))
+}
+
+/// The event in other categories, as full names.
+fn elsewhere(tracefs: &Tracefs, event: &str) -> Vec<String> {
+    let categories = tracefs.categories().unwrap_or_default().iter();
+    categories
+        .filter(|category| *category != "ftrace" && tracefs.has_event(category, event))
+        .map(|category| format!("tracepoint:{category}:{event}"))
+        .collect()
+}
+
+fn category_missing(machine: &Machine, event: &str) -> ResolveError {
+    let mut error = wrong_form(&TRACEPOINT, "only one part", Some(1));
+    let Ok(tracefs) = machine.tracefs() else { return error };
+    let near = elsewhere(tracefs, event);
+    if !near.is_empty() {
+        error.help.push(format!("Did you mean {}?", crate::provider::quoted_list(near.iter().map(String::as_str))));
+    }
+    error
+}
+
+/// Categories and events of everything that can be attached to, for messages.
+pub(crate) fn all_events(machine: &Machine) -> Vec<(String, String)> {
+    machine.tracefs().ok().and_then(|tracefs| matching_events(tracefs, "*", "*").ok()).unwrap_or_default()
+}

@@ -1,0 +1,361 @@
+//! `uprobe` and `uretprobe`: functions of programs and libraries. All sites of one file share one `uprobe_multi` link
+//! where the kernel has it: perf-based ones take 100 ms each to end.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rtrace_lang::probe::{ProbeSpec, wildcard_match};
+use rtrace_lang::target::{
+    Attach, Feature, MultiKind, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target,
+};
+
+use crate::elf::{Binary, ElfError, Function, Located, locate};
+use crate::kernel::bpf::{self, UprobeTargets};
+use crate::kernel::perf::{self, PerfKind, PerfScope};
+use crate::kernel::system;
+use crate::kprobe::{entry_layout, parse_number, return_layout};
+use crate::listing::{self, ListedProbe};
+use crate::machine::Machine;
+use crate::nearest::near_misses;
+use crate::provider::{
+    AttachError, Documentation, Link, Provider, is_pattern, link_perf_event, no_privilege, not_found, wrong_form,
+};
+
+pub static UPROBE: Uprobe = Uprobe { is_return: false };
+pub static URETPROBE: Uprobe = Uprobe { is_return: true };
+
+pub struct Uprobe {
+    is_return: bool,
+}
+
+/// What the parts of a specification ask for.
+struct Wanted<'a> {
+    /// Empty for the executable of the process that is followed.
+    target: &'a str,
+    function: &'a str,
+    /// Bytes into the function.
+    offset: u64,
+    /// The part that has the function.
+    part: usize,
+}
+
+impl Provider for Uprobe {
+    fn name(&self) -> &'static str {
+        if self.is_return { "uretprobe" } else { "uprobe" }
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        if self.is_return { &["ur"] } else { &["u"] }
+    }
+
+    fn documentation(&self) -> &'static Documentation {
+        if self.is_return {
+            &Documentation {
+                summary: "Fires when a function of a program or library returns, with `retval`.",
+                usage: &["uretprobe:PATH:FUNCTION", "uretprobe:LIBRARY:FUNCTION"],
+                example: "uretprobe:bash:readline { printf(\"%s\\n\", str(retval)); }",
+            }
+        } else {
+            &Documentation {
+                summary: "Fires when a function of a program or library is entered, with `arg0` to `arg5`.",
+                usage: &[
+                    "uprobe:PATH:FUNCTION",
+                    "uprobe:LIBRARY:FUNCTION",
+                    "uprobe:PATH:FUNCTION+OFFSET",
+                    "uprobe:PATH:0xADDRESS",
+                ],
+                example: "uprobe:libc:malloc { @bytes = hist(arg0); }",
+            }
+        }
+    }
+
+    fn has_kernel_points(&self) -> bool {
+        false
+    }
+
+    fn resolve(
+        &self,
+        machine: &Machine,
+        spec: &ProbeSpec,
+        options: &ResolveOptions,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let wanted = self.parse(spec, options)?;
+        let located = locate(wanted.target, options.pid).map_err(|error| bad_target(self.name(), &error))?;
+        let is_search = is_pattern(wanted.target);
+        let multi = multi_kind(machine, options);
+        let mut sites = Vec::new();
+        let mut first_error = None;
+        for file in &located {
+            match self.sites_in(file, &wanted, options, multi) {
+                Ok(found) => sites.extend(found),
+                // Of many files, those without such a function are not meant.
+                Err(error) if is_search => first_error = first_error.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        match first_error {
+            Some(error) if sites.is_empty() => Err(error),
+            _ => Ok(sites),
+        }
+    }
+
+    fn list(&self, machine: &Machine, parts: &[String], verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
+        listing::by_resolving(self, machine, parts, if parts.is_empty() { 0 } else { 2 }, verbose)
+    }
+
+    fn attach(
+        &self,
+        _: &Machine,
+        program: BorrowedFd<'_>,
+        sites: &[(u64, &ProbeSite)],
+    ) -> Result<Vec<Link>, AttachError> {
+        let Some((_, first)) = sites.first() else { return Ok(Vec::new()) };
+        match first.program {
+            ProgramKind::Kprobe { multi: MultiKind::UprobeMulti, user: _ } => attach_multi(program, sites),
+            ProgramKind::Kprobe { multi: MultiKind::Single | MultiKind::KprobeMulti, user: _ } => {
+                sites.iter().map(|(cookie, site)| attach_single(program, *cookie, site)).collect()
+            }
+            ProgramKind::TestRun
+            | ProgramKind::Tracepoint
+            | ProgramKind::RawTracepoint
+            | ProgramKind::Tracing { .. }
+            | ProgramKind::PerfEvent => Ok(Vec::new()),
+        }
+    }
+}
+
+fn multi_kind(machine: &Machine, options: &ResolveOptions) -> MultiKind {
+    let follows = || options.pid.is_none() || machine.features().uprobe_multi_follows_process();
+    if machine.has(Feature::UprobeMulti) && follows() { MultiKind::UprobeMulti } else { MultiKind::Single }
+}
+
+impl Uprobe {
+    fn parse<'a>(&self, spec: &'a ProbeSpec, options: &ResolveOptions) -> Result<Wanted<'a>, ResolveError> {
+        let (target, function, part) = match spec.parts.as_slice() {
+            [function] if options.pid.is_some() => ("", function, 1),
+            [target, function] => (target.as_str(), function, 2),
+            // The language of a mangled name does not matter: names are compared demangled.
+            [target, language, function] if matches!(language.as_str(), "cpp" | "rust") => {
+                (target.as_str(), function, 3)
+            }
+            [] => return Err(wrong_form(self, "a program and a function are missing", None)),
+            [_] => return Err(wrong_form(self, "only one part", Some(1))),
+            [_, _, ..] => return Err(wrong_form(self, "too many parts", Some(3))),
+        };
+        if target.is_empty() && options.pid.is_none() {
+            return Err(wrong_form(self, "a program is missing", Some(1)));
+        }
+        if target == "*" && options.pid.is_none() {
+            let mut error = wrong_form(self, "every program there is", Some(1));
+            error.help.push("Name a process with -p to search all that it has mapped.".to_string());
+            return Err(error);
+        }
+        let (function, offset) = match function.rsplit_once('+') {
+            // `operator+` and the like are names.
+            Some((name, offset)) if parse_number(offset).is_some() => (name, parse_number(offset).unwrap_or_default()),
+            Some(_) | None => (function.as_str(), 0),
+        };
+        if function.is_empty() {
+            return Err(wrong_form(self, "a function is missing", Some(part)));
+        }
+        if self.is_return && offset > 0 {
+            return Err(wrong_form(self, "a return has no offset", Some(part)));
+        }
+        if offset > 0 && is_pattern(function) {
+            return Err(wrong_form(self, "an offset needs one function", Some(part)));
+        }
+        Ok(Wanted { target, function, offset, part })
+    }
+
+    fn sites_in(
+        &self,
+        file: &Located,
+        wanted: &Wanted<'_>,
+        options: &ResolveOptions,
+        multi: MultiKind,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let binary = Binary::open(&file.path).map_err(|error| bad_target(self.name(), &error))?;
+        let path = Arc::new(file.path.clone());
+        let make = |written: &str, function: &str, offset: u64| ProbeSite {
+            name: format!("{}:{}:{written}", self.name(), file.name.display()).into(),
+            function: function.into(),
+            provider: self.name(),
+            program: ProgramKind::Kprobe { multi, user: true },
+            layout: if self.is_return { return_layout() } else { entry_layout() },
+            selector: None,
+            attach: Attach::Uprobe { path: path.clone(), offset, is_return: self.is_return, pid: options.pid },
+        };
+        if wanted.function.starts_with("0x") {
+            let address = parse_number(wanted.function)
+                .ok_or_else(|| wrong_form(self, "no hexadecimal address", Some(wanted.part)))?;
+            let offset = self.checked(&binary, binary.function_at(address), address, wanted, options)?;
+            let function = binary.function_at(address).map_or(wanted.function, |function| &function.name);
+            return Ok(vec![make(wanted.function, function, offset)]);
+        }
+        if is_pattern(wanted.function) {
+            return self.matching(&binary, wanted, &make);
+        }
+        let functions = binary.functions_named(wanted.function);
+        let Some(function) = functions.first() else { return Err(no_such_function(self, &binary, file, wanted)) };
+        if wanted.offset > 0 {
+            let address = function.address.saturating_add(wanted.offset);
+            let offset = self.checked(&binary, Some(function), address, wanted, options)?;
+            return Ok(vec![make(&format!("{}+{}", wanted.function, wanted.offset), wanted.function, offset)]);
+        }
+        // Overloads share a demangled name, and parts of a program may have functions of one name.
+        let mut offsets: Vec<u64> = functions.iter().filter_map(|found| binary.file_offset(found.address)).collect();
+        offsets.sort_unstable();
+        offsets.dedup();
+        Ok(offsets.into_iter().map(|offset| make(wanted.function, wanted.function, offset)).collect())
+    }
+
+    /// All functions that match a pattern, each place once under the first of its names.
+    fn matching(
+        &self,
+        binary: &Binary,
+        wanted: &Wanted<'_>,
+        make: &dyn Fn(&str, &str, u64) -> ProbeSite,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let mut by_offset: BTreeMap<u64, &Function> = BTreeMap::new();
+        for function in binary.functions().iter().filter(|function| wildcard_match(wanted.function, &function.name)) {
+            if let Some(offset) = binary.file_offset(function.address) {
+                by_offset.entry(offset).or_insert(function);
+            }
+        }
+        if by_offset.is_empty() {
+            let message = format!("no function of {} matches `{}`", binary.path().display(), wanted.function);
+            return Err(not_found(message, &[], Some(wanted.part)));
+        }
+        let mut sites: Vec<ProbeSite> =
+            by_offset.iter().map(|(offset, function)| make(&function.name, &function.name, *offset)).collect();
+        sites.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(sites)
+    }
+
+    /// The file offset of an address inside a function, if a breakpoint there is safe.
+    fn checked(
+        &self,
+        binary: &Binary,
+        function: Option<&Function>,
+        address: u64,
+        wanted: &Wanted<'_>,
+        options: &ResolveOptions,
+    ) -> Result<u64, ResolveError> {
+        let refuse = |message: String, label: &str, help: &str| ResolveError {
+            kind: ResolveErrorKind::Form,
+            message,
+            label: label.to_string(),
+            help: vec![help.to_string()],
+            part: Some(wanted.part),
+        };
+        let Some(offset) = binary.file_offset(address) else {
+            let message = format!("{address:#x} is not in the code of {}", binary.path().display());
+            return Err(refuse(message, "no code", "Give the address as the file's symbol table would."));
+        };
+        let allow = "A probe there may break the program; allow it with --unsafe.";
+        match function {
+            _ if options.allow_unsafe => {}
+            None => {
+                return Err(refuse(format!("no function has the address {address:#x}"), "outside of functions", allow));
+            }
+            Some(function) if address >= function.address + function.size && address != function.address => {
+                let message = format!("`{}` is only {} bytes long", function.name, function.size);
+                return Err(refuse(message, "beyond the function", allow));
+            }
+            Some(function) if !binary.is_instruction(function, address) => {
+                let message = format!("no instruction of `{}` begins there", function.name);
+                return Err(refuse(message, "inside an instruction", allow));
+            }
+            Some(_) => {}
+        }
+        Ok(offset)
+    }
+}
+
+fn no_such_function(provider: &Uprobe, binary: &Binary, file: &Located, wanted: &Wanted<'_>) -> ResolveError {
+    let names = binary.functions().iter().map(|function| function.name.as_str());
+    let near = near_misses(wanted.function, names, 3);
+    let near: Vec<String> =
+        near.iter().map(|function| format!("{}:{}:{function}", provider.name(), file.name.display())).collect();
+    let message = format!("{} has no function `{}`", file.name.display(), wanted.function);
+    let mut error = not_found(message, &near, Some(wanted.part));
+    error.label = "no such function".to_string();
+    if binary.functions().is_empty() {
+        error.help.push("It has no symbols: it is stripped.".to_string());
+    }
+    error
+}
+
+fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
+    match error {
+        ElfError::File { path, source } if system::is_denied(source) => no_privilege(
+            format!("{provider} needs to read {}, which is not permitted", path.display()),
+            "the capability CAP_DAC_READ_SEARCH",
+            Some(1),
+        ),
+        ElfError::File { .. } | ElfError::NotFound { .. } => {
+            let mut found = not_found(error.to_string(), &[], Some(1));
+            found.label = "no such file".to_string();
+            found
+        }
+        ElfError::NotAnElf { .. } => {
+            let mut found = not_found(error.to_string(), &[], Some(1));
+            found.kind = ResolveErrorKind::Form;
+            found.label = "not a program".to_string();
+            found
+        }
+    }
+}
+
+fn attach_multi(program: BorrowedFd<'_>, sites: &[(u64, &ProbeSite)]) -> Result<Vec<Link>, AttachError> {
+    type Group<'a> = (&'a Path, bool, Option<u32>);
+    let mut groups: BTreeMap<Group<'_>, Vec<(u64, u64, &ProbeSite)>> = BTreeMap::new();
+    for (cookie, site) in sites {
+        if let Attach::Uprobe { path, offset, is_return, pid } = &site.attach {
+            groups.entry((path.as_path(), *is_return, *pid)).or_default().push((*offset, *cookie, *site));
+        }
+    }
+    let mut links = Vec::new();
+    for ((path, is_return, pid), places) in groups {
+        let offsets: Vec<u64> = places.iter().map(|place| place.0).collect();
+        let cookies: Vec<u64> = places.iter().map(|place| place.1).collect();
+        let path = c_path(path);
+        let targets = UprobeTargets {
+            path: &path,
+            offsets: &offsets,
+            cookies: &cookies,
+            ref_ctr_offsets: &[],
+            pid: pid.map(|pid| pid as i32),
+            is_return,
+        };
+        let link = bpf::link_create_uprobe_multi(program, &targets);
+        links.push(Link::slow(link.map_err(|error| AttachError::new(places[0].2, error))?));
+    }
+    Ok(links)
+}
+
+fn attach_single(program: BorrowedFd<'_>, cookie: u64, site: &ProbeSite) -> Result<Link, AttachError> {
+    let Attach::Uprobe { path, offset, is_return, pid } = &site.attach else {
+        unreachable!("resolving gives uprobe sites this attachment")
+    };
+    let path = c_path(path);
+    let kind = PerfKind::Uprobe { path: &path, offset: *offset, ref_ctr_offset: 0, is_return: *is_return };
+    // Every CPU runs the program, whichever the event was opened on.
+    let scope = pid.map_or(PerfScope::Cpu(0), PerfScope::Process);
+    perf::perf_event_open(kind, scope).and_then(|event| link_perf_event(program, event, cookie, true)).map_err(
+        |error| {
+            let needs_more = error.is_privilege();
+            let error = AttachError::new(site, error);
+            // Kernels differ: perf-based uprobes have taken CAP_PERFMON and, before and after, CAP_SYS_ADMIN.
+            if needs_more { error.with_help("This form of uprobe may take CAP_SYS_ADMIN as well.") } else { error }
+        },
+    )
+}
+
+fn c_path(path: &Path) -> CString {
+    CString::new(PathBuf::from(path).as_os_str().as_bytes()).unwrap_or_default()
+}
