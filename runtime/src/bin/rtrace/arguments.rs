@@ -1,0 +1,105 @@
+//! The command line. Decides nothing beyond what its words mean.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// A tracing language for Linux: scripts become eBPF, and what they collect is printed.
+#[derive(Parser, Debug)]
+#[command(
+    name = "rtrace",
+    version,
+    disable_version_flag = true,
+    after_help = "Examples:\n  \
+        rtrace -e 'BEGIN { printf(\"hi\\n\"); exit(); }'\n  \
+        rtrace -e 'tracepoint:syscalls:sys_enter_* { @[probe] = count(); }' -c 'ls /'\n  \
+        rtrace -l 'tracepoint:sched:*'\n\n\
+        Without FILE and -e, rtrace reads programs at a prompt.\n\
+        Exit status: 0, or what exit() was called with; 1 for a mistake in the script or on the command line;\n\
+        2 for a machine that cannot do it (a missing privilege or kernel feature, a probe that does not exist)."
+)]
+pub struct Arguments {
+    /// A script file (`-` for standard input), then its parameters $1, $2, ...; with -e only parameters
+    #[arg(value_name = "FILE | PARAMETER", allow_hyphen_values = false)]
+    pub words: Vec<String>,
+
+    /// The program itself
+    #[arg(short = 'e', value_name = "PROGRAM", allow_hyphen_values = true)]
+    pub program: Option<String>,
+
+    /// List probes, all or those that match (with -v their arguments)
+    #[arg(short = 'l', long = "list", value_name = "PATTERN", num_args = 0..=1)]
+    pub list: Option<Option<String>>,
+
+    /// Only this process; ends with it
+    #[arg(short = 'p', long = "pid", value_name = "PID", conflicts_with = "command")]
+    pub pid: Option<u32>,
+
+    /// Run a command, trace it, and end with it
+    #[arg(short = 'c', long = "cmd", value_name = "COMMAND")]
+    pub command: Option<String>,
+
+    /// Write what the script prints to a file
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// The form of the output
+    #[arg(short = 'f', long = "format", value_name = "FORMAT", default_value = "text")]
+    pub format: String,
+
+    /// Say nothing but what the script prints, and problems
+    #[arg(short = 'q', long = "quiet")]
+    pub quiet: bool,
+
+    /// Say more: programs, their sizes, and the verifier's log of a refused one
+    #[arg(short = 'v', long = "verbose")]
+    pub verbose: bool,
+
+    /// Compile and load, do not attach
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Allow what changes the system
+    #[arg(long = "unsafe")]
+    pub allow_unsafe: bool,
+
+    /// Print a stage of the compilation and stop: ast, hir, ir, bpf, asm or manifest; elf=FILE writes an object file
+    #[arg(long, value_name = "STAGE")]
+    pub emit: Option<String>,
+
+    /// End with the status of the command of -c
+    #[arg(long)]
+    pub propagate_exit: bool,
+
+    /// Explain a code such as R0032
+    #[arg(long, value_name = "CODE")]
+    pub explain: Option<String>,
+
+    /// Print the version
+    #[arg(short = 'V', long = "version", action = clap::ArgAction::Version)]
+    version: Option<bool>,
+}
+
+/// Where the script comes from.
+pub enum Source<'a> {
+    Text(&'a str),
+    File(&'a str),
+    StandardInput,
+}
+
+impl Arguments {
+    /// None: nothing is given, and programs are read at the prompt.
+    pub fn source(&self) -> Option<Source<'_>> {
+        match (&self.program, self.words.first().map(String::as_str)) {
+            (Some(text), _) => Some(Source::Text(text)),
+            (None, Some("-")) => Some(Source::StandardInput),
+            (None, Some(file)) => Some(Source::File(file)),
+            (None, None) => None,
+        }
+    }
+
+    /// `$1` and so on.
+    pub fn parameters(&self) -> &[String] {
+        if self.program.is_some() { &self.words } else { self.words.get(1..).unwrap_or_default() }
+    }
+}

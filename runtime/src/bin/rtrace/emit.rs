@@ -1,0 +1,121 @@
+//! `--emit`: the stages of a compilation as text, and the object as an ELF file.
+
+use std::io::Write;
+
+use rtrace_compiler::encode::disassemble;
+use rtrace_compiler::object::elf;
+use rtrace_compiler::{Compiled, ir};
+use rtrace_lang::span::line_column;
+use rtrace_lang::{ast, hir};
+use rtrace_runtime::driver::Driven;
+
+use crate::script::fail;
+
+/// Prints a stage; gives the exit status.
+pub fn run(stage: &str, driven: &Driven, file: &str, text: &str) -> i32 {
+    let out = match (stage, &driven.hir, &driven.compiled) {
+        ("ast", ..) => ast::dump(&driven.ast),
+        ("hir", Some(hir), _) => hir::dump(hir),
+        ("ir", _, Some(compiled)) => compiled.functions.iter().map(ir::dump).collect(),
+        ("bpf", _, Some(compiled)) => words(compiled),
+        ("asm", _, Some(compiled)) => assembly(compiled, text),
+        ("manifest", _, Some(compiled)) => manifest(compiled, text),
+        (stage, _, Some(compiled)) if stage.starts_with("elf=") => {
+            let path = &stage[4..];
+            let bytes = elf::write(&compiled.object, file, text);
+            return match std::fs::write(path, bytes) {
+                Ok(()) => 0,
+                Err(error) => fail(&format!("cannot write {path}: {error}"), &[]),
+            };
+        }
+        _ => {
+            return fail(
+                &format!("there is no stage `{stage}`"),
+                &["stages: ast, hir, ir, bpf, asm, manifest, elf=FILE".to_string()],
+            );
+        }
+    };
+    let _ = std::io::stdout().write_all(out.as_bytes());
+    0
+}
+
+/// What `-v` says of the programs, on stderr.
+pub fn sizes(compiled: &Compiled) {
+    let mut text = String::new();
+    for program in &compiled.object.programs {
+        text.push_str(&format!(
+            "program {}: {} instructions, {} site{}\n",
+            program.name,
+            program.instructions.len(),
+            program.sites.len(),
+            if program.sites.len() == 1 { "" } else { "s" }
+        ));
+    }
+    for (pass, time) in &compiled.pass_times {
+        text.push_str(&format!("pass {pass}: {} us\n", time.as_micros()));
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// The instructions as the kernel gets them, a word a line.
+fn words(compiled: &Compiled) -> String {
+    let mut out = String::new();
+    for program in &compiled.object.programs {
+        out.push_str(&format!("program {}\n", program.name));
+        for word in &program.instructions {
+            out.push_str(&format!("{word:016x}\n"));
+        }
+    }
+    out
+}
+
+/// The instructions as text, with the lines of the script that they come from.
+fn assembly(compiled: &Compiled, text: &str) -> String {
+    let mut out = String::new();
+    for program in &compiled.object.programs {
+        out.push_str(&format!("program {}\n", program.name));
+        for line in disassemble(&program.instructions).lines() {
+            let number = line.trim_start().split(':').next().and_then(|number| number.parse::<u32>().ok());
+            if let Some((_, span)) = program.lines.iter().find(|(at, _)| Some(*at) == number) {
+                let (row, column) = line_column(text, span.start);
+                let quoted = text.get(span.range()).unwrap_or("").lines().next().unwrap_or("");
+                out.push_str(&format!("; {row}:{column} {quoted}\n"));
+            }
+            out.push_str(&format!("{line}\n"));
+        }
+    }
+    out
+}
+
+fn manifest(compiled: &Compiled, text: &str) -> String {
+    let object = &compiled.object;
+    let hir = &object.manifest.hir;
+    let mut out = String::new();
+    for (number, map) in object.maps.iter().enumerate() {
+        out.push_str(&format!(
+            "map {number} {}: {:?}, key {} bytes, value {} bytes, {} entries\n",
+            map.name, map.kind, map.key_bytes, map.value_bytes, map.entries
+        ));
+    }
+    for program in &object.programs {
+        out.push_str(&format!(
+            "program {}: {:?}, {} instructions\n",
+            program.name,
+            program.kind,
+            program.instructions.len()
+        ));
+        for site in &program.sites {
+            out.push_str(&format!("  site {} {}\n", site.0, hir.sites[site.index()].name));
+        }
+    }
+    for (number, record) in hir.records.iter().enumerate() {
+        let bytes = 8 + record.parts.iter().map(|part| part.stored_bytes()).sum::<u32>();
+        let (line, column) = line_column(text, record.span.start);
+        out.push_str(&format!("record {number}: {bytes} bytes, at {line}:{column}\n"));
+    }
+    for (site, offset) in &object.manifest.globals.errors {
+        let (line, column) = line_column(text, site.span.start);
+        out.push_str(&format!("error counter + {offset}: {:?} at {line}:{column}\n", site.kind));
+    }
+    out
+}

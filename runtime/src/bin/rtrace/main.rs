@@ -1,0 +1,37 @@
+//! The `rtrace` command: reads the command line, drives a script to its end, and gives the exit status.
+
+mod arguments;
+mod emit;
+mod listing;
+mod prompt;
+mod script;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let is_mistake = error.use_stderr();
+            // A closed terminal is no reason to fail twice.
+            let _ = error.print();
+            return ExitCode::from(u8::from(is_mistake));
+        }
+    };
+    let status = if let Some(pattern) = &arguments.list {
+        // `-l -v PATTERN` means what `-l PATTERN -v` does.
+        let pattern = pattern.as_deref().or(arguments.words.first().map(String::as_str));
+        listing::run(pattern, arguments.verbose)
+    } else if let Some(code) = &arguments.explain {
+        script::explain(code)
+    } else if let Some(source) = arguments.source() {
+        script::run(&arguments, source)
+    } else {
+        prompt::run(&arguments)
+    };
+    ExitCode::from(status as u8)
+}

@@ -1,0 +1,171 @@
+//! One script from its text to its end: what `rtrace FILE` and `rtrace -e` do, and each program at the prompt.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+
+use rtrace_lang::check::CheckOptions;
+use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses, render};
+use rtrace_probes::Machine;
+use rtrace_runtime::child::Child;
+use rtrace_runtime::driver::{Stage, drive};
+use rtrace_runtime::output::{FORMATS, Sink, format_named};
+use rtrace_runtime::session::{Session, SessionError, SessionOptions};
+
+use crate::arguments::{Arguments, Source};
+use crate::emit;
+
+/// Exit status of a mistake in the script or on the command line.
+const MISTAKE: i32 = 1;
+/// Exit status of a machine that cannot do what is asked.
+const MACHINE: i32 = 2;
+
+pub fn run(arguments: &Arguments, source: Source<'_>) -> i32 {
+    let (name, text) = match read(source) {
+        Ok(source) => source,
+        Err(message) => return fail(&message, &[]),
+    };
+    run_text(arguments, &name, &text)
+}
+
+fn read(source: Source<'_>) -> Result<(String, String), String> {
+    let (name, bytes) = match source {
+        Source::Text(text) => return Ok(("program".to_string(), text.to_string())),
+        Source::File(file) => {
+            let bytes = std::fs::read(file).map_err(|error| format!("cannot read {file}: {error}"))?;
+            (file.to_string(), bytes)
+        }
+        Source::StandardInput => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).map_err(|error| format!("cannot read standard input: {error}"))?;
+            ("stdin".to_string(), bytes)
+        }
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => {
+            let line =
+                error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            Err(format!("{name}:{}: the script is not UTF-8 text", line + 1))
+        }
+    }
+}
+
+/// A message of the command line's, with its help.
+pub fn fail(message: &str, help: &[String]) -> i32 {
+    let mut text = format!("error: {message}\n");
+    for help in help {
+        text.push_str(&format!("  = help: {help}\n"));
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    MISTAKE
+}
+
+pub fn report(diagnostics: &[Diagnostic], name: &str, text: &str) {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let rendered: String = diagnostics.iter().map(|diagnostic| render(diagnostic, name, text, colour)).collect();
+    let _ = std::io::stderr().write_all(rendered.as_bytes());
+}
+
+/// `--explain CODE`
+pub fn explain(name: &str) -> i32 {
+    match Code::named(name) {
+        Some(code) => {
+            let example = match code.example() {
+                "" => String::new(),
+                example => format!("\nFor example, this is refused with it:\n\n    {example}\n"),
+            };
+            let text = format!("{}: {}\n\n{}\n{example}", code.name(), code.title(), code.explanation());
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            0
+        }
+        None => {
+            let near = near_misses(name, Code::ALL.iter().map(|code| code.name()));
+            fail(&format!("there is no code {name}"), &did_you_mean(&near).into_iter().collect::<Vec<_>>())
+        }
+    }
+}
+
+/// Runs a program to its end; gives the exit status.
+pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
+    let Some(format) = format_named(&arguments.format) else {
+        let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
+        return fail(
+            &format!("there is no format `{}`", arguments.format),
+            &[format!("formats: {}", names.join(", "))],
+        );
+    };
+    if let Some(pid) = arguments.pid
+        && !std::path::Path::new(&format!("/proc/{pid}")).exists()
+    {
+        return fail(&format!("there is no process {pid}"), &[]);
+    }
+    let only_shown = arguments.emit.is_some() || arguments.dry_run;
+    let child = match &arguments.command {
+        Some(command) if !only_shown => match Child::hold(command) {
+            Ok(child) => Some(child),
+            Err(error) => return fail(&error.to_string(), &[]),
+        },
+        _ => None,
+    };
+    let machine = Machine::new();
+    let options = CheckOptions {
+        pid: arguments.pid.or(child.as_ref().map(|child| child.pid)),
+        positional: arguments.parameters().to_vec(),
+        allow_unsafe: arguments.allow_unsafe,
+        ..CheckOptions::default()
+    };
+    let stage = match arguments.emit.as_deref() {
+        Some("ast") => Stage::Parse,
+        Some("hir") => Stage::Check,
+        _ => Stage::Compile,
+    };
+    let driven = drive(text, &machine, &options, stage);
+    report(&driven.diagnostics, name, text);
+    if driven.has_errors() {
+        let only_machine = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|d| d.machine);
+        return if only_machine { MACHINE } else { MISTAKE };
+    }
+    if let Some(stage) = &arguments.emit {
+        return emit::run(stage, &driven, name, text);
+    }
+    let Some(compiled) = driven.compiled else { return MISTAKE };
+    if arguments.verbose {
+        emit::sizes(&compiled);
+    }
+    let options = SessionOptions {
+        file: name.to_string(),
+        text: text.to_string(),
+        pid: arguments.pid,
+        quiet: arguments.quiet,
+        verbose: arguments.verbose,
+    };
+    let mut session = match Session::load(&machine, compiled.object, options) {
+        Ok(session) => session,
+        Err(error) => return session_error(&error),
+    };
+    if arguments.dry_run {
+        return 0;
+    }
+    let writer: Box<dyn Write> = match &arguments.output {
+        Some(path) => match File::create(path) {
+            Ok(file) => Box::new(file),
+            Err(error) => return fail(&format!("cannot write {}: {error}", path.display()), &[]),
+        },
+        None => Box::new(std::io::stdout()),
+    };
+    let mut sink: Box<dyn Sink> = (format.make)(writer);
+    match session.run(child, &mut *sink) {
+        Ok(ended) => match (arguments.propagate_exit, ended.child, ended.code) {
+            (true, Some(status), 0) => status,
+            (_, _, code) => code,
+        },
+        // Whoever reads has seen enough.
+        Err(SessionError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(error) => session_error(&error),
+    }
+}
+
+fn session_error(error: &SessionError) -> i32 {
+    fail(&error.to_string(), &error.help());
+    error.exit_status()
+}

@@ -1,0 +1,170 @@
+//! The command of `-c`: started, held before it runs, let go when probes are attached, watched, ended. Knows no probe.
+//! Unsafe: forks and executes.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::signals;
+
+/// Why a command could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    #[error("the command is empty")]
+    Empty,
+    #[error("the command has an open quote")]
+    Quote,
+    #[error("cannot find `{0}` on the PATH")]
+    NotFound(String),
+    #[error("{0}: {1}")]
+    Call(&'static str, io::Error),
+}
+
+/// A process that waits to run the command.
+pub struct Child {
+    pub pid: u32,
+    gate: Option<OwnedFd>,
+    process: OwnedFd,
+    status: Option<i32>,
+}
+
+impl Child {
+    /// Forks a process that will run the command when `go` is called. Its descriptors are the tool's own.
+    pub fn hold(command: &str) -> Result<Child, ChildError> {
+        let words = split(command)?;
+        let program = find(words.first().ok_or(ChildError::Empty)?)?;
+        let program = CString::new(program).map_err(|_| ChildError::Quote)?;
+        let words: Vec<CString> =
+            words.into_iter().map(CString::new).collect::<Result<_, _>>().map_err(|_| ChildError::Quote)?;
+        let mut arguments: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+        arguments.push(std::ptr::null());
+        let mut pipe = [0 as RawFd; 2];
+        // SAFETY: the array has room for two descriptors.
+        if unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
+            return Err(ChildError::Call("pipe2", io::Error::last_os_error()));
+        }
+        // SAFETY: the tool has one thread, and everything that the child touches was made before the fork.
+        match unsafe { libc::fork() } {
+            -1 => Err(ChildError::Call("fork", io::Error::last_os_error())),
+            0 => {
+                signals::unblock();
+                let mut byte = 0u8;
+                // SAFETY: the child runs nothing but these calls; execv takes the NUL-terminated arguments above.
+                unsafe {
+                    libc::close(pipe[1]);
+                    libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+                    if libc::read(pipe[0], (&raw mut byte).cast(), 1) == 1 {
+                        libc::execv(program.as_ptr(), arguments.as_ptr());
+                    }
+                    libc::_exit(127)
+                }
+            }
+            pid => {
+                // SAFETY: both descriptors came from pipe2; the child has its own copies.
+                let (read, write) = unsafe { (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1])) };
+                drop(read);
+                let process = signals::process_fd(pid as u32).map_err(|error| ChildError::Call("pidfd_open", error))?;
+                Ok(Child { pid: pid as u32, gate: Some(write), process, status: None })
+            }
+        }
+    }
+
+    /// Lets the command run.
+    pub fn go(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            // SAFETY: one byte from a live buffer.
+            unsafe { libc::write(gate.as_raw_fd(), [1u8].as_ptr().cast(), 1) };
+        }
+    }
+
+    /// Readable when the command has ended.
+    pub fn as_raw_fd(&self) -> RawFd {
+        self.process.as_raw_fd()
+    }
+
+    /// Ends the command if it still runs. Gives its status as a shell does: its exit code, or 128 and the signal.
+    pub fn finish(&mut self) -> i32 {
+        if let Some(status) = self.status {
+            return status;
+        }
+        self.gate = None;
+        let mut status = 0;
+        // SAFETY: plain calls on our own child; the status outlives them.
+        unsafe {
+            if libc::waitpid(self.pid as i32, &mut status, libc::WNOHANG) == 0 {
+                libc::kill(self.pid as i32, libc::SIGTERM);
+                libc::waitpid(self.pid as i32, &mut status, 0);
+            }
+        }
+        let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
+        self.status = Some(code);
+        code
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Words as a shell splits them: single and double quotes, and backslashes.
+fn split(command: &str) -> Result<Vec<String>, ChildError> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut characters = command.chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some('\''), c) => word.get_or_insert_default().push(c),
+            (_, '\\') => word.get_or_insert_default().extend(characters.next()),
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    if quote.is_some() {
+        return Err(ChildError::Quote);
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// The program's path: as it is with a slash, else the first on the PATH.
+fn find(name: &str) -> Result<String, ChildError> {
+    let runs = |path: &std::path::Path| {
+        use std::os::unix::fs::PermissionsExt;
+        path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    };
+    if name.contains('/') {
+        return if runs(std::path::Path::new(name)) {
+            Ok(name.to_string())
+        } else {
+            Err(ChildError::NotFound(name.to_string()))
+        };
+    }
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_string());
+    path.split(':')
+        .map(|directory| std::path::Path::new(directory).join(name))
+        .find(|candidate| runs(candidate))
+        .map(|found| found.to_string_lossy().into_owned())
+        .ok_or_else(|| ChildError::NotFound(name.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_as_a_shell_splits_them() {
+        let words = |text: &str| split(text).expect("closed quotes");
+        assert_eq!(words("a 'b c' \"d e\" f\\ g"), ["a", "b c", "d e", "f g"]);
+        assert_eq!(words("  ''  "), [""]);
+        assert!(split("'a").is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! Bytes of keys, map values and records to finished values. Asks the symbol tables; knows no system call.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rtrace_lang::hir::Hir;
+use rtrace_lang::target::Target;
+use rtrace_lang::types::Type;
+
+use crate::event::{Frame, Value};
+use crate::symbols::{KernelSymbols, MappingEvent, UserSymbols};
+
+/// Gives the frames of the stack of that hash; None where it is not kept.
+pub type StackReader<'a> = dyn Fn(u64) -> Option<Vec<u64>> + 'a;
+
+/// Turns bytes into values, and remembers symbols.
+pub struct Decoder {
+    hir: Arc<Hir>,
+    kernel: KernelSymbols,
+    user: UserSymbols,
+    enumerators: HashMap<u32, Vec<(Arc<str>, i64)>>,
+    stacks: HashMap<(u64, u64), Arc<[Frame]>>,
+}
+
+pub fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).map_or(0, |word| u64::from_le_bytes(word.try_into().expect("8 bytes")))
+}
+
+impl Decoder {
+    pub fn new(hir: Arc<Hir>) -> Decoder {
+        Decoder {
+            hir,
+            kernel: KernelSymbols::new(),
+            user: UserSymbols::new(),
+            enumerators: HashMap::new(),
+            stacks: HashMap::new(),
+        }
+    }
+
+    /// Notes what is mapped in a process while it lives, so that its addresses can be named when it is gone.
+    pub fn note_process(&mut self, pid: u32) {
+        self.user.note_process(pid);
+    }
+
+    /// Takes in what the kernel says of a process's code.
+    pub fn note_mapping(&mut self, event: MappingEvent) {
+        self.user.note_mapping(event);
+    }
+
+    /// The value at the start of `bytes`, which hold at least `ty.stored_bytes()`.
+    pub fn value(&mut self, ty: &Type, bytes: &[u8], target: &dyn Target, stacks: &StackReader<'_>) -> Value {
+        let first = word(bytes, 0);
+        match ty {
+            Type::Bool => Value::Bool(first != 0),
+            Type::Int { signed: true, .. } => Value::Int(first as i64),
+            Type::Int { signed: false, .. } | Type::Timestamp => Value::Uint(first),
+            Type::Enum(of) => {
+                let names = self.enumerators.entry(of.id).or_insert_with(|| target.enumerators(of));
+                let name = names.iter().find(|(_, number)| *number == first as i64).map(|(name, _)| name.clone());
+                Value::Enum { name, number: first as i64 }
+            }
+            Type::Str(capacity) => {
+                let bytes = &bytes[..bytes.len().min(*capacity as usize)];
+                let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+                Value::Str(bytes[..end].to_vec())
+            }
+            Type::Buffer(length) => Value::Buffer(bytes[..bytes.len().min(*length as usize)].to_vec()),
+            Type::Pointer { .. } => Value::Pointer(first),
+            Type::Stack { user: false, .. } => Value::Stack(self.stack(first, None, stacks)),
+            Type::Stack { user: true, .. } => Value::Stack(self.stack(first, Some(word(bytes, 8)), stacks)),
+            Type::Symbol { user: false } => {
+                let found = self.kernel.resolve(&[first]).pop().flatten();
+                Value::Symbol(found.map_or_else(|| format!("{first:#x}").into(), |symbol| symbol.name.into()))
+            }
+            Type::Symbol { user: true } => {
+                let found = self.user.resolve(word(bytes, 8) as u32, &[first]).pop().flatten();
+                Value::Symbol(found.map_or_else(|| format!("{first:#x}").into(), |symbol| symbol.name.into()))
+            }
+            Type::ProbeName => {
+                Value::Symbol(self.hir.sites.get(first as usize).map_or_else(|| "?".into(), |site| site.name.clone()))
+            }
+            Type::FunctionName => Value::Symbol(
+                self.hir.sites.get(first as usize).map_or_else(|| "?".into(), |site| site.function.clone()),
+            ),
+            Type::Tuple(parts) => {
+                let mut at = 0;
+                let mut values = Vec::new();
+                for part in parts.iter() {
+                    values.push(self.value(part, &bytes[at.min(bytes.len())..], target, stacks));
+                    at += part.stored_bytes() as usize;
+                }
+                Value::Tuple(values)
+            }
+            Type::Void | Type::Unknown | Type::Struct(_) | Type::Array { .. } => Value::Buffer(bytes.to_vec()),
+        }
+    }
+
+    /// The values that follow one another in a key or a record.
+    pub fn values(
+        &mut self,
+        types: &[Type],
+        bytes: &[u8],
+        target: &dyn Target,
+        stacks: &StackReader<'_>,
+    ) -> Vec<Value> {
+        let mut at = 0;
+        types
+            .iter()
+            .map(|ty| {
+                let value = self.value(ty, &bytes[at.min(bytes.len())..], target, stacks);
+                at += ty.stored_bytes() as usize;
+                value
+            })
+            .collect()
+    }
+
+    fn stack(&mut self, hash: u64, pid: Option<u64>, stacks: &StackReader<'_>) -> Arc<[Frame]> {
+        let key = (hash, pid.unwrap_or(u64::MAX));
+        if let Some(frames) = self.stacks.get(&key) {
+            return frames.clone();
+        }
+        let addresses = if hash == 0 { None } else { stacks(hash) }.unwrap_or_default();
+        let names: Vec<Option<String>> = match pid {
+            None => self
+                .kernel
+                .resolve(&addresses)
+                .into_iter()
+                .map(|found| found.map(|symbol| symbol.to_string()))
+                .collect(),
+            Some(pid) => self
+                .user
+                .resolve(pid as u32, &addresses)
+                .into_iter()
+                .map(|found| found.map(|symbol| symbol.to_string()))
+                .collect(),
+        };
+        let frames: Arc<[Frame]> = addresses
+            .iter()
+            .zip(names)
+            .skip_while(|(_, name)| pid.is_none() && name.as_deref().is_some_and(is_own_frame))
+            .map(|(address, name)| Frame { address: *address, symbol: name.map(Arc::from) })
+            .collect();
+        self.stacks.insert(key, frames.clone());
+        frames
+    }
+}
+
+/// Frames of the program that took the stack and of what called it: a stack begins where the event happened.
+fn is_own_frame(name: &str) -> bool {
+    ["bpf_prog_", "bpf_trace_run", "__bpf_trace_", "bpf_trampoline_", "__traceiter_"]
+        .iter()
+        .any(|own| name.starts_with(own))
+}

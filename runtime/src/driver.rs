@@ -1,0 +1,71 @@
+//! The way of a script from text to object. The only file that calls the parser, the checker and the compiler; the
+//! command, the prompt and the tests all come here.
+
+use std::sync::Arc;
+
+use rtrace_compiler::ir::Function;
+use rtrace_compiler::{CompileOptions, Compiled, compile};
+use rtrace_lang::ast::Script;
+use rtrace_lang::check::{CheckOptions, check};
+use rtrace_lang::diagnostic::Diagnostic;
+use rtrace_lang::hir::Hir;
+use rtrace_lang::parse::parse;
+use rtrace_lang::target::{Feature, Target};
+
+/// How far the driver goes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Stage {
+    Parse,
+    Check,
+    Compile,
+}
+
+/// What came of a script. Each stage is there if the ones before it found no mistake.
+pub struct Driven {
+    pub ast: Script,
+    pub hir: Option<Arc<Hir>>,
+    pub compiled: Option<Compiled>,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Driven {
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+/// Takes the text as far as `stage`.
+pub fn drive(text: &str, target: &dyn Target, options: &CheckOptions, stage: Stage) -> Driven {
+    let parsed = parse(text);
+    let mut driven = Driven { ast: parsed.ast, hir: None, compiled: None, diagnostics: parsed.diagnostics };
+    if stage < Stage::Check || driven.has_errors() {
+        return driven;
+    }
+    let checked = check(&driven.ast, target, options);
+    driven.diagnostics.extend(checked.diagnostics);
+    driven.hir = checked.hir.map(Arc::new);
+    if stage < Stage::Compile || driven.has_errors() {
+        return driven;
+    }
+    if let Some(hir) = &driven.hir {
+        match compile(hir.clone(), &compile_options(hir, target)) {
+            Ok(compiled) => driven.compiled = Some(compiled),
+            Err(diagnostics) => driven.diagnostics.extend(diagnostics),
+        }
+    }
+    driven
+}
+
+/// The functions of a program before all passes.
+pub fn lowered(hir: &Hir, target: &dyn Target) -> Vec<Function> {
+    rtrace_compiler::lowered(hir, &compile_options(hir, target))
+}
+
+/// Asks the machine for the features that matter to this program; each costs a probe, so a small script asks for none.
+fn compile_options(hir: &Hir, target: &dyn Target) -> CompileOptions {
+    let uses = hir.uses();
+    CompileOptions {
+        atomic_fetch: uses.map_updates && target.has(Feature::AtomicFetch),
+        map_allocator: uses.stacks && target.has(Feature::MapAllocator),
+    }
+}

@@ -1,0 +1,102 @@
+//! What a session hands to its output: finished values and whole maps. Holds no kernel or map types.
+
+use std::sync::Arc;
+
+/// A value as it is shown.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Value {
+    Int(i64),
+    Uint(u64),
+    Bool(bool),
+    /// Bytes up to the NUL.
+    Str(Vec<u8>),
+    Buffer(Vec<u8>),
+    Pointer(u64),
+    /// A number with its name, where it has one.
+    Enum {
+        name: Option<Arc<str>>,
+        number: i64,
+    },
+    /// Innermost frame first.
+    Stack(Arc<[Frame]>),
+    /// A symbol, or an address in hexadecimal.
+    Symbol(Arc<str>),
+    Tuple(Vec<Value>),
+}
+
+/// One frame of a stack.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Frame {
+    pub address: u64,
+    /// `name+offset`, or None where nothing is known.
+    pub symbol: Option<Arc<str>>,
+}
+
+/// A value of a map.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Cell {
+    Value(Value),
+    /// count, sum, min, max and avg: one number.
+    Number {
+        value: i64,
+        signed: bool,
+    },
+    Stats {
+        count: u64,
+        average: i64,
+        total: i64,
+        signed: bool,
+    },
+    /// Buckets: 0 for negative values, 1 for zero, then powers of two. Counts are shown divided.
+    Hist {
+        buckets: Vec<u64>,
+        divisor: u64,
+    },
+    /// Below `min`, then steps, then the rest.
+    Lhist {
+        buckets: Vec<u64>,
+        min: i64,
+        max: i64,
+        step: i64,
+        divisor: u64,
+    },
+}
+
+/// A map as a whole.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MapEvent {
+    /// With its `@`.
+    pub name: String,
+    pub keyed: bool,
+    /// In the order in which they are shown.
+    pub rows: Vec<(Vec<Value>, Cell)>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// Finished text of printf().
+    Text(Vec<u8>),
+    /// print(value)
+    Value(Value),
+    Map(MapEvent),
+    /// Probes are attached, that many.
+    Attached(usize),
+    /// The streamed output is over; what follows is printed at the end.
+    Ending,
+    /// Something that the numbers do not hold: lost events, failed reads. A message with its place in the script.
+    Problem {
+        message: String,
+        place: Option<Place>,
+        count: u64,
+    },
+}
+
+/// A place in the script, lines and columns counted from one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub file: Arc<str>,
+    pub line: u32,
+    pub column: u32,
+    /// The text of the statement or expression.
+    pub text: String,
+}

@@ -1,0 +1,12 @@
+//! Loads, attaches, collects and prints. Never decides what a script means: that is the checker's, and what a probe is:
+//! that is the provider's.
+
+pub mod child;
+mod decode;
+pub mod driver;
+pub mod event;
+mod maps;
+pub mod output;
+pub mod session;
+mod signals;
+pub mod symbols;

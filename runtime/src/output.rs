@@ -1,0 +1,32 @@
+//! Where events go. One file per format; a sink only formats, and never asks where a value came from.
+
+mod histogram;
+pub mod printf;
+mod text;
+
+use std::io::Write;
+
+use crate::event::Event;
+
+/// Takes events in the order in which they happened.
+pub trait Sink {
+    /// An error of the writer ends the session (a pipe that was closed, a full disk).
+    fn event(&mut self, event: &Event) -> std::io::Result<()>;
+
+    /// Everything is written out.
+    fn flush(&mut self) -> std::io::Result<()>;
+}
+
+/// A format by its name, and how its sink is made.
+pub struct Format {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub make: fn(Box<dyn Write>) -> Box<dyn Sink>,
+}
+
+pub static FORMATS: &[Format] =
+    &[Format { name: "text", doc: "for people", make: |writer| Box::new(text::Text::new(writer)) }];
+
+pub fn format_named(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}

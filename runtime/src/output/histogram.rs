@@ -1,0 +1,95 @@
+//! Pictures of histograms: a row for each bucket from the first to the last that is not empty.
+
+/// Characters of a full bar.
+const BAR: u64 = 52;
+
+/// The picture of a histogram by powers of two, with an empty line behind it.
+pub fn powers(buckets: &[u64], divisor: u64) -> String {
+    rows(buckets, divisor, |bucket| match bucket {
+        0 => "(..., 0)".to_string(),
+        1 => "[0]".to_string(),
+        2 => "[1]".to_string(),
+        n => {
+            let power = n as u32 - 2;
+            format!("[{}, {})", power_label(power), power_label(power + 1))
+        }
+    })
+}
+
+/// 2^power with the letters that double every ten.
+fn power_label(power: u32) -> String {
+    const LETTERS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+    format!("{}{}", 1u64 << (power % 10), LETTERS[(power / 10) as usize])
+}
+
+/// The picture of a histogram with steps of equal size, with an empty line behind it.
+pub fn linear(buckets: &[u64], (min, max, step): (i64, i64, i64), divisor: u64) -> String {
+    let last = buckets.len() - 1;
+    rows(buckets, divisor, |bucket| match bucket {
+        0 => format!("(..., {})", linear_label(min, step)),
+        n if n == last => format!("[{}, ...)", linear_label(max, step)),
+        n => {
+            let from = min + (n as i64 - 1) * step;
+            if step == 1 {
+                format!("[{}]", linear_label(from, step))
+            } else {
+                format!("[{}, {})", linear_label(from, step), linear_label(from + step, step))
+            }
+        }
+    })
+}
+
+/// Numbers in K and M where the steps are.
+fn linear_label(value: i64, step: i64) -> String {
+    const K: i64 = 1024;
+    if step % K != 0 || value == 0 || value % K != 0 {
+        return value.to_string();
+    }
+    if value % (K * K) == 0 { format!("{}M", value / (K * K)) } else { format!("{}K", value / K) }
+}
+
+/// Counts and bars are shown divided; which rows there are is decided before.
+fn rows(buckets: &[u64], divisor: u64, label: impl Fn(usize) -> String) -> String {
+    let Some(first) = buckets.iter().position(|count| *count > 0) else { return String::new() };
+    let last = buckets.iter().rposition(|count| *count > 0).unwrap_or(first);
+    let shown: Vec<u64> = buckets.iter().map(|count| count / divisor.max(1)).collect();
+    let most = shown.iter().copied().max().unwrap_or(1).max(1);
+    let mut out = String::new();
+    for (bucket, count) in shown.iter().enumerate().take(last + 1).skip(first) {
+        let length = (u128::from(*count) * u128::from(BAR) / u128::from(most)) as usize;
+        out.push_str(&format!("{:<16}{count:>8} |{:<52}|\n", label(bucket), "@".repeat(length)));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels() {
+        let mut buckets = vec![0; 66];
+        buckets[0] = 1;
+        buckets[4] = 2;
+        buckets[13] = 1;
+        let picture = powers(&buckets, 1);
+        assert!(
+            picture.starts_with("(..., 0)               1 |@@@@@@@@@@@@@@@@@@@@@@@@@@                          |\n")
+        );
+        assert!(picture.contains("[4, 8)                 2 |@@@@@@@@"));
+        assert!(picture.contains("[2K, 4K) "));
+        assert_eq!(picture.lines().count(), 14);
+    }
+
+    #[test]
+    fn steps() {
+        let picture = linear(&[1, 2, 0, 4], (0, 20, 10), 1);
+        assert_eq!(
+            picture
+                .lines()
+                .map(|line| line.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+                .collect::<Vec<_>>(),
+            ["(..., 0) 1", "[0, 10) 2", "[10, 20) 0", "[20, ...) 4"]
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! Applies a format string to finished values, as printf(3) does.
+
+use rtrace_lang::format::{Conversion, ConversionKind, Piece};
+
+use crate::event::Value;
+
+use super::text::render;
+
+pub fn format(pieces: &[Piece], values: &[Value]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut values = values.iter();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => out.extend_from_slice(text),
+            Piece::Conversion(conversion) => {
+                if let Some(value) = values.next() {
+                    convert(conversion, value, &mut out);
+                }
+            }
+        }
+    }
+    out
+}
+
+fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
+    if conversion.kind == ConversionKind::Text {
+        let mut text = render(value);
+        if let Some(precision) = conversion.precision {
+            text.truncate(precision as usize);
+        }
+        pad(conversion, b"", &text, false, out);
+        return;
+    }
+    let number = number_of(value);
+    let mask = if conversion.bits == 64 { u64::MAX } else { (1 << conversion.bits) - 1 };
+    let unsigned = number as u64 & mask;
+    match conversion.kind {
+        ConversionKind::Character => pad(conversion, b"", &[number as u8], false, out),
+        ConversionKind::Signed => {
+            let shift = 64 - u32::from(conversion.bits);
+            let signed = number << shift >> shift;
+            // An unsigned value that does not fit is shown as what it is.
+            let (negative, magnitude) = match value {
+                Value::Uint(n) if conversion.bits == 64 => (false, *n),
+                _ => (signed < 0, signed.unsigned_abs()),
+            };
+            let sign: &[u8] = match (negative, conversion.plus, conversion.space) {
+                (true, _, _) => b"-",
+                (false, true, _) => b"+",
+                (false, false, true) => b" ",
+                (false, false, false) => b"",
+            };
+            digits(conversion, sign, magnitude.to_string(), out);
+        }
+        ConversionKind::Unsigned => digits(conversion, b"", unsigned.to_string(), out),
+        ConversionKind::Hexadecimal => {
+            let prefix: &[u8] = if conversion.alternate && unsigned != 0 { b"0x" } else { b"" };
+            digits(conversion, prefix, format!("{unsigned:x}"), out);
+        }
+        ConversionKind::UpperHexadecimal => {
+            let prefix: &[u8] = if conversion.alternate && unsigned != 0 { b"0X" } else { b"" };
+            digits(conversion, prefix, format!("{unsigned:X}"), out);
+        }
+        ConversionKind::Octal => {
+            let prefix: &[u8] = if conversion.alternate && unsigned != 0 { b"0" } else { b"" };
+            digits(conversion, prefix, format!("{unsigned:o}"), out);
+        }
+        ConversionKind::Pointer => digits(conversion, b"0x", format!("{number:x}"), out),
+        ConversionKind::Text => unreachable!("handled above"),
+    }
+}
+
+fn number_of(value: &Value) -> i64 {
+    match value {
+        Value::Int(n) => *n,
+        Value::Uint(n) | Value::Pointer(n) => *n as i64,
+        Value::Bool(b) => i64::from(*b),
+        Value::Enum { number, .. } => *number,
+        Value::Str(_) | Value::Buffer(_) | Value::Stack(_) | Value::Symbol(_) | Value::Tuple(_) => 0,
+    }
+}
+
+/// Digits with their precision: that many at least, filled with zeros, which then do not fill the width.
+fn digits(conversion: &Conversion, prefix: &[u8], digits: String, out: &mut Vec<u8>) {
+    let least = conversion.precision.unwrap_or(1) as usize;
+    let digits = if digits == "0" && least == 0 { String::new() } else { format!("{digits:0>least$}") };
+    let zeros = conversion.zero && !conversion.left && conversion.precision.is_none();
+    pad(conversion, prefix, digits.as_bytes(), zeros, out);
+}
+
+fn pad(conversion: &Conversion, prefix: &[u8], text: &[u8], zeros: bool, out: &mut Vec<u8>) {
+    let width = conversion.width as usize;
+    let length = prefix.len() + String::from_utf8_lossy(text).chars().count();
+    let fill = width.saturating_sub(length);
+    if !conversion.left && !zeros {
+        out.extend(std::iter::repeat_n(b' ', fill));
+    }
+    out.extend_from_slice(prefix);
+    if zeros {
+        out.extend(std::iter::repeat_n(b'0', fill));
+    }
+    out.extend_from_slice(text);
+    if conversion.left {
+        out.extend(std::iter::repeat_n(b' ', fill));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtrace_lang::format::parse_format;
+
+    #[track_caller]
+    fn check(text: &str, values: &[Value], expected: &str) {
+        let pieces = parse_format(text.as_bytes()).expect("a good format");
+        assert_eq!(String::from_utf8_lossy(&format(&pieces, values)), expected);
+    }
+
+    #[test]
+    fn numbers() {
+        check(
+            "%d|%5d|%-5d|%05d",
+            &[Value::Int(-3), Value::Int(-3), Value::Int(-3), Value::Int(-3)],
+            "-3|   -3|-3   |-0003",
+        );
+        check("%x %#x %X %o", &[Value::Int(255), Value::Int(255), Value::Int(255), Value::Int(8)], "ff 0xff FF 10");
+        check("% d %+d %.3d", &[Value::Int(5), Value::Int(5), Value::Int(5)], " 5 +5 005");
+        check("%hhd %u", &[Value::Int(255), Value::Int(-1)], "-1 18446744073709551615");
+        check("%llu", &[Value::Uint(u64::MAX)], "18446744073709551615");
+        check("%c%c", &[Value::Int(104), Value::Int(105)], "hi");
+        check("%p", &[Value::Pointer(4096)], "0x1000");
+    }
+
+    #[test]
+    fn texts() {
+        let text = || Value::Str(b"abc".to_vec());
+        check("%s|%5s|%-5s|%.2s", &[text(), text(), text(), text()], "abc|  abc|abc  |ab");
+        check("%s", &[Value::Tuple(vec![Value::Int(1), text()])], "(1, abc)");
+    }
+}

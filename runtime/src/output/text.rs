@@ -1,0 +1,140 @@
+//! Events as text for people, in the form that bpftrace has made usual.
+
+use std::io::{self, Write};
+
+use crate::event::{Cell, Event, MapEvent, Value};
+
+use super::{Sink, histogram};
+
+pub struct Text {
+    writer: io::BufWriter<Box<dyn Write>>,
+}
+
+impl Text {
+    pub fn new(writer: Box<dyn Write>) -> Text {
+        Text { writer: io::BufWriter::with_capacity(64 * 1024, writer) }
+    }
+
+    fn map(&mut self, map: &MapEvent) -> io::Result<()> {
+        for (key, cell) in &map.rows {
+            let name = if map.keyed { format!("{}[{}]", map.name, keys(key)) } else { map.name.clone() };
+            match cell {
+                Cell::Value(value) => writeln!(self.writer, "{name}: {}", Lossy(&render(value)))?,
+                Cell::Number { value, signed } => writeln!(self.writer, "{name}: {}", number(*value, *signed))?,
+                Cell::Stats { count, average, total, signed } => writeln!(
+                    self.writer,
+                    "{name}: {{ .count = {count}, .average = {}, .total = {} }}",
+                    number(*average, *signed),
+                    number(*total, *signed)
+                )?,
+                Cell::Hist { buckets, divisor } => {
+                    writeln!(self.writer, "{name}:\n{}", histogram::powers(buckets, *divisor))?;
+                }
+                Cell::Lhist { buckets, min, max, step, divisor } => {
+                    writeln!(self.writer, "{name}:\n{}", histogram::linear(buckets, (*min, *max, *step), *divisor))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Text {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::Text(text) => self.writer.write_all(text),
+            Event::Value(value) => {
+                self.writer.write_all(&render(value))?;
+                self.writer.write_all(b"\n")
+            }
+            Event::Map(map) => self.map(map),
+            Event::Ending => self.writer.write_all(b"\n\n"),
+            Event::Attached(count) => {
+                tell(&format!("Attached {count} probe{}\n", if *count == 1 { "" } else { "s" }));
+                Ok(())
+            }
+            Event::Problem { message, place, count } => {
+                // What was printed before belongs before it.
+                self.writer.flush()?;
+                let mut text = format!("warning: {message}");
+                if *count > 1 {
+                    text.push_str(&format!(" ({count} times)"));
+                }
+                text.push('\n');
+                if let Some(place) = place {
+                    text.push_str(&format!("  --> {}:{}:{}: {}\n", place.file, place.line, place.column, place.text));
+                }
+                tell(&text);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// What the tool says of itself. That nobody reads it is no reason to stop.
+fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Bytes that are shown as they are.
+struct Lossy<'a>(&'a [u8]);
+
+impl std::fmt::Display for Lossy<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.0))
+    }
+}
+
+fn number(value: i64, signed: bool) -> String {
+    if signed { value.to_string() } else { (value as u64).to_string() }
+}
+
+fn keys(parts: &[Value]) -> String {
+    parts.iter().map(|part| String::from_utf8_lossy(&render(part)).into_owned()).collect::<Vec<_>>().join(", ")
+}
+
+/// A value as print() shows it.
+pub(super) fn render(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Int(n) => n.to_string().into_bytes(),
+        Value::Uint(n) => n.to_string().into_bytes(),
+        Value::Bool(b) => b.to_string().into_bytes(),
+        Value::Str(bytes) => bytes.clone(),
+        Value::Buffer(bytes) => bytes
+            .iter()
+            .flat_map(|byte| match byte {
+                b' '..=b'~' => vec![*byte],
+                _ => format!("\\x{byte:02x}").into_bytes(),
+            })
+            .collect(),
+        Value::Pointer(address) => format!("{address:#x}").into_bytes(),
+        Value::Enum { name: Some(name), .. } => name.as_bytes().to_vec(),
+        Value::Enum { name: None, number } => number.to_string().into_bytes(),
+        Value::Symbol(name) => name.as_bytes().to_vec(),
+        Value::Stack(frames) => {
+            let mut out = String::from("\n");
+            for frame in frames.iter() {
+                match &frame.symbol {
+                    Some(symbol) => out.push_str(&format!("        {symbol}\n")),
+                    None => out.push_str(&format!("        {:#x}\n", frame.address)),
+                }
+            }
+            out.into_bytes()
+        }
+        Value::Tuple(parts) => {
+            let mut out = b"(".to_vec();
+            for (number, part) in parts.iter().enumerate() {
+                if number > 0 {
+                    out.extend_from_slice(b", ");
+                }
+                out.extend(render(part));
+            }
+            out.push(b')');
+            out
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A program in the kernel: loaded, attached, run until it ends, and taken out again. Dropping a session detaches
+//! everything. Formats nothing: what happens goes to a sink as events.
+
+mod globals;
+mod load;
+mod report;
+mod run;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use aya::maps::{Map as AyaMap, MapData, RingBuf};
+use rtrace_compiler::object::{Object, STOPPED_OFFSET};
+use rtrace_lang::hir::Hir;
+use rtrace_lang::target::Attach;
+use rtrace_probes::kernel::KernelError;
+use rtrace_probes::{AttachError, Link, Machine};
+
+use crate::child::ChildError;
+use crate::decode::Decoder;
+use crate::maps::LiveMap;
+use crate::signals;
+use crate::symbols::MappingEvents;
+
+use globals::GlobalData;
+
+pub use run::Ended;
+
+/// What the command line decides about a run.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// The script's name and text, for places in messages.
+    pub file: String,
+    pub text: String,
+    /// Ends with this process (`-p`).
+    pub pid: Option<u32>,
+    /// Says nothing of its own on stderr but problems.
+    pub quiet: bool,
+    /// Shows the verifier's log of a refused program.
+    pub verbose: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error("cannot make the map {name}: {}", reason(source))]
+    Map { name: String, source: aya::maps::MapError },
+    #[error("cannot open the ring buffer: {0}")]
+    Ring(aya::maps::MapError),
+    /// A missing privilege, or a kernel that lacks what the program needs.
+    #[error("the kernel does not let rtrace load programs: {0}")]
+    Privilege(KernelError),
+    /// Our bug: the program is not what the verifier accepts.
+    #[error("the kernel refused the program of {probe}; this is a bug of rtrace, please report it\n{place}{reason}")]
+    Refused { probe: String, place: String, reason: String, log: String },
+    #[error("{0}")]
+    Kernel(#[from] KernelError),
+    #[error("{0}")]
+    Attach(#[from] AttachError),
+    #[error("{0}")]
+    Child(#[from] ChildError),
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+    #[error("cannot write the output: {0}")]
+    Output(std::io::Error),
+}
+
+/// What the kernel said, without aya's words around it.
+fn reason(error: &aya::maps::MapError) -> String {
+    match error {
+        aya::maps::MapError::CreateError { io_error, .. } => io_error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+impl SessionError {
+    /// The exit status that the error means: 2 for what the machine cannot do.
+    pub fn exit_status(&self) -> i32 {
+        match self {
+            SessionError::Child(_) => 1,
+            SessionError::Output(_) => 1,
+            SessionError::Map { .. }
+            | SessionError::Ring(_)
+            | SessionError::Privilege(_)
+            | SessionError::Refused { .. }
+            | SessionError::Kernel(_)
+            | SessionError::Attach(_)
+            | SessionError::System(..) => 2,
+        }
+    }
+
+    /// What to do about it, a sentence each.
+    pub fn help(&self) -> Vec<String> {
+        let capabilities = "run as root, or with the capabilities CAP_BPF and CAP_PERFMON".to_string();
+        match self {
+            SessionError::Privilege(_) => vec![capabilities],
+            SessionError::Map { source: aya::maps::MapError::CreateError { io_error, .. }, .. } => {
+                match io_error.raw_os_error() {
+                    Some(libc::EPERM | libc::EACCES) => vec![capabilities],
+                    Some(libc::E2BIG | libc::ENOMEM | libc::EINVAL) => {
+                        vec!["the map may be too large: lower max_map_keys, or shorten its keys".to_string()]
+                    }
+                    _ => Vec::new(),
+                }
+            }
+            SessionError::Attach(error) => error.help.clone(),
+            SessionError::Refused { log, .. } if log.is_empty() => Vec::new(),
+            SessionError::Refused { .. } => vec!["the verifier's whole log comes with `-v`".to_string()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A loaded program with its maps.
+pub struct Session<'m> {
+    machine: &'m Machine,
+    hir: Arc<Hir>,
+    object: Object,
+    maps: Vec<LiveMap>,
+    ring: Option<RingBuf<MapData>>,
+    programs: Vec<OwnedFd>,
+    links: Vec<Link>,
+    globals: GlobalData,
+    decoder: Decoder,
+    /// What the followed process maps, where user addresses are shown and the kernel tells.
+    mappings: Option<MappingEvents>,
+    options: SessionOptions,
+    cpus: u32,
+}
+
+impl<'m> Session<'m> {
+    /// Makes the maps and loads the programs; nothing is attached.
+    pub fn load(machine: &'m Machine, object: Object, options: SessionOptions) -> Result<Session<'m>, SessionError> {
+        let cpus = rtrace_lang::target::Target::possible_cpus(machine);
+        let maps = load::maps(&object)?;
+        let globals = load::globals(&object, &maps)?;
+        let programs = load::programs(machine, &object, &maps, &options)?;
+        let ring = match object.manifest.ring {
+            Some(number) => {
+                let fd = maps[number as usize]
+                    .fd()
+                    .try_clone_to_owned()
+                    .map_err(|error| SessionError::System("dup", error))?;
+                let data = MapData::from_fd(fd).map_err(SessionError::Ring)?;
+                Some(RingBuf::try_from(AyaMap::RingBuf(data)).map_err(SessionError::Ring)?)
+            }
+            None => None,
+        };
+        let hir = object.manifest.hir.clone();
+        Ok(Session {
+            machine,
+            decoder: Decoder::new(hir.clone()),
+            hir,
+            object,
+            maps,
+            ring,
+            programs,
+            mappings: None,
+            links: Vec::new(),
+            globals,
+            options,
+            cpus,
+        })
+    }
+
+    /// Probes that the program attaches to, BEGIN and END among them.
+    pub fn site_count(&self) -> usize {
+        self.hir.sites.len()
+    }
+
+    /// True if nothing but BEGIN and END can run.
+    fn ends_by_itself(&self) -> bool {
+        self.hir.sites.iter().all(|site| matches!(site.attach, Attach::Begin | Attach::End))
+    }
+
+    /// Lets go of all attachments. Events that still come from those that end slowly do not count from here on.
+    fn detach(&mut self) {
+        let links = std::mem::take(&mut self.links);
+        let slow: Vec<_> = links.iter().filter(|link| link.is_slow()).flat_map(Link::fds).collect();
+        if !slow.is_empty() {
+            self.globals.set(STOPPED_OFFSET, 1);
+            signals::close_elsewhere(&slow);
+        }
+        drop(slow);
+        drop(links);
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}

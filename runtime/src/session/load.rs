@@ -1,0 +1,191 @@
+//! Maps, global data and programs of an object, made in the kernel.
+//! Unsafe: reads a clock.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
+use rtrace_compiler::object::btf::{self, DebugInfo};
+use rtrace_compiler::object::{Object, ProgramObject, START_OFFSET};
+use rtrace_lang::span::line_column;
+use rtrace_lang::target::{MultiKind, ProgramKind, TracingKind};
+use rtrace_probes::Machine;
+use rtrace_probes::kernel::{KernelError, bpf};
+
+use crate::maps::LiveMap;
+
+use super::globals::GlobalData;
+use super::{SessionError, SessionOptions};
+
+pub fn maps(object: &Object) -> Result<Vec<LiveMap>, SessionError> {
+    let create = |map: &rtrace_compiler::object::MapObject| {
+        LiveMap::create(map).map_err(|source| match &source {
+            aya::maps::MapError::CreateError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
+                SessionError::Privilege(KernelError::Call { call: "BPF_MAP_CREATE", errno: libc::EPERM })
+            }
+            // Maps of the script go by the name that it gives them.
+            _ => SessionError::Map { name: map.name.replacen("at_", "@", 1), source },
+        })
+    };
+    object.maps.iter().map(create).collect()
+}
+
+/// Fills the global data, the start time included, and maps them.
+pub fn globals(object: &Object, maps: &[LiveMap]) -> Result<GlobalData, SessionError> {
+    let mut bytes = object.manifest.globals.bytes.clone();
+    let at = START_OFFSET as usize;
+    bytes[at..at + 8].copy_from_slice(&boot_clock().to_le_bytes());
+    let map = maps[object.manifest.globals_map as usize].fd();
+    bpf::map_update(map, &[0; 4], &bytes, 0)?;
+    GlobalData::map(map, bytes.len()).map_err(|error| SessionError::System("mmap", error))
+}
+
+/// Nanoseconds of the clock that runs on in suspend, which `nsecs` reads.
+fn boot_clock() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes the specification.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+pub fn programs(
+    machine: &Machine,
+    object: &Object,
+    maps: &[LiveMap],
+    options: &SessionOptions,
+) -> Result<Vec<OwnedFd>, SessionError> {
+    object.programs.iter().map(|program| load(machine, object, program, maps, options)).collect()
+}
+
+fn load(
+    machine: &Machine,
+    object: &Object,
+    program: &ProgramObject,
+    maps: &[LiveMap],
+    options: &SessionOptions,
+) -> Result<OwnedFd, SessionError> {
+    let mut instructions = program.instructions.clone();
+    for relocation in &program.relocations {
+        let at = relocation.instruction as usize;
+        let fd = maps[relocation.map as usize].fd().as_raw_fd() as u32;
+        instructions[at] = instructions[at] & 0xffff_ffff | u64::from(fd) << 32;
+    }
+    let (program_type, expected_attach_type, btf_id) = kinds(program.kind);
+    let (attach_btf_id, attach_btf) = match btf_id {
+        Some(id) => machine.btf_attachment(id)?,
+        None => (0, None),
+    };
+    let config = bpf::ProgramConfig {
+        program_type,
+        expected_attach_type,
+        attach_btf_id,
+        attach_btf_obj_fd: attach_btf.as_ref().map(|fd| fd.as_fd()),
+        instructions: &instructions,
+        name: &program.name,
+        ..Default::default()
+    };
+    match with_lines(&config, program, options) {
+        Ok(loaded) => Ok(loaded.fd),
+        Err(error) => Err(explain(error, object, program, options)),
+    }
+}
+
+/// Loads with the program's own BTF, so that the verifier and the kernel's tools quote the script. BEGIN, END and timers
+/// load in less time than their lines take: they get them only where the verifier has something to say.
+fn with_lines(
+    config: &bpf::ProgramConfig<'_>,
+    program: &ProgramObject,
+    options: &SessionOptions,
+) -> Result<bpf::LoadedProgram, KernelError> {
+    if program.kind == ProgramKind::TestRun
+        && let Ok(loaded) = bpf::program_load(config)
+    {
+        return Ok(loaded);
+    }
+    let debug = DebugInfo::of(program, &options.file, &options.text);
+    match bpf::btf_load(&btf::btf(&debug)) {
+        Ok(fd) => bpf::program_load(&bpf::ProgramConfig {
+            btf_fd: Some(fd.as_fd()),
+            func_info: &debug.func_info,
+            line_info: &debug.line_info,
+            ..config.clone()
+        }),
+        // Older kernels may lack a kind of BTF; the lines are not worth failing for.
+        Err(_) => bpf::program_load(config),
+    }
+}
+
+fn kinds(kind: ProgramKind) -> (bpf_prog_type, Option<bpf_attach_type>, Option<u32>) {
+    match kind {
+        ProgramKind::TestRun | ProgramKind::RawTracepoint => (bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, None, None),
+        ProgramKind::Kprobe { multi, user: _ } => (
+            bpf_prog_type::BPF_PROG_TYPE_KPROBE,
+            match multi {
+                MultiKind::Single => None,
+                MultiKind::KprobeMulti => Some(bpf_attach_type::BPF_TRACE_KPROBE_MULTI),
+                MultiKind::UprobeMulti => Some(bpf_attach_type::BPF_TRACE_UPROBE_MULTI),
+            },
+            None,
+        ),
+        ProgramKind::Tracepoint => (bpf_prog_type::BPF_PROG_TYPE_TRACEPOINT, None, None),
+        ProgramKind::Tracing { attach, btf_id } => (
+            bpf_prog_type::BPF_PROG_TYPE_TRACING,
+            Some(match attach {
+                TracingKind::RawTracepoint => bpf_attach_type::BPF_TRACE_RAW_TP,
+                TracingKind::Fentry => bpf_attach_type::BPF_TRACE_FENTRY,
+                TracingKind::Fexit => bpf_attach_type::BPF_TRACE_FEXIT,
+            }),
+            Some(btf_id),
+        ),
+        ProgramKind::PerfEvent => (bpf_prog_type::BPF_PROG_TYPE_PERF_EVENT, None, None),
+    }
+}
+
+/// Tells a missing privilege from a bug of ours, and what the verifier said.
+fn explain(error: KernelError, object: &Object, program: &ProgramObject, options: &SessionOptions) -> SessionError {
+    let probe =
+        program.sites.first().map_or_else(String::new, |site| object.manifest.hir.sites[site.index()].name.to_string());
+    match error {
+        KernelError::Refused { log, .. } if !log.is_empty() => {
+            let reason = reason(&log);
+            let place = place(&log, program, options);
+            let reason = if options.verbose { format!("{reason}\n{log}") } else { reason };
+            SessionError::Refused { probe, place, reason, log }
+        }
+        error if matches!(error.errno(), Some(libc::EPERM | libc::EACCES)) => SessionError::Privilege(error),
+        error => SessionError::Kernel(error),
+    }
+}
+
+/// The last thing that the verifier says before its counts: why it refused.
+fn reason(log: &str) -> String {
+    let said = log
+        .lines()
+        .rev()
+        .find(|line| {
+            let line = line.trim();
+            !line.is_empty()
+                && !line.starts_with("processed ")
+                && !line.starts_with("verification time")
+                && !line.starts_with("stack depth")
+        })
+        .unwrap_or("");
+    format!("the verifier says: {said}")
+}
+
+/// The line of the script that the refused instruction belongs to.
+fn place(log: &str, program: &ProgramObject, options: &SessionOptions) -> String {
+    let number = log.lines().rev().find_map(|line| {
+        let (number, rest) = line.trim().split_once(':')?;
+        if rest.trim_start().starts_with('(') { number.parse::<u32>().ok() } else { None }
+    });
+    let span =
+        number.and_then(|number| program.lines.iter().rev().find(|(at, _)| *at <= number)).map(|(_, span)| *span);
+    match span {
+        Some(span) => {
+            let (line, column) = line_column(&options.text, span.start);
+            let text = options.text.get(span.range()).unwrap_or("");
+            format!("  --> {}:{line}:{column}: {}\n", options.file, text.lines().next().unwrap_or(""))
+        }
+        None => String::new(),
+    }
+}

@@ -1,0 +1,70 @@
+//! What the numbers do not hold: lost events, failed reads, full maps. Read from the global data, told with their places.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use rtrace_compiler::object::{ErrorKind, ErrorSite};
+use rtrace_lang::hir::RecordKind;
+use rtrace_lang::span::{Span, line_column};
+use rtrace_probes::kernel::bpf;
+
+use crate::event::{Event, Place};
+
+use super::Session;
+
+impl Session<'_> {
+    /// One event for each thing that went wrong, with how often it did.
+    pub(super) fn problems(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (number, record) in self.hir.records.iter().enumerate() {
+            let count = self.globals.get(self.object.manifest.globals.lost + number as u32 * 8);
+            // A lost exit() is no loss: the exit word tells it.
+            if count == 0 || record.kind == RecordKind::Exit {
+                continue;
+            }
+            events.push(Event::Problem {
+                message: format!("lost {count} event{}: the buffer was full", if count == 1 { "" } else { "s" }),
+                place: Some(self.place(record.span)),
+                count: 1,
+            });
+        }
+        for (ErrorSite { kind, span }, offset) in &self.object.manifest.globals.errors {
+            let count = self.globals.get(*offset);
+            if count == 0 {
+                continue;
+            }
+            let message = match kind {
+                ErrorKind::DivisionByZero => "division by zero, which gave 0".to_string(),
+                ErrorKind::Read => "memory could not be read, which gave 0 or an empty string".to_string(),
+                ErrorKind::MapFull(map) => {
+                    let map = &self.hir.maps[map.index()];
+                    format!("@{} is full at {} keys: updates were dropped; raise max_map_keys", map.name, map.entries)
+                }
+                ErrorKind::Stack => "a stack could not be taken or kept".to_string(),
+            };
+            events.push(Event::Problem { message, place: Some(self.place(*span)), count });
+        }
+        for (program, fd) in self.object.programs.iter().zip(&self.programs) {
+            let missed = bpf::program_stats(fd.as_fd()).map_or(0, |stats| stats.recursion_misses);
+            if missed > 0 {
+                let probe = program.sites.first().map_or("", |site| &self.hir.sites[site.index()].name);
+                events.push(Event::Problem {
+                    message: format!(
+                        "missed {missed} event{} of {probe}: it came while the program was still busy on that processor",
+                        if missed == 1 { "" } else { "s" }
+                    ),
+                    place: None,
+                    count: 1,
+                });
+            }
+        }
+        events
+    }
+
+    pub(super) fn place(&self, span: Span) -> Place {
+        let text = &self.options.text;
+        let (line, column) = line_column(text, span.start);
+        let text = text.get(span.range()).unwrap_or("").lines().next().unwrap_or("").to_string();
+        Place { file: Arc::from(self.options.file.as_str()), line, column, text }
+    }
+}

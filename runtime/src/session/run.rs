@@ -1,0 +1,347 @@
+//! The life of a session: BEGIN, attach, events as they come, detach, END, and the maps at the end.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, RecordKind};
+use rtrace_lang::target::Attach;
+use rtrace_lang::types::Type;
+use rtrace_probes::kernel::bpf::{self, TestRun};
+use rtrace_probes::provider_named;
+
+use crate::child::Child;
+use crate::decode::word;
+use crate::event::{Cell, Event, MapEvent, Value};
+use crate::maps;
+use crate::output::{Sink, printf};
+use crate::signals::{self, Ending, Timer};
+use crate::symbols::MappingEvents;
+
+use super::{Session, SessionError};
+
+/// How a session ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// What exit() was called with; 0 otherwise.
+    pub code: i32,
+    /// The status of the command of `-c`.
+    pub child: Option<i32>,
+}
+
+/// How often what needs no descriptor is looked at: a call of exit() whose event was lost, and output to write out.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Pause of the reader after events: an event is shown at most this much later, and the next ones come together.
+const BREATH: Duration = Duration::from_millis(2);
+
+impl Session<'_> {
+    /// Runs to the end: exit(), a signal, the end of the command or of the process.
+    pub fn run(&mut self, mut child: Option<Child>, sink: &mut dyn Sink) -> Result<Ended, SessionError> {
+        let ending = Ending::new().map_err(|error| SessionError::System("signalfd", error))?;
+        let followed = match self.options.pid {
+            Some(pid) => {
+                self.decoder.note_process(pid);
+                Some(signals::process_fd(pid).map_err(|error| SessionError::System("pidfd_open", error))?)
+            }
+            None => None,
+        };
+        if let Some(pid) = child.as_ref().map(|child| child.pid).or(self.options.pid)
+            && shows_user_addresses(&self.hir)
+        {
+            // Refused without the right to: /proc has to do then.
+            self.mappings = MappingEvents::follow(pid, self.cpus).ok();
+        }
+        self.run_all(|attach| matches!(attach, Attach::Begin))?;
+        self.drain(sink)?;
+        let timers = self.timers()?;
+        if !self.exit_called() {
+            self.attach()?;
+            if !self.options.quiet {
+                sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
+            }
+            if let Some(child) = &mut child {
+                child.go();
+            }
+            if !self.ends_by_itself() || child.is_some() {
+                self.events(sink, &ending, &timers, child.as_ref(), followed.as_ref().map(|fd| fd.as_raw_fd()))?;
+            }
+        } else if !self.options.quiet {
+            sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
+        }
+        self.detach();
+        self.drain(sink)?;
+        self.run_all(|attach| matches!(attach, Attach::End))?;
+        self.drain(sink)?;
+        self.note_mappings();
+        let child_status = child.as_mut().map(Child::finish);
+        self.print_at_end(sink)?;
+        Ok(Ended { code: (self.globals.get(EXIT_OFFSET) & 0xff) as i32, child: child_status })
+    }
+
+    /// Waits for events until something ends the session.
+    fn events(
+        &mut self,
+        sink: &mut dyn Sink,
+        ending: &Ending,
+        timers: &[(usize, Timer)],
+        child: Option<&Child>,
+        followed: Option<RawFd>,
+    ) -> Result<(), SessionError> {
+        let mut fds = vec![ending.as_raw_fd()];
+        fds.extend(timers.iter().map(|(_, timer)| timer.as_raw_fd()));
+        let ring_at = self.ring.as_ref().map(|ring| {
+            fds.push(ring.as_fd().as_raw_fd());
+            fds.len() - 1
+        });
+        let processes_at = fds.len();
+        fds.extend(child.map(Child::as_raw_fd));
+        fds.extend(followed);
+        let mut last_noted = Instant::now();
+        // Before it runs the command the child is a copy of the tool: where the kernel tells what it maps, /proc is not
+        // asked.
+        let looked_at = child.filter(|_| self.mappings.is_none());
+        if let Some(child) = looked_at {
+            self.decoder.note_process(child.pid);
+        }
+        loop {
+            sink.flush().map_err(SessionError::Output)?;
+            let ready = signals::wait(&fds, TICK).map_err(|error| SessionError::System("poll", error))?;
+            for (number, (program, timer)) in timers.iter().enumerate() {
+                if ready[1 + number] && timer.take() > 0 {
+                    self.test_run(*program)?;
+                }
+            }
+            if ring_at.is_some_and(|at| ready[at]) || !timers.is_empty() {
+                self.drain(sink)?;
+                // A reader that is always there first is woken for every single event, at the expense of the traced.
+                std::thread::sleep(BREATH);
+            }
+            // The command maps its libraries after it has started: look again while it is young.
+            if let Some(child) = looked_at
+                && last_noted.elapsed() >= TICK
+            {
+                last_noted = Instant::now();
+                self.decoder.note_process(child.pid);
+            }
+            self.note_mappings();
+            let process_ended = ready[processes_at..].iter().any(|ready| *ready);
+            if (ready[0] && ending.take()) || process_ended || self.exit_called() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The programs of probes that the tool itself runs, and how often.
+    fn timers(&self) -> Result<Vec<(usize, Timer)>, SessionError> {
+        let mut timers = Vec::new();
+        for (number, program) in self.object.programs.iter().enumerate() {
+            for site in &program.sites {
+                if let Attach::Timer { nanoseconds } = self.hir.sites[site.index()].attach {
+                    let timer = Timer::new(Duration::from_nanos(nanoseconds))
+                        .map_err(|error| SessionError::System("timerfd", error))?;
+                    timers.push((number, timer));
+                }
+            }
+        }
+        Ok(timers)
+    }
+
+    /// Runs the programs whose site is of that kind, in their order; none after a call of exit().
+    fn run_all(&mut self, wanted: impl Fn(&Attach) -> bool) -> Result<(), SessionError> {
+        for number in 0..self.programs.len() {
+            let sites = &self.object.programs[number].sites;
+            let is_wanted = sites.iter().any(|site| wanted(&self.hir.sites[site.index()].attach));
+            if is_wanted {
+                self.test_run(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn test_run(&self, program: usize) -> Result<(), SessionError> {
+        bpf::program_test_run(self.programs[program].as_fd(), TestRun::default())?;
+        Ok(())
+    }
+
+    fn attach(&mut self) -> Result<(), SessionError> {
+        for (program, fd) in self.object.programs.iter().zip(&self.programs) {
+            let sites: Vec<(u64, &rtrace_lang::target::ProbeSite)> =
+                program.sites.iter().map(|site| (u64::from(site.0), &self.hir.sites[site.index()])).collect();
+            let Some((_, first)) = sites.first() else { continue };
+            if matches!(first.attach, Attach::Begin | Attach::End | Attach::Timer { .. }) {
+                continue;
+            }
+            let provider = provider_named(first.provider).expect("a site is of a provider");
+            self.links.extend(provider.attach(self.machine, fd.as_fd(), &sites)?);
+        }
+        Ok(())
+    }
+
+    fn exit_called(&self) -> bool {
+        self.globals.get(EXIT_OFFSET) & EXIT_CALLED != 0
+    }
+
+    /// Learns what the followed process has mapped since the last time.
+    fn note_mappings(&mut self) {
+        let Some(mappings) = &mut self.mappings else { return };
+        for event in mappings.read() {
+            self.decoder.note_mapping(event);
+        }
+    }
+
+    /// Hands on every event that is in the ring buffer.
+    fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
+        let Some(mut ring) = self.ring.take() else { return Ok(()) };
+        let mut result = Ok(());
+        // A record is copied out before it is looked at, so that its room is free while it is printed.
+        let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
+        loop {
+            while waiting.len() < 1024 {
+                match ring.next() {
+                    Some(item) => waiting.push_back(item.to_vec()),
+                    None => break,
+                }
+            }
+            // What the records point at was mapped before they were sent.
+            self.note_mappings();
+            let Some(bytes) = waiting.pop_front() else { break };
+            result = self.record(&bytes, sink);
+            if result.is_err() {
+                break;
+            }
+        }
+        self.ring = Some(ring);
+        result
+    }
+
+    fn record(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), SessionError> {
+        let hir = self.hir.clone();
+        let Some(record) = hir.records.get(word(bytes, 0) as usize) else { return Ok(()) };
+        let event = match &record.kind {
+            RecordKind::Printf(pieces) => Event::Text(printf::format(pieces, &self.values(&record.parts, &bytes[8..]))),
+            RecordKind::Print => {
+                Event::Value(self.values(&record.parts, &bytes[8..]).pop().unwrap_or(Value::Tuple(Vec::new())))
+            }
+            RecordKind::PrintMap { map, top, divisor } => Event::Map(self.map_event(*map, *top, *divisor)?),
+            RecordKind::ClearMap(map) => return Ok(self.maps[map.index()].clear(self.cpus)?),
+            RecordKind::ZeroMap(map) => return Ok(self.maps[map.index()].zero(self.cpus)?),
+            RecordKind::Exit => return Ok(()),
+            RecordKind::System(pieces) => {
+                let command = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                sink.flush().map_err(SessionError::Output)?;
+                Event::Text(system(&command))
+            }
+        };
+        sink.event(&event).map_err(SessionError::Output)
+    }
+
+    fn values(&mut self, types: &[rtrace_lang::types::Type], bytes: &[u8]) -> Vec<Value> {
+        let stacks = self.object.manifest.stacks.map(|number| &self.maps[number as usize]);
+        let cpus = self.cpus;
+        self.decoder.values(types, bytes, self.machine, &|hash| frames(stacks?, hash, cpus))
+    }
+
+    /// A map as it is now.
+    fn map_event(&mut self, id: MapId, top: Option<u64>, divisor: u64) -> Result<MapEvent, SessionError> {
+        let hir = self.hir.clone();
+        let map = &hir.maps[id.index()];
+        let mut raw: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        self.maps[id.index()].for_each(self.cpus, &mut |key, value| raw.push((key.to_vec(), value.to_vec())))?;
+        let mut rows = Vec::with_capacity(raw.len());
+        for (key, value) in &raw {
+            let Some(cell) = self.cell(map, value, divisor) else { continue };
+            rows.push((self.values(&map.key, key), cell));
+        }
+        maps::sort(map, &mut rows);
+        if let Some(top) = top {
+            let skip = rows.len().saturating_sub(usize::try_from(top).unwrap_or(usize::MAX));
+            rows.drain(..skip);
+        }
+        Ok(MapEvent { name: format!("@{}", map.name), keyed: !map.key.is_empty(), rows })
+    }
+
+    fn cell(&mut self, map: &Map, value: &[u8], divisor: u64) -> Option<Cell> {
+        match &map.value {
+            MapValue::Aggregation(aggregation) => {
+                let slots = maps::merge(aggregation, value)?;
+                Some(maps::cell(aggregation, &slots, divisor))
+            }
+            MapValue::Plain(ty) => {
+                let value = self.values(std::slice::from_ref(ty), value).pop()?;
+                Some(Cell::Value(match value {
+                    Value::Int(n) if divisor > 1 => Value::Int(n / divisor as i64),
+                    Value::Uint(n) if divisor > 1 => Value::Uint(n / divisor),
+                    other => other,
+                }))
+            }
+        }
+    }
+
+    /// All maps in the order of their names, and what went wrong.
+    fn print_at_end(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
+        sink.event(&Event::Ending).map_err(SessionError::Output)?;
+        if self.hir.settings.print_maps_on_exit {
+            let mut order: Vec<usize> = (0..self.hir.maps.len()).collect();
+            order.sort_by(|a, b| self.hir.maps[*a].name.cmp(&self.hir.maps[*b].name));
+            for number in order {
+                let event = self.map_event(MapId(number as u32), None, 1)?;
+                sink.event(&Event::Map(event)).map_err(SessionError::Output)?;
+            }
+        }
+        sink.flush().map_err(SessionError::Output)?;
+        for problem in self.problems() {
+            sink.event(&problem).map_err(SessionError::Output)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether user stacks or symbols are kept or sent: their names take the files that processes map.
+fn shows_user_addresses(hir: &Hir) -> bool {
+    fn is_user(ty: &Type) -> bool {
+        match ty {
+            Type::Stack { user, .. } | Type::Symbol { user } => *user,
+            Type::Tuple(parts) => parts.iter().any(is_user),
+            Type::Void
+            | Type::Bool
+            | Type::Int { .. }
+            | Type::Enum(_)
+            | Type::Str(_)
+            | Type::Buffer(_)
+            | Type::Pointer { .. }
+            | Type::Struct(_)
+            | Type::Array { .. }
+            | Type::ProbeName
+            | Type::FunctionName
+            | Type::Timestamp
+            | Type::Unknown => false,
+        }
+    }
+    let in_map = |map: &Map| {
+        map.key.iter().any(is_user)
+            || match &map.value {
+                MapValue::Plain(ty) => is_user(ty),
+                MapValue::Aggregation(_) => false,
+            }
+    };
+    hir.maps.iter().any(in_map) || hir.records.iter().any(|record| record.parts.iter().any(is_user))
+}
+
+/// The frames of the stack of that hash.
+fn frames(stacks: &maps::LiveMap, hash: u64, cpus: u32) -> Option<Vec<u64>> {
+    let value = stacks.get(&hash.to_le_bytes(), cpus).ok()??;
+    let count = (word(&value, 0) as usize).min(value.len() / 8 - 1);
+    Some((1..=count).map(|number| word(&value, number * 8)).collect())
+}
+
+/// Runs a shell command; gives what it printed.
+fn system(command: &[u8]) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    match Command::new("/bin/sh").arg("-c").arg(std::ffi::OsStr::from_bytes(command)).output() {
+        Ok(output) => output.stdout,
+        Err(error) => format!("cannot run the shell: {error}\n").into_bytes(),
+    }
+}

@@ -1,0 +1,147 @@
+//! Signals that end the tool, and timers, as descriptors that a loop can wait for. Never runs anything itself.
+//! Unsafe: calls signalfd, timerfd, poll and fork.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+fn owned(result: RawFd) -> io::Result<OwnedFd> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given this descriptor to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+fn ending_signals() -> libc::sigset_t {
+    // SAFETY: sigemptyset initializes the set; the other calls only write to it.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGINT);
+        libc::sigaddset(&mut set, libc::SIGTERM);
+        set
+    }
+}
+
+/// Becomes readable when SIGINT or SIGTERM arrives. From then on a second one ends the process at once.
+pub struct Ending {
+    fd: OwnedFd,
+}
+
+impl Ending {
+    pub fn new() -> io::Result<Ending> {
+        let set = ending_signals();
+        // SAFETY: the set is initialized and outlives both calls.
+        let fd = unsafe {
+            libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+            libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+        };
+        Ok(Ending { fd: owned(fd)? })
+    }
+
+    pub fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// True if a signal has arrived. Gives the next one its usual effect.
+    pub fn take(&self) -> bool {
+        let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+        // SAFETY: the buffer is as long as said.
+        let read = unsafe { libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
+        if read > 0 {
+            unblock();
+        }
+        read > 0
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // One that came while the session was ending anyway has what it wanted.
+        if !self.take() {
+            unblock();
+        }
+    }
+}
+
+/// Lets the ending signals have their usual effect again, in this process and those it starts.
+pub fn unblock() {
+    let set = ending_signals();
+    // SAFETY: the set is initialized.
+    unsafe {
+        libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// A timer that becomes readable every `period`.
+pub struct Timer {
+    fd: OwnedFd,
+}
+
+impl Timer {
+    pub fn new(period: Duration) -> io::Result<Timer> {
+        // SAFETY: plain system calls; the specification outlives the call.
+        let fd = owned(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) })?;
+        let time = libc::timespec { tv_sec: period.as_secs() as i64, tv_nsec: i64::from(period.subsec_nanos()) };
+        let specification = libc::itimerspec { it_interval: time, it_value: time };
+        // SAFETY: as above.
+        if unsafe { libc::timerfd_settime(fd.as_raw_fd(), 0, &specification, std::ptr::null_mut()) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Timer { fd })
+    }
+
+    pub fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// How often the period has passed since the last call.
+    pub fn take(&self) -> u64 {
+        let mut count = [0u8; 8];
+        // SAFETY: a timer gives 8 bytes.
+        let read = unsafe { libc::read(self.fd.as_raw_fd(), count.as_mut_ptr().cast(), 8) };
+        if read == 8 { u64::from_ne_bytes(count) } else { 0 }
+    }
+}
+
+/// Becomes readable when the process ends.
+pub fn process_fd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: a plain system call.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+    owned(fd as RawFd)
+}
+
+/// Waits until one of the descriptors is readable, at most that long; gives which are.
+pub fn wait(fds: &[RawFd], timeout: Duration) -> io::Result<Vec<bool>> {
+    let mut polls: Vec<libc::pollfd> =
+        fds.iter().map(|fd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 }).collect();
+    // SAFETY: the array is as long as said.
+    let result = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, timeout.as_millis() as i32) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::Interrupted { Ok(vec![false; fds.len()]) } else { Err(error) };
+    }
+    Ok(polls.iter().map(|poll| poll.revents != 0).collect())
+}
+
+/// Keeps attachments whose end takes long away from the caller: a child process holds them and lets them go.
+pub fn close_elsewhere(fds: &[BorrowedFd<'_>]) -> bool {
+    if fds.is_empty() {
+        return true;
+    }
+    // SAFETY: the tool has one thread; the child calls only setsid, close and _exit.
+    unsafe {
+        match libc::fork() {
+            0 => {
+                libc::setsid();
+                for fd in 0..3 {
+                    libc::close(fd);
+                }
+                libc::_exit(0)
+            }
+            -1 => false,
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What a process maps while it runs, told by the kernel as it happens: addresses of a command that has ended keep their
+//! names. A perf event that counts nothing carries the news, in a small buffer for each processor. Where the kernel does
+//! not allow it there is no news; /proc has to do then.
+//! Unsafe: opens perf events and reads the buffers that it shares with the kernel.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aya_obj::generated::{perf_event_attr, perf_sw_ids, perf_type_id};
+
+/// Pages of one buffer, a power of two: room for the mappings of some 200 libraries between two looks.
+const PAGES: usize = 8;
+
+// Offsets in the first page of a buffer (include/uapi/linux/perf_event.h, `struct perf_event_mmap_page`).
+const DATA_HEAD: usize = 1024;
+const DATA_TAIL: usize = 1032;
+
+// Kinds of records, and a mark on one of them.
+const RECORD_COMM: u32 = 3;
+const RECORD_MMAP2: u32 = 10;
+const COMM_IS_EXEC: u16 = 1 << 13;
+
+/// PERF_SAMPLE_TIME: the time ends each record, so that those of several processors can be put in order.
+const SAMPLE_TIME: u64 = 1 << 2;
+
+/// Something that changed the code of a process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MappingEvent {
+    /// It runs another program: nothing of what was mapped is there any more.
+    Exec {
+        pid: u32,
+    },
+    Mapped {
+        pid: u32,
+        mapping: NewMapping,
+    },
+}
+
+/// Code of a file, mapped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewMapping {
+    pub start: u64,
+    pub bytes: u64,
+    pub file_offset: u64,
+    /// Major and minor number, in the upper and lower half.
+    pub device: u64,
+    pub inode: u64,
+    pub path: PathBuf,
+}
+
+/// The news of one process and of those that it makes.
+pub struct MappingEvents {
+    buffers: Vec<Buffer>,
+}
+
+impl MappingEvents {
+    /// Follows a process from now on. An error where the kernel does not allow it.
+    pub fn follow(pid: u32, cpus: u32) -> io::Result<MappingEvents> {
+        let mut buffers = Vec::new();
+        for cpu in 0..cpus {
+            match open(pid, cpu) {
+                Ok(event) => buffers.push(Buffer::map(event)?),
+                // A processor that is offline.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(MappingEvents { buffers })
+    }
+
+    /// What has happened since the last call, in its order.
+    pub fn read(&mut self) -> Vec<MappingEvent> {
+        let mut records: Vec<(u64, MappingEvent)> = Vec::new();
+        for buffer in &mut self.buffers {
+            buffer.take(&mut |record| records.extend(parse(record)));
+        }
+        records.sort_by_key(|(time, _)| *time);
+        records.into_iter().map(|(_, event)| event).collect()
+    }
+}
+
+fn open(pid: u32, cpu: u32) -> io::Result<OwnedFd> {
+    // SAFETY: perf_event_attr is a struct of plain integers; all zeroes is a value of it.
+    let mut attribute: perf_event_attr = unsafe { std::mem::zeroed() };
+    attribute.size = size_of::<perf_event_attr>() as u32;
+    attribute.type_ = perf_type_id::PERF_TYPE_SOFTWARE as u32;
+    attribute.config = perf_sw_ids::PERF_COUNT_SW_DUMMY as u64;
+    attribute.sample_type = SAMPLE_TIME;
+    attribute.set_sample_id_all(1);
+    attribute.set_exclude_kernel(1);
+    attribute.set_inherit(1);
+    attribute.set_mmap(1);
+    attribute.set_mmap2(1);
+    attribute.set_comm(1);
+    attribute.set_comm_exec(1);
+    let flags = u64::from(aya_obj::generated::PERF_FLAG_FD_CLOEXEC);
+    // SAFETY: the attribute is live and `size` is its length.
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw mut attribute, pid as i32, cpu as i32, -1, flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// The buffer of one processor: a page of counters, then the data, which the kernel writes round and round.
+struct Buffer {
+    address: *mut libc::c_void,
+    page_bytes: usize,
+    /// The event lives as long as its buffer.
+    _event: OwnedFd,
+}
+
+impl Buffer {
+    fn map(event: OwnedFd) -> io::Result<Buffer> {
+        // SAFETY: asks for a number.
+        let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+        // SAFETY: asks for a new mapping; nothing that exists is touched.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                (1 + PAGES) * page_bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                event.as_raw_fd(),
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Buffer { address, page_bytes, _event: event })
+    }
+
+    fn counter(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: inside the first page, aligned, and lives as long as self; the kernel reads and writes whole words.
+        unsafe { &*self.address.cast::<u8>().add(offset).cast::<AtomicU64>() }
+    }
+
+    /// Hands out each record, and makes room for new ones.
+    fn take(&mut self, visit: &mut dyn FnMut(&[u8])) {
+        let data_bytes = (PAGES * self.page_bytes) as u64;
+        let head = self.counter(DATA_HEAD).load(Ordering::Acquire);
+        let mut tail = self.counter(DATA_TAIL).load(Ordering::Relaxed);
+        while tail + 8 <= head {
+            // Type, mark and length; a record's start is aligned, so that these 8 bytes lie in one piece.
+            let header = self.copy(tail % data_bytes, 8);
+            let bytes = u64::from(u16::from_le_bytes([header[6], header[7]]));
+            if bytes < 8 || tail + bytes > head {
+                break;
+            }
+            let first = bytes.min(data_bytes - tail % data_bytes);
+            let mut record = self.copy(tail % data_bytes, first as usize);
+            record.extend(self.copy(0, (bytes - first) as usize));
+            visit(&record);
+            tail += bytes;
+        }
+        self.counter(DATA_TAIL).store(head, Ordering::Release);
+    }
+
+    fn copy(&self, offset: u64, bytes: usize) -> Vec<u8> {
+        assert!(offset as usize + bytes <= PAGES * self.page_bytes, "inside the data");
+        let mut copy = vec![0; bytes];
+        // SAFETY: inside the mapping; the kernel does not write between the tail and the head.
+        unsafe {
+            let from = self.address.cast::<u8>().add(self.page_bytes + offset as usize);
+            std::ptr::copy_nonoverlapping(from, copy.as_mut_ptr(), bytes);
+        }
+        copy
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no reference into it outlives self.
+        unsafe {
+            libc::munmap(self.address, (1 + PAGES) * self.page_bytes);
+        }
+    }
+}
+
+/// Time and meaning of a record; None for those that tell nothing about code of files.
+fn parse(record: &[u8]) -> Option<(u64, MappingEvent)> {
+    let half = |at: usize| Some(u32::from_le_bytes(record.get(at..at + 4)?.try_into().ok()?));
+    let word = |at: usize| Some(u64::from_le_bytes(record.get(at..at + 8)?.try_into().ok()?));
+    let marks = u16::from_le_bytes([*record.get(4)?, *record.get(5)?]);
+    let (pid, time) = (half(8)?, word(record.len().checked_sub(8)?)?);
+    match half(0)? {
+        RECORD_COMM if marks & COMM_IS_EXEC != 0 => Some((time, MappingEvent::Exec { pid })),
+        RECORD_MMAP2 => {
+            let name = record.get(72..record.len() - 8)?.split(|byte| *byte == 0).next()?;
+            let mapping = NewMapping {
+                start: word(16)?,
+                bytes: word(24)?,
+                file_offset: word(32)?,
+                device: u64::from(half(40)?) << 32 | u64::from(half(44)?),
+                inode: word(48)?,
+                path: PathBuf::from(OsString::from_vec(name.to_vec())),
+            };
+            (mapping.inode != 0).then_some((time, MappingEvent::Mapped { pid, mapping }))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::child::Child;
+
+    #[test]
+    fn a_command_tells_what_it_runs() {
+        let mut child = Child::hold("/bin/cat /dev/null").unwrap();
+        let mut events = match MappingEvents::follow(child.pid, 256) {
+            Ok(events) => events,
+            Err(error) => {
+                println!("skipped: perf events are refused here: {error}");
+                return;
+            }
+        };
+        child.go();
+        let mut ended = libc::pollfd { fd: child.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one descriptor of ours.
+        unsafe { libc::poll(&raw mut ended, 1, 10_000) };
+        assert_eq!(child.finish(), 0);
+        let found = events.read();
+        assert_eq!(found.first(), Some(&MappingEvent::Exec { pid: child.pid }));
+        let is_program = |event: &MappingEvent| match event {
+            MappingEvent::Mapped { mapping, .. } => mapping.path.ends_with("cat") && mapping.bytes > 0,
+            MappingEvent::Exec { .. } => false,
+        };
+        assert!(found.iter().any(is_program), "{found:?}");
+        assert!(events.read().is_empty());
+    }
+
+    #[test]
+    fn other_records_are_passed_over() {
+        assert_eq!(parse(&[]), None);
+        assert_eq!(parse(&[2, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! What a process has mapped, as read once from /proc, so that its addresses keep their meaning when it has gone. Holds
+//! the mapped files open: a file that was deleted or replaced, or lies in another mount namespace, can still be read.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::mappings::NewMapping;
+
+/// Files that are kept open at most; what is mapped beyond them is looked for by its path.
+const MOST_OPEN: usize = 512;
+
+/// Number of a file in `Files`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct FileId(u32);
+
+/// Every file that some process has mapped, each once.
+#[derive(Default)]
+pub(super) struct Files {
+    by_inode: HashMap<(u64, u64), FileId>,
+    files: Vec<MappedFile>,
+    open_count: usize,
+}
+
+struct MappedFile {
+    /// As the process names it.
+    name: PathBuf,
+    opened: Option<File>,
+}
+
+impl Files {
+    /// Where the file can be read from now on.
+    pub(super) fn path(&self, id: FileId) -> PathBuf {
+        let file = &self.files[id.0 as usize];
+        match &file.opened {
+            Some(opened) => PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd())),
+            None => file.name.clone(),
+        }
+    }
+
+    pub(super) fn name(&self, id: FileId) -> &Path {
+        &self.files[id.0 as usize].name
+    }
+
+    fn add(&mut self, pid: u32, device: u64, inode: u64, range: &str, name: &str) -> FileId {
+        if let Some(id) = self.by_inode.get(&(device, inode)) {
+            return *id;
+        }
+        let id = FileId(self.files.len() as u32);
+        let plain = name.strip_suffix(" (deleted)").unwrap_or(name);
+        let mut opened = None;
+        if self.open_count < MOST_OPEN {
+            // The first is the mapped file itself but takes CAP_SYS_ADMIN; the second is right if it still is that file.
+            let by_range = File::open(format!("/proc/{pid}/map_files/{range}")).ok();
+            let by_name = || {
+                let file = File::open(format!("/proc/{pid}/root{plain}")).ok()?;
+                (file.metadata().ok()?.ino() == inode).then_some(file)
+            };
+            opened = by_range.or_else(by_name);
+            self.open_count += usize::from(opened.is_some());
+        }
+        self.files.push(MappedFile { name: PathBuf::from(plain), opened });
+        self.by_inode.insert((device, inode), id);
+        id
+    }
+}
+
+/// Code of a file in a process's memory.
+#[derive(Clone, Copy, Debug)]
+struct Mapping {
+    start: u64,
+    end: u64,
+    file_offset: u64,
+    file: FileId,
+}
+
+/// The code that a process had mapped when it was looked at.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// Sorted by address.
+    mappings: Vec<Mapping>,
+    /// What the process ran: another file after exec.
+    executable: Option<PathBuf>,
+}
+
+impl Snapshot {
+    /// None where the process has gone, or may not be looked at.
+    pub(super) fn read(pid: u32, files: &mut Files) -> Option<Snapshot> {
+        let text = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+        let mut mappings = Vec::new();
+        for line in text.lines() {
+            if let Some((range, permissions, file_offset, device, inode, name)) = parse_mapping(line)
+                && permissions.contains('x')
+                && inode != 0
+                && let Some((start, end)) = parse_range(range)
+            {
+                let file = files.add(pid, device, inode, range, name);
+                mappings.push(Mapping { start, end, file_offset, file });
+            }
+        }
+        mappings.sort_unstable_by_key(|mapping| mapping.start);
+        Some(Snapshot { mappings, executable: executable(pid) })
+    }
+
+    /// Adds code that was mapped since; it takes the place of what was there.
+    pub(super) fn add(&mut self, pid: u32, new: &NewMapping, files: &mut Files) {
+        let (start, end) = (new.start, new.start.saturating_add(new.bytes));
+        let file = files.add(pid, new.device, new.inode, &format!("{start:x}-{end:x}"), &new.path.to_string_lossy());
+        self.mappings.retain(|mapping| mapping.end <= start || mapping.start >= end);
+        let at = self.mappings.partition_point(|mapping| mapping.start < start);
+        self.mappings.insert(at, Mapping { start, end, file_offset: new.file_offset, file });
+    }
+
+    /// The file that has the code at an address, and where in the file it is.
+    pub(super) fn locate(&self, address: u64) -> Option<(FileId, u64)> {
+        let at = self.mappings.partition_point(|mapping| mapping.end <= address);
+        let mapping = self.mappings.get(at).filter(|mapping| mapping.start <= address)?;
+        Some((mapping.file, address - mapping.start + mapping.file_offset))
+    }
+
+    /// True if the process runs another program by now.
+    pub(super) fn is_outdated(&self, pid: u32) -> bool {
+        executable(pid).is_some_and(|now| self.executable.as_ref() != Some(&now))
+    }
+}
+
+fn executable(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+fn parse_range(range: &str) -> Option<(u64, u64)> {
+    let (start, end) = range.split_once('-')?;
+    Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
+}
+
+/// `7f00-7f01 r-xp 00001000 08:01 1234    /usr/lib/x.so`: range, permissions, file offset, device, inode, name.
+fn parse_mapping(line: &str) -> Option<(&str, &str, u64, u64, u64, &str)> {
+    let mut rest = line;
+    let mut word = || {
+        let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
+        rest = after.trim_start();
+        word
+    };
+    let (range, permissions, offset, device, inode) = (word(), word(), word(), word(), word());
+    let (major, minor) = device.split_once(':')?;
+    let number = |text: &str| u64::from_str_radix(text, 16).ok();
+    let device = number(major)? << 32 | number(minor)?;
+    Some((range, permissions, number(offset)?, device, inode.parse().ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_maps() {
+        let line = "7f3a8c028000-7f3a8c1bd000 r-xp 00028000 fe:01 918241                     /usr/lib/my lib.so";
+        let (range, permissions, offset, device, inode, name) = parse_mapping(line).unwrap();
+        assert_eq!(parse_range(range), Some((0x7f3a_8c02_8000, 0x7f3a_8c1b_d000)));
+        assert_eq!((permissions, offset, device, inode), ("r-xp", 0x28000, 0xfe << 32 | 1, 918_241));
+        assert_eq!(name, "/usr/lib/my lib.so");
+        assert_eq!(parse_mapping("7ffd0000-7ffd1000 r-xp 00000000 00:00 0").map(|parts| parts.4), Some(0));
+        assert!(parse_mapping("").is_none());
+    }
+
+    #[test]
+    fn own_code_is_in_own_file() {
+        let mut files = Files::default();
+        let snapshot = Snapshot::read(std::process::id(), &mut files).unwrap();
+        let (file, offset) = snapshot.locate(own_code_is_in_own_file as *const () as u64).unwrap();
+        assert_eq!(files.name(file), fs::read_link("/proc/self/exe").unwrap());
+        assert!(offset > 0 && files.path(file).exists());
+        assert!(snapshot.locate(1).is_none());
+        assert!(!snapshot.is_outdated(std::process::id()));
+    }
+}

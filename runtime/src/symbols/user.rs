@@ -1,0 +1,249 @@
+//! Addresses of processes to names: from the symbol tables of what they had mapped, and from the map files that
+//! just-in-time compilers write. Names only: no debug information, no inlined functions. Never stops a process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+
+use blazesym::symbolize::source::{Elf, Source};
+use blazesym::symbolize::{Input, Symbolized, Symbolizer};
+
+use super::Symbol;
+use super::mappings::MappingEvent;
+use super::process::{FileId, Files, Snapshot};
+
+/// Processes that are remembered; beyond that those that have gone are forgotten first.
+const MOST_PROCESSES: usize = 8192;
+
+/// Looks at one process over its life (exec, dlopen) that are kept.
+const MOST_SNAPSHOTS: usize = 4;
+
+/// The symbol tables of processes.
+pub struct UserSymbols {
+    files: Files,
+    /// Newest last.
+    processes: HashMap<u32, Vec<Snapshot>>,
+    /// By file and file offset: processes that run the same file share them.
+    known: HashMap<(FileId, u64), Option<Symbol>>,
+    symbolizer: Symbolizer,
+}
+
+impl Default for UserSymbols {
+    fn default() -> UserSymbols {
+        UserSymbols::new()
+    }
+}
+
+impl UserSymbols {
+    pub fn new() -> UserSymbols {
+        // The open files that the paths stand for never change.
+        let symbolizer = Symbolizer::builder()
+            .enable_auto_reload(false)
+            .enable_code_info(false)
+            .enable_inlined_fns(false)
+            .enable_demangling(true)
+            .build();
+        UserSymbols { files: Files::default(), processes: HashMap::new(), known: HashMap::new(), symbolizer }
+    }
+
+    /// Remembers what the process has mapped, so that its addresses can be resolved after it has ended. Costs nothing
+    /// for a process that is known; call it for each process as soon as one of its addresses is seen.
+    pub fn note_process(&mut self, pid: u32) {
+        if self.processes.contains_key(&pid) {
+            return;
+        }
+        if self.processes.len() >= MOST_PROCESSES {
+            self.processes.retain(|pid, _| fs::exists(format!("/proc/{pid}")).unwrap_or(false));
+        }
+        let snapshots = Snapshot::read(pid, &mut self.files).into_iter().collect();
+        self.processes.insert(pid, snapshots);
+    }
+
+    /// Takes in what the kernel says of a process's code: exact also for one that has ended.
+    pub fn note_mapping(&mut self, event: MappingEvent) {
+        match event {
+            MappingEvent::Exec { pid } => {
+                let snapshots = self.processes.entry(pid).or_default();
+                if snapshots.len() == MOST_SNAPSHOTS {
+                    snapshots.remove(0);
+                }
+                snapshots.push(Snapshot::default());
+            }
+            MappingEvent::Mapped { pid, mapping } => {
+                let snapshots = self.processes.entry(pid).or_default();
+                if snapshots.is_empty() {
+                    snapshots.push(Snapshot::default());
+                }
+                if let Some(newest) = snapshots.last_mut() {
+                    newest.add(pid, &mapping, &mut self.files);
+                }
+            }
+        }
+    }
+
+    /// The function that each address of the process lies in, in the same order.
+    pub fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Vec<Option<Symbol>> {
+        self.note_process(pid);
+        let mut places = self.locate(pid, addresses);
+        let outdated = self.processes[&pid].last().is_some_and(|snapshot| snapshot.is_outdated(pid));
+        if outdated || places.iter().any(Option::is_none) {
+            self.refresh(pid);
+            places = self.locate(pid, addresses);
+        }
+        self.look_up(&places);
+        let mut jitted = None;
+        places
+            .iter()
+            .zip(addresses)
+            .map(|(place, address)| match place {
+                Some(place) => self.known.get(place).cloned().flatten(),
+                None => find_jitted(jitted.get_or_insert_with(|| read_jit_map(pid)), *address),
+            })
+            .collect()
+    }
+
+    fn locate(&self, pid: u32, addresses: &[u64]) -> Vec<Option<(FileId, u64)>> {
+        let snapshots = &self.processes[&pid];
+        let newest_first = |address: u64| snapshots.iter().rev().find_map(|snapshot| snapshot.locate(address));
+        addresses.iter().map(|address| newest_first(*address)).collect()
+    }
+
+    /// Looks at a process again, if it still lives.
+    fn refresh(&mut self, pid: u32) {
+        let Some(snapshot) = Snapshot::read(pid, &mut self.files) else { return };
+        let snapshots = self.processes.entry(pid).or_default();
+        if snapshots.len() == MOST_SNAPSHOTS {
+            snapshots.remove(0);
+        }
+        snapshots.push(snapshot);
+    }
+
+    /// Adds what is not known yet, file by file.
+    fn look_up(&mut self, places: &[Option<(FileId, u64)>]) {
+        let mut wanted: BTreeMap<FileId, Vec<u64>> = BTreeMap::new();
+        for (file, offset) in places.iter().flatten() {
+            if !self.known.contains_key(&(*file, *offset)) {
+                wanted.entry(*file).or_default().push(*offset);
+            }
+        }
+        for (file, mut offsets) in wanted {
+            offsets.sort_unstable();
+            offsets.dedup();
+            let mut elf = Elf::new(self.files.path(file));
+            elf.debug_syms = false;
+            let module = self.files.name(file).display().to_string();
+            let found = self.symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(&offsets));
+            // A file that can't be read, or is no ELF file, has no names.
+            let found = found.unwrap_or_default();
+            for (index, offset) in offsets.iter().enumerate() {
+                let symbol = match found.get(index) {
+                    Some(Symbolized::Sym(symbol)) => Some(Symbol {
+                        name: symbol.name.to_string(),
+                        offset: symbol.offset as u64,
+                        module: Some(module.clone()),
+                    }),
+                    Some(Symbolized::Unknown(_)) | None => None,
+                };
+                self.known.insert((file, *offset), symbol);
+            }
+        }
+    }
+}
+
+/// One function that a just-in-time compiler made: start, length, name.
+type Jitted = (u64, u64, String);
+
+/// The process's /tmp/perf-PID.map, sorted (Linux, tools/perf/Documentation/jit-interface.txt); empty where it has none.
+/// The number in the name is the one that the process knows itself by.
+fn read_jit_map(pid: u32) -> Vec<Jitted> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let own_pid = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:")?.split_whitespace().last()?.parse().ok())
+        .unwrap_or(pid);
+    let inside = format!("/proc/{pid}/root/tmp/perf-{own_pid}.map");
+    let text = fs::read_to_string(inside).or_else(|_| fs::read_to_string(format!("/tmp/perf-{pid}.map")));
+    let mut functions: Vec<Jitted> = text.unwrap_or_default().lines().filter_map(parse_jitted).collect();
+    functions.sort_unstable();
+    functions
+}
+
+/// `START SIZE name`, the numbers in hexadecimal.
+fn parse_jitted(line: &str) -> Option<Jitted> {
+    let (start, rest) = line.split_once(' ')?;
+    let (length, name) = rest.split_once(' ')?;
+    let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+    Some((number(start)?, number(length)?, name.to_string()))
+}
+
+fn find_jitted(functions: &[Jitted], address: u64) -> Option<Symbol> {
+    let at = functions.partition_point(|function| function.0 <= address).checked_sub(1)?;
+    let (start, length, name) = &functions[at];
+    let offset = address - start;
+    (offset < *length).then(|| Symbol { name: name.clone(), offset, module: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[inline(never)]
+    extern "C" fn symbols_target(x: u64) -> u64 {
+        std::hint::black_box(x.rotate_left(11) + 3)
+    }
+
+    #[test]
+    fn own_functions_have_names() {
+        assert_ne!(std::hint::black_box(symbols_target)(1), 0);
+        let mut symbols = UserSymbols::new();
+        let start = symbols_target as *const () as u64;
+        let started = std::time::Instant::now();
+        let found = symbols.resolve(std::process::id(), &[start + 4, libc::getpid as *const () as u64, 1]);
+        println!("first time: {:?}", started.elapsed());
+        assert!(
+            found[0].as_ref().is_some_and(|symbol| symbol.to_string().ends_with("::symbols_target+4")),
+            "{found:?}"
+        );
+        assert!(found[1].as_ref().is_some_and(|symbol| symbol.name.contains("getpid")), "{found:?}");
+        assert_eq!(found[2], None);
+        let rust = symbols.resolve(std::process::id(), &[UserSymbols::new as *const () as u64]);
+        let name = rust[0].as_ref().map(|symbol| symbol.name.clone()).unwrap_or_default();
+        assert!(name.ends_with("UserSymbols::new"), "{name}");
+    }
+
+    #[test]
+    fn ended_processes_keep_their_names() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // The program is running once it answers.
+        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        std::io::Write::write_all(&mut input, b"x").unwrap();
+        std::io::Read::read_exact(&mut output, &mut [0]).unwrap();
+        let mut symbols = UserSymbols::new();
+        symbols.note_process(child.id());
+        let maps = fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap();
+        let Some(libc_line) = maps.lines().find(|line| line.contains("/libc") && line.contains("r-xp")) else {
+            println!("skipped: cat is linked without the C library here");
+            _ = child.kill();
+            child.wait().unwrap();
+            return;
+        };
+        let start = u64::from_str_radix(libc_line.split('-').next().unwrap(), 16).unwrap();
+        drop(input);
+        child.wait().unwrap();
+        let addresses: Vec<u64> = (0..64).map(|index| start + 0x20000 + index * 4096).collect();
+        let found = symbols.resolve(child.id(), &addresses);
+        // A stripped library names only what it exports.
+        assert!(found.iter().flatten().count() > 4, "{found:?}");
+        assert!(found.iter().flatten().all(|symbol| symbol.module.as_ref().unwrap().contains("libc")));
+    }
+
+    #[test]
+    fn jitted_functions() {
+        let functions: Vec<Jitted> =
+            ["1000 20 one", "1020 10 two words"].iter().filter_map(|line| parse_jitted(line)).collect();
+        assert_eq!(find_jitted(&functions, 0x1024).map(|symbol| symbol.to_string()), Some("two words+4".to_string()));
+        assert_eq!(find_jitted(&functions, 0x1030), None);
+        assert_eq!(find_jitted(&functions, 0xfff), None);
+        assert!(parse_jitted("nonsense").is_none());
+    }
+}
