@@ -1,0 +1,211 @@
+//! What this machine lets tests do: privileges, features, whether it is a guest, which tiers must not be skipped, and
+//! where the programs under test are. Decides what a skip means; runs no case.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+use rtrace_lang::target::{Feature, Target};
+use rtrace_probes::Machine;
+use rtrace_probes::kernel::bpf::{MapConfig, map_create};
+
+/// What a case needs beyond the right to load programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    Kprobes,
+    /// fentry and fexit.
+    Fentry,
+    /// Counters of the processor.
+    Hardware,
+    /// Attachments that tell which of many sites fired.
+    Cookies,
+    /// Many functions of a program under one attachment.
+    UprobeMulti,
+}
+
+const NEEDS: &[(&str, Need)] = &[
+    ("kprobes", Need::Kprobes),
+    ("fentry", Need::Fentry),
+    ("hardware", Need::Hardware),
+    ("cookies", Need::Cookies),
+    ("uprobe_multi", Need::UprobeMulti),
+];
+
+impl Need {
+    pub fn named(word: &str) -> Result<Need> {
+        let found = NEEDS.iter().find(|(name, _)| *name == word).map(|(_, need)| *need);
+        found.with_context(|| format!("there is nothing called `{word}` to need"))
+    }
+
+    fn name(self) -> &'static str {
+        NEEDS.iter().find(|(_, need)| *need == self).map_or("", |(name, _)| *name)
+    }
+
+    fn is_met(self, machine: &Machine) -> bool {
+        match self {
+            Need::Kprobes => machine.has(Feature::Kprobes),
+            Need::Fentry => machine.has(Feature::Trampolines),
+            Need::Hardware => Path::new("/sys/bus/event_source/devices/cpu").exists(),
+            Need::Cookies => machine.has(Feature::AttachCookie),
+            Need::UprobeMulti => machine.has(Feature::UprobeMulti),
+        }
+    }
+
+    /// Whether a machine without it may skip the case although its tier is required. What guests have is tested there,
+    /// in their tier; no guest has a processor's counters.
+    fn may_be_missing(self, in_guest: bool) -> bool {
+        match self {
+            Need::Kprobes | Need::Fentry => !in_guest,
+            Need::Hardware => true,
+            // Kernels before 5.15 and 6.6 lack them.
+            Need::Cookies | Need::UprobeMulti => true,
+        }
+    }
+}
+
+/// What is known of the machine, found out once.
+pub struct Environment {
+    pub in_guest: bool,
+    /// Tiers in which a skip is a failure (RTRACE_REQUIRE_TIERS).
+    required: BTreeSet<u8>,
+    machine: Machine,
+    /// Why no program can be loaded.
+    cannot_load: OnceLock<Option<String>>,
+}
+
+impl Environment {
+    pub fn detect() -> Result<Environment> {
+        let required = match std::env::var("RTRACE_REQUIRE_TIERS") {
+            Ok(text) => parse_tiers(&text).context("in RTRACE_REQUIRE_TIERS")?,
+            Err(_) => BTreeSet::new(),
+        };
+        Ok(Environment {
+            in_guest: std::env::var_os("RTRACE_GUEST").is_some(),
+            required,
+            machine: Machine::new(),
+            cannot_load: OnceLock::new(),
+        })
+    }
+
+    /// Why a case of that tier with these needs can't run here, if it can't.
+    /// An error instead where the tier is required and nothing excuses the skip.
+    pub fn reason_to_skip(&self, tier: u8, needs: &[Need]) -> Result<Option<String>> {
+        if tier == 0 {
+            return Ok(None);
+        }
+        if tier == 3 && !self.in_guest {
+            return self.skip(tier, false, "runs in guests: `cargo xtask vm 6.12 -- rtrace-cases`".to_string());
+        }
+        if let Some(reason) = self.cannot_load.get_or_init(cannot_load) {
+            return self.skip(tier, false, reason.clone());
+        }
+        match needs.iter().find(|need| !need.is_met(&self.machine)) {
+            None => Ok(None),
+            Some(need) => {
+                let reason = format!("this kernel lacks what `needs: {}` names", need.name());
+                self.skip(tier, need.may_be_missing(self.in_guest), reason)
+            }
+        }
+    }
+
+    fn skip(&self, tier: u8, is_excused: bool, reason: String) -> Result<Option<String>> {
+        if self.required.contains(&tier) && !is_excused {
+            bail!("tier {tier} is required, and this case would be skipped: {reason}");
+        }
+        Ok(Some(reason))
+    }
+}
+
+/// Whether maps may be made here: the first thing that a missing privilege forbids.
+fn cannot_load() -> Option<String> {
+    let config = MapConfig {
+        // BPF_MAP_TYPE_ARRAY (include/uapi/linux/bpf.h)
+        kind: 2,
+        key_bytes: 4,
+        value_bytes: 8,
+        entries: 1,
+        flags: 0,
+        name: "rtrace_tests",
+        btf: None,
+    };
+    map_create(&config).err().map(|error| format!("programs can't be loaded here: {error}"))
+}
+
+/// `0,1,2`
+pub fn parse_tiers(text: &str) -> Result<BTreeSet<u8>> {
+    let one = |word: &str| match word.trim().parse() {
+        Ok(tier @ 0..=3) => Ok(tier),
+        _ => bail!("`{word}` is no tier: there are 0, 1, 2 and 3"),
+    };
+    text.split(',').filter(|word| !word.trim().is_empty()).map(one).collect()
+}
+
+/// The programs that cases run.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    pub rtrace: PathBuf,
+    /// The directory of the workloads.
+    pub workloads: PathBuf,
+}
+
+impl Programs {
+    /// From RTRACE_BIN and RTRACE_WORKLOADS, else from the PATH.
+    pub fn installed() -> Result<Programs> {
+        let rtrace = match std::env::var_os("RTRACE_BIN") {
+            Some(path) => PathBuf::from(path),
+            None => on_path("rtrace").context("there is no `rtrace` on the PATH; RTRACE_BIN may name it")?,
+        };
+        let workloads = match std::env::var_os("RTRACE_WORKLOADS") {
+            Some(path) => PathBuf::from(path),
+            None => on_path("workload")
+                .and_then(|path| path.parent().map(Path::to_path_buf))
+                .context("there is no `workload` on the PATH; RTRACE_WORKLOADS may name its directory")?,
+        };
+        Programs { rtrace, workloads }.checked()
+    }
+
+    pub fn checked(self) -> Result<Programs> {
+        for path in [self.rtrace.clone(), self.workloads.join("workload"), self.workloads.join("workload-pie")] {
+            if !path.is_file() {
+                bail!("there is no {}", path.display());
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(required: &str, in_guest: bool, cannot_load: Option<&str>) -> Environment {
+        Environment {
+            in_guest,
+            required: parse_tiers(required).expect("tiers"),
+            machine: Machine::new(),
+            cannot_load: OnceLock::from(cannot_load.map(str::to_string)),
+        }
+    }
+
+    #[test]
+    fn a_required_tier_is_never_skipped_for_a_privilege() {
+        assert!(environment("0,1,2", false, Some("no")).reason_to_skip(2, &[]).is_err());
+        assert!(matches!(environment("", false, Some("no")).reason_to_skip(2, &[]), Ok(Some(_))));
+        assert!(matches!(environment("0,1,2", false, None).reason_to_skip(2, &[]), Ok(None)));
+    }
+
+    #[test]
+    fn guests_excuse_this_machine_and_not_themselves() {
+        for need in [Need::Kprobes, Need::Fentry] {
+            assert!(need.may_be_missing(false) && !need.may_be_missing(true));
+        }
+        assert!(matches!(environment("0,1,2", false, None).reason_to_skip(3, &[]), Ok(Some(_))));
+        assert!(environment("1,2,3", false, None).reason_to_skip(3, &[]).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! Whether a run leaves something in the kernel. Looks for one map by its name, which no other process uses, so that
+//! it is right on a machine where others trace too.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::child::Child;
+use crate::directives::{Workload, WorkloadMode};
+use crate::environment::Programs;
+use crate::workload;
+
+/// The kernel takes up to 130 ms for each attachment to go, in a process that outlives the tool.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Files in which probes that outlive their makers are listed.
+const EVENT_LISTS: &[&str] = &["/sys/kernel/tracing/uprobe_events", "/sys/kernel/tracing/kprobe_events"];
+
+/// Runs a script of several kinds of probes, sees that it is in the kernel, ends it with `signal`, and waits until
+/// nothing of it is there any more.
+pub fn check(programs: &Programs, signal: i32) -> Result<()> {
+    let name = format!("l{}_{signal}", std::process::id());
+    let script = format!(
+        "uprobe:workload:workload_call, uretprobe:workload:workload_call, software:page-faults:1, \
+         tracepoint:syscalls:sys_enter_getppid, tracepoint:sched:sched_switch {{ @{name}[probe] = count(); }}"
+    );
+    let listed = event_lists();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let wanted = Workload {
+        mode: WorkloadMode::Process,
+        program: "workload".into(),
+        arguments: vec!["calls".into(), "3".into()],
+    };
+    let mut waiting = workload::start(&wanted, programs, deadline)?;
+    let mut command = Command::new(&programs.rtrace);
+    command.env("PATH", &programs.workloads).args(["-p", &waiting.pid.to_string(), "-e", &script]);
+    let child = Child::start(&mut command, deadline)?;
+    child.await_error("Attached ")?.context("it did not attach")?;
+    waiting.go()?;
+    let (maps, used_by) = in_kernel(&name)?;
+    if maps.is_empty() || used_by.is_empty() {
+        bail!("the map and the programs of a running script are not seen, so this test could not fail");
+    }
+    child.signal(signal);
+    let ended = child.finish()?;
+    let gone_by = Instant::now() + PATIENCE;
+    loop {
+        let (maps, programs) = in_kernel(&name)?;
+        if maps.is_empty() && programs.is_empty() {
+            break;
+        }
+        if Instant::now() > gone_by {
+            bail!(
+                "{} s after its end ({}) the maps {maps:?} and the programs {programs:?} are still there",
+                PATIENCE.as_secs(),
+                ended.status
+            );
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    waiting.finish()?;
+    let left: Vec<String> = event_lists().difference(&listed).filter(|line| line.contains("rtrace")).cloned().collect();
+    if !left.is_empty() {
+        bail!("probes are left behind: {left:?}");
+    }
+    Ok(())
+}
+
+/// Ids of the maps of a script's map of that name, and of the programs that use one.
+fn in_kernel(name: &str) -> Result<(BTreeSet<u32>, BTreeSet<u32>)> {
+    let mut maps = BTreeSet::new();
+    // `@x` is `at_x` in the kernel, where names have 15 bytes.
+    let name = format!("at_{name}");
+    // A map or program may go while it is looked at: that is no mistake.
+    for map in aya::maps::loaded_maps().flatten() {
+        if map.name_as_str() == Some(name.as_str()) {
+            maps.insert(map.id());
+        }
+    }
+    let mut programs = BTreeSet::new();
+    for program in aya::programs::loaded_programs().flatten() {
+        if let Ok(Some(used)) = program.map_ids()
+            && used.iter().any(|id| maps.contains(id))
+        {
+            programs.insert(program.id());
+        }
+    }
+    Ok((maps, programs))
+}
+
+fn event_lists() -> BTreeSet<String> {
+    let read = |path: &&str| std::fs::read_to_string(path).unwrap_or_default();
+    EVENT_LISTS.iter().map(read).flat_map(|text| text.lines().map(str::to_string).collect::<Vec<_>>()).collect()
+}

@@ -1,0 +1,14 @@
+//! The data-driven test runner of rtrace: cases are scripts with expected texts beside them (docs/testing.md). Holds no
+//! case itself, and never compares anything loosely: what varies is replaced by a rule that the case states.
+
+pub mod case;
+pub mod child;
+pub mod codes;
+pub mod directives;
+pub mod environment;
+pub mod expectation;
+pub mod leftovers;
+pub mod plan;
+pub mod run;
+pub mod stages;
+pub mod workload;

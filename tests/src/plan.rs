@@ -1,0 +1,128 @@
+//! Which tests a directory of cases makes: one for each expected text of a stage, one for loading, one for each run.
+//! Runs none by itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use rtrace_lang::target::fake::FakeTarget;
+
+use crate::case::{self, Case, Expected};
+use crate::environment::{Environment, Programs};
+use crate::{codes, expectation, leftovers, run, stages};
+
+/// What became of a test.
+pub enum Outcome {
+    Passed,
+    Skipped(String),
+}
+
+/// A test: its name, its tier, and what runs it.
+pub struct Test {
+    pub name: String,
+    pub tier: u8,
+    run: Box<dyn FnOnce() -> Result<Outcome> + Send>,
+}
+
+impl Test {
+    /// A test that needs nothing of the machine.
+    pub fn pure(name: String, test: impl FnOnce() -> Result<()> + Send + 'static) -> Test {
+        Test { name, tier: 0, run: Box::new(move || test().map(|()| Outcome::Passed)) }
+    }
+
+    pub fn run(self) -> Result<Outcome> {
+        (self.run)()
+    }
+}
+
+/// What all tests share.
+pub struct Plan {
+    pub environment: Arc<Environment>,
+    pub programs: Arc<Programs>,
+}
+
+impl Plan {
+    /// The tests of the cases in `directory` and of the examples, of these tiers.
+    pub fn tests(&self, directory: &Path, tiers: &dyn Fn(u8) -> bool) -> Result<Vec<Test>> {
+        let mut tests = Vec::new();
+        let target = if tiers(0) { Some(Arc::new(stages::described_machine(directory)?)) } else { None };
+        let cases = case::cases(directory)?;
+        if let Some(target) = &target {
+            tests.extend(codes::tests(&cases, target)?);
+        }
+        for case in cases {
+            self.of_case(Arc::new(case), target.as_ref(), &mut tests)?;
+        }
+        // `tests/cases` and `examples` have the same parent's parent, here and in guests.
+        if let Some(root) = directory.parent().and_then(Path::parent) {
+            for example in case::examples(&root.join("examples"), &directory.join("examples"))? {
+                self.of_case(Arc::new(example), None, &mut tests)?;
+            }
+        }
+        for (name, signal) in [("interrupted", libc::SIGINT), ("terminated", libc::SIGTERM), ("killed", libc::SIGKILL)]
+        {
+            let programs = self.programs.clone();
+            let nothing_left = move || leftovers::check(&programs, signal);
+            tests.push(self.gated(format!("leftovers::{name}"), 2, Vec::new(), nothing_left));
+        }
+        tests.retain(|test| tiers(test.tier));
+        Ok(tests)
+    }
+
+    fn of_case(&self, case: Arc<Case>, target: Option<&Arc<FakeTarget>>, tests: &mut Vec<Test>) -> Result<()> {
+        if let Some(target) = target {
+            for kind in case.expected.iter().copied().filter(|kind| kind.is_pure()) {
+                tests.push(pure(case.clone(), kind, target.clone()));
+            }
+        }
+        let is_run = case.expects(Expected::Output) || case.expects(Expected::Errors) || case.expects(Expected::Json);
+        let is_mistaken = case.is_mistaken()?;
+        if case.directives.described_only {
+            if is_run {
+                bail!("{} is for the described machine only, and expects a run", case.name);
+            }
+            return Ok(());
+        }
+        if !is_mistaken {
+            let (of_case, programs) = (case.clone(), self.programs.clone());
+            let load = move || run::load(&of_case, &programs);
+            tests.push(self.gated(format!("{}::load", case.name), 1, case.directives.needs.clone(), load));
+        }
+        // One run serves the text and the errors.
+        let outputs: &[Option<Expected>] = match (case.expects(Expected::Output), case.expects(Expected::Json)) {
+            (true, true) => &[Some(Expected::Output), Some(Expected::Json)],
+            (true, false) => &[Some(Expected::Output)],
+            (false, true) => &[Some(Expected::Json)],
+            (false, false) if is_run => &[None],
+            (false, false) => &[],
+        };
+        for stdout in outputs.iter().copied() {
+            let name = format!("{}::{}", case.name, stdout.unwrap_or(Expected::Errors).extension());
+            let (of_case, programs) = (case.clone(), self.programs.clone());
+            let attached = move || run::attached(&of_case, &programs, stdout);
+            tests.push(self.gated(name, case.directives.tier, case.directives.needs.clone(), attached));
+        }
+        Ok(())
+    }
+
+    /// A test that needs the kernel: it may be skipped, where that is no failure.
+    fn gated(
+        &self,
+        name: String,
+        tier: u8,
+        needs: Vec<crate::environment::Need>,
+        test: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Test {
+        let environment = self.environment.clone();
+        let run = move || match environment.reason_to_skip(tier, &needs)? {
+            Some(reason) => Ok(Outcome::Skipped(reason)),
+            None => test().map(|()| Outcome::Passed),
+        };
+        Test { name, tier, run: Box::new(run) }
+    }
+}
+
+fn pure(case: Arc<Case>, kind: Expected, target: Arc<FakeTarget>) -> Test {
+    let name = format!("{}::{}", case.name, kind.extension());
+    Test::pure(name, move || expectation::compare(&case, kind, &stages::text(&case, kind, &target)?))
+}

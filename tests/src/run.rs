@@ -1,0 +1,139 @@
+//! Tiers 1 to 3: the `rtrace` binary as a child process, on a case's script. Traces only what the case starts, except
+//! in tier 3. Output is compared as it is; what a case replaces is replaced in both texts' stead once, here.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::case::{Case, Expected};
+use crate::child::{Child, Ended};
+use crate::directives::WorkloadMode;
+use crate::environment::Programs;
+use crate::expectation::compare;
+use crate::workload;
+
+/// How long a case may take where it does not say.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What rtrace says once everything is attached.
+const ATTACHED: &str = "Attached ";
+
+/// Tier 1: everything is loaded into the kernel, nothing attached.
+pub fn load(case: &Case, programs: &Programs) -> Result<()> {
+    let deadline = Instant::now() + case.directives.timeout.unwrap_or(TIMEOUT);
+    let mut command = rtrace(programs, case);
+    command.arg("--dry-run");
+    if let Some(workload) = &case.directives.workload
+        && workload.mode != WorkloadMode::Beside
+    {
+        // Any living process will do: nothing is attached.
+        command.arg("-p").arg(std::process::id().to_string());
+    }
+    command.args(&case.directives.flags).arg("--").arg(&case.script).args(&case.directives.arguments);
+    let ended = Child::start(&mut command, deadline)?.finish()?;
+    if !ended.status.success() {
+        bail!("it does not load: {}\n{}", ended.status, String::from_utf8_lossy(&ended.errors));
+    }
+    Ok(())
+}
+
+/// Tiers 2 and 3: attached, with exact output.
+pub fn attached(case: &Case, programs: &Programs, stdout: Option<Expected>) -> Result<()> {
+    let directives = &case.directives;
+    let deadline = Instant::now() + directives.timeout.unwrap_or(TIMEOUT);
+    let mut command = rtrace(programs, case);
+    if stdout == Some(Expected::Json) {
+        command.args(["-f", "json"]);
+    }
+    command.args(&directives.flags);
+    let mut waiting = None;
+    let mut parameters = Vec::new();
+    if let Some(wanted) = &directives.workload {
+        match wanted.mode {
+            WorkloadMode::Command => {
+                let words = std::iter::once(wanted.program.as_str()).chain(wanted.arguments.iter().map(String::as_str));
+                command.arg("-c").arg(words.collect::<Vec<_>>().join(" "));
+            }
+            WorkloadMode::Process => {
+                let started = workload::start(wanted, programs, deadline)?;
+                command.arg("-p").arg(started.pid.to_string());
+                waiting = Some(started);
+            }
+            WorkloadMode::Beside => {
+                let started = workload::start(wanted, programs, deadline)?;
+                parameters.push(started.pid.to_string());
+                waiting = Some(started);
+            }
+        }
+    }
+    parameters.extend(directives.arguments.iter().cloned());
+    command.arg("--").arg(&case.script).args(parameters);
+    let child = Child::start(&mut command, deadline)?;
+    let is_attached = match (&waiting, directives.interrupt) {
+        (None, false) => false,
+        // Without that line it has ended by itself, and its own messages say why.
+        _ => child.await_error(ATTACHED)?.is_some(),
+    };
+    if is_attached {
+        if let Some(waiting) = &mut waiting {
+            waiting.go()?;
+        }
+        // The workload still lives, so that its symbols can be read at the end.
+        child.signal(libc::SIGINT);
+    }
+    let ended = child.finish()?;
+    if let Some(waiting) = waiting {
+        waiting.finish()?;
+    }
+    check(case, programs, stdout, &ended)
+}
+
+/// Compares status, output and errors.
+fn check(case: &Case, programs: &Programs, stdout: Option<Expected>, ended: &Ended) -> Result<()> {
+    let errors = prepare(case, programs, &ended.errors);
+    if ended.status.code() != Some(case.directives.exit) {
+        bail!("it ended with {}, not with status {}:\n{errors}", ended.status, case.directives.exit);
+    }
+    if let Some(kind) = stdout {
+        compare(case, kind, &prepare(case, programs, &ended.output))?;
+    }
+    if case.expects(Expected::Errors) {
+        return compare(case, Expected::Errors, &errors);
+    }
+    // What nobody expects must not be said.
+    let unexpected: Vec<&str> = errors.lines().filter(|line| !line.starts_with(ATTACHED)).collect();
+    if !unexpected.is_empty() {
+        bail!("it says on stderr (a file {}.err would expect it):\n{}", case.name, unexpected.join("\n"));
+    }
+    Ok(())
+}
+
+/// The output as it is compared: WORKLOADS stands for the directory of the workloads, whose place is the machine's.
+fn prepare(case: &Case, programs: &Programs, bytes: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    if let Ok(directory) = programs.workloads.canonicalize() {
+        text = text.replace(&format!("{}/", directory.display()), "WORKLOADS/");
+    }
+    for (pattern, replacement) in &case.directives.replace {
+        text = pattern.replace_all(&text, replacement.as_str()).into_owned();
+    }
+    if case.directives.sort {
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        text = lines.iter().map(|line| format!("{line}\n")).collect();
+    }
+    text
+}
+
+/// rtrace in the case's directory, with the workloads first on the PATH and nothing of the caller's that changes output.
+fn rtrace(programs: &Programs, case: &Case) -> Command {
+    let mut command = Command::new(&programs.rtrace);
+    let mut path = vec![programs.workloads.clone()];
+    path.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
+    if let Ok(path) = std::env::join_paths(path) {
+        command.env("PATH", path);
+    }
+    command.env("NO_COLOR", "1").env("LANG", "C.UTF-8").env_remove("RUST_LOG").current_dir(&case.directory);
+    command
+}

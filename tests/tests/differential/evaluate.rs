@@ -1,0 +1,289 @@
+//! Runs a checked program as the language's text says that it behaves: a tree walk over the Hir, one event, one
+//! processor. Knows nothing of how programs are compiled.
+
+use std::collections::BTreeMap;
+
+use rtrace_lang::aggregations::{Aggregation, Fold};
+use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, Hir, LocalId, MapId, MapValue, Program, Stmt, StmtKind};
+use rtrace_lang::span::Span;
+use rtrace_lang::types::Type;
+
+use super::outcome::{Datum, Outcome};
+
+/// What the first program leaves behind.
+pub fn evaluate(hir: &Hir, comm: &[u8]) -> Outcome {
+    let program = &hir.programs[0];
+    let mut evaluator = Evaluator {
+        hir,
+        program,
+        comm,
+        locals: program.locals.iter().map(|local| zero(&local.ty)).collect(),
+        outcome: Outcome::default(),
+    };
+    for map in &hir.maps {
+        let mut rows = BTreeMap::new();
+        if map.key.is_empty() {
+            rows.insert(Vec::new(), zero_value(&map.value));
+        }
+        evaluator.outcome.maps.insert(map.name.clone(), rows);
+    }
+    let _ = evaluator.block(&program.body);
+    evaluator.outcome
+}
+
+fn zero(ty: &Type) -> Datum {
+    match ty {
+        Type::Str(_) => Datum::Str(Vec::new()),
+        Type::Tuple(parts) => Datum::Tuple(parts.iter().map(zero).collect()),
+        _ => Datum::Int(0),
+    }
+}
+
+fn zero_value(value: &MapValue) -> Vec<Datum> {
+    match value {
+        MapValue::Plain(ty) => vec![zero(ty)],
+        MapValue::Aggregation(aggregation) => vec![Datum::Int(0); aggregation.slots() as usize],
+    }
+}
+
+/// The program has come to its end.
+struct Ended;
+
+struct Evaluator<'a> {
+    hir: &'a Hir,
+    program: &'a Program,
+    comm: &'a [u8],
+    locals: Vec<Datum>,
+    outcome: Outcome,
+}
+
+impl Evaluator<'_> {
+    fn block(&mut self, statements: &[Stmt]) -> Result<(), Ended> {
+        statements.iter().try_for_each(|statement| self.statement(statement))
+    }
+
+    fn statement(&mut self, statement: &Stmt) -> Result<(), Ended> {
+        match &statement.kind {
+            StmtKind::Expr(e) => {
+                self.value(e);
+            }
+            StmtKind::SetLocal { local, value } => {
+                let value = self.value(value);
+                self.set_local(*local, value);
+            }
+            StmtKind::SetMap { map, key, value } => {
+                let value = self.value(value);
+                let key = self.key(*map, key);
+                self.set_map(*map, key, value);
+            }
+            StmtKind::Aggregate { map, key, value } => {
+                let value = value.as_ref().map_or(1, |value| self.int(value));
+                let key = self.key(*map, key);
+                let MapValue::Aggregation(aggregation) = self.hir.maps[map.index()].value else {
+                    panic!("an aggregation into a plain map")
+                };
+                let slots =
+                    self.rows(*map).entry(key).or_insert_with(|| zero_value(&MapValue::Aggregation(aggregation)));
+                fold(&aggregation, slots, value);
+            }
+            StmtKind::Emit { record, parts } => {
+                let parts: Vec<Datum> = parts.iter().map(|part| kept(&self.value(part), &part.ty)).collect();
+                self.outcome.records.push((u64::from(record.0), parts));
+            }
+            StmtKind::Exit { record, code } => {
+                let code = self.int(code) & 0xff;
+                self.outcome.records.push((u64::from(record.0), vec![Datum::Int(code)]));
+                return Err(Ended);
+            }
+            StmtKind::If { condition, then, otherwise } => {
+                let taken = if self.int(condition) != 0 { then } else { otherwise };
+                return self.block(taken);
+            }
+            StmtKind::Return => return Err(Ended),
+        }
+        Ok(())
+    }
+
+    fn set_local(&mut self, local: LocalId, value: Datum) {
+        self.locals[local.index()] = kept(&value, &self.program.locals[local.index()].ty);
+    }
+
+    fn set_map(&mut self, map: MapId, key: Vec<Datum>, value: Datum) {
+        let MapValue::Plain(ty) = &self.hir.maps[map.index()].value else { panic!("a value into an aggregation") };
+        let value = kept(&value, ty);
+        self.rows(map).insert(key, vec![value]);
+    }
+
+    fn rows(&mut self, map: MapId) -> &mut BTreeMap<Vec<Datum>, Vec<Datum>> {
+        self.outcome.maps.get_mut(&self.hir.maps[map.index()].name).expect("every map has rows")
+    }
+
+    fn key(&mut self, map: MapId, key: &[Expr]) -> Vec<Datum> {
+        let types = &self.hir.maps[map.index()].key;
+        key.iter().zip(types).map(|(part, ty)| kept(&self.value(part), ty)).collect()
+    }
+
+    /// A missing key reads as zero.
+    fn get(&mut self, map: MapId, key: &Vec<Datum>) -> Datum {
+        let zero = zero_value(&self.hir.maps[map.index()].value);
+        self.rows(map).get(key).unwrap_or(&zero)[0].clone()
+    }
+
+    fn int(&mut self, e: &Expr) -> i64 {
+        match self.value(e) {
+            Datum::Int(value) => value,
+            other => panic!("{other:?} is no number"),
+        }
+    }
+
+    fn text(&mut self, e: &Expr) -> Vec<u8> {
+        match self.value(e) {
+            Datum::Str(text) => text,
+            other => panic!("{other:?} is no string"),
+        }
+    }
+
+    /// Division by zero gives 0 and is counted; everything else `BinaryOp` says.
+    fn apply(&mut self, op: BinaryOp, left: i64, right: i64, span: Span) -> i64 {
+        let divides = matches!(
+            op,
+            BinaryOp::DivideSigned | BinaryOp::DivideUnsigned | BinaryOp::RemainderSigned | BinaryOp::RemainderUnsigned
+        );
+        if divides && right == 0 {
+            *self.outcome.divisions_by_zero.entry((span.start, span.end)).or_default() += 1;
+        }
+        op.apply(left, right)
+    }
+
+    fn value(&mut self, e: &Expr) -> Datum {
+        let truth = |holds: bool| Datum::Int(i64::from(holds));
+        match &e.kind {
+            ExprKind::Int(value) => Datum::Int(*value),
+            ExprKind::Str(text) => Datum::Str(text.to_vec()),
+            ExprKind::Local(local) => self.locals[local.index()].clone(),
+            ExprKind::MapGet { map, key } => {
+                let key = self.key(*map, key);
+                self.get(*map, &key)
+            }
+            ExprKind::HasKey { map, key } => {
+                let key = self.key(*map, key);
+                truth(self.rows(*map).contains_key(&key))
+            }
+            ExprKind::Delete { map, key } => {
+                let key = self.key(*map, key);
+                let removed = self.rows(*map).remove(&key).is_some();
+                if self.hir.maps[map.index()].key.is_empty() {
+                    let zero = zero_value(&self.hir.maps[map.index()].value);
+                    self.rows(*map).insert(key, zero);
+                }
+                truth(removed)
+            }
+            ExprKind::Binary { op, left, right } => {
+                let (left, right) = (self.int(left), self.int(right));
+                Datum::Int(self.apply(*op, left, right, e.span))
+            }
+            ExprKind::StrEqual { negated, left, right } => {
+                let (left, right) = (self.text(left), self.text(right));
+                truth((left == right) != *negated)
+            }
+            ExprKind::Negate(inner) => Datum::Int(self.int(inner).wrapping_neg()),
+            ExprKind::Complement(inner) => Datum::Int(!self.int(inner)),
+            ExprKind::Not(inner) => truth(self.int(inner) == 0),
+            ExprKind::And(left, right) => truth(self.int(left) != 0 && self.int(right) != 0),
+            ExprKind::Or(left, right) => truth(self.int(left) != 0 || self.int(right) != 0),
+            ExprKind::Ternary { condition, then, otherwise } => {
+                let taken = if self.int(condition) != 0 { then } else { otherwise };
+                self.value(taken)
+            }
+            ExprKind::Convert(inner) => match (self.value(inner), &e.ty) {
+                (Datum::Int(value), ty) => Datum::Int(converted(value, ty)),
+                (other, _) => other,
+            },
+            ExprKind::UpdateLocal { local, op, operand, old } => {
+                let Datum::Int(before) = self.locals[local.index()] else { panic!("an update of a string") };
+                let operand = self.int(operand);
+                let after = self.apply(*op, before, operand, e.span);
+                self.set_local(*local, Datum::Int(after));
+                Datum::Int(if *old { before } else { after })
+            }
+            ExprKind::UpdateMap { map, key, op, operand, old } => {
+                let operand = self.int(operand);
+                let key = self.key(*map, key);
+                let Datum::Int(before) = self.get(*map, &key) else { panic!("an update of a string") };
+                let after = self.apply(*op, before, operand, e.span);
+                self.set_map(*map, key, Datum::Int(after));
+                Datum::Int(if *old { before } else { after })
+            }
+            ExprKind::Comm => Datum::Str(self.comm.to_vec()),
+            ExprKind::Tuple(parts) => Datum::Tuple(parts.iter().map(|part| self.value(part)).collect()),
+            ExprKind::Len { .. }
+            | ExprKind::Helper { .. }
+            | ExprKind::Context(_)
+            | ExprKind::ContextPointer
+            | ExprKind::Deref { .. }
+            | ExprKind::ReadString { .. }
+            | ExprKind::CurrentTask
+            | ExprKind::StartTime
+            | ExprKind::Site
+            | ExprKind::Stack { .. }
+            | ExprKind::Signal(_) => panic!("not generated: {e:?}"),
+        }
+    }
+}
+
+/// The value as a place of that type keeps it.
+fn kept(value: &Datum, ty: &Type) -> Datum {
+    Datum::decode(&value.encode(ty), ty)
+}
+
+/// Integers are cut and extended.
+fn converted(value: i64, ty: &Type) -> i64 {
+    match ty {
+        Type::Bool => i64::from(value != 0),
+        Type::Int { bytes: 1, signed: true } => i64::from(value as i8),
+        Type::Int { bytes: 1, signed: false } => i64::from(value as u8),
+        Type::Int { bytes: 2, signed: true } => i64::from(value as i16),
+        Type::Int { bytes: 2, signed: false } => i64::from(value as u16),
+        Type::Int { bytes: 4, signed: true } => i64::from(value as i32),
+        Type::Int { bytes: 4, signed: false } => i64::from(value as u32),
+        _ => value,
+    }
+}
+
+fn fold(aggregation: &Aggregation, slots: &mut [Datum], value: i64) {
+    let slot = |number: usize| match slots[number] {
+        Datum::Int(value) => value,
+        _ => panic!("slots are numbers"),
+    };
+    // Order of the values: unsigned ones above all others are large, not negative.
+    let rank = |value: i64| if aggregation.signed { i128::from(value) } else { i128::from(value as u64) };
+    let changes: Vec<(usize, i64)> = match aggregation.row().fold {
+        Fold::Count | Fold::Sum => vec![(0, slot(0).wrapping_add(value))],
+        Fold::CountAndSum => vec![(0, slot(0) + 1), (1, slot(1).wrapping_add(value))],
+        Fold::Min if slot(1) != 0 && rank(slot(0)) <= rank(value) => Vec::new(),
+        Fold::Max if slot(1) != 0 && rank(slot(0)) >= rank(value) => Vec::new(),
+        Fold::Min | Fold::Max => vec![(0, value), (1, 1)],
+        Fold::Log2 => {
+            let bucket = match rank(value) {
+                negative if negative < 0 => 0,
+                0 => 1,
+                positive => 2 + positive.ilog2() as usize,
+            };
+            vec![(bucket, slot(bucket) + 1)]
+        }
+        Fold::Linear => {
+            let (min, max, step) = aggregation.range;
+            let bucket = if rank(value) < rank(min) {
+                0
+            } else if rank(value) >= rank(max) {
+                aggregation.slots() as usize - 1
+            } else {
+                1 + ((rank(value) - rank(min)) / i128::from(step)) as usize
+            };
+            vec![(bucket, slot(bucket) + 1)]
+        }
+    };
+    for (number, value) in changes {
+        slots[number] = Datum::Int(value);
+    }
+}

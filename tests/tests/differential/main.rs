@@ -1,0 +1,152 @@
+//! Generated programs give the same maps, records and errors whichever way they are run: by a reading of the language's
+//! rules, by the interpreter before and after the passes, and by the kernel; and the kernel refuses none.
+//! PROPTEST_CASES says how many; a script that once failed is kept below as a test of its own.
+
+mod evaluate;
+mod kernel;
+mod outcome;
+mod scripts;
+
+use std::sync::OnceLock;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError};
+use rtrace_compiler::ir::interpret::{Environment, Simulation};
+use rtrace_compiler::ir::{Function, MapRef, dump};
+use rtrace_compiler::object::Object;
+use rtrace_lang::check::CheckOptions;
+use rtrace_lang::diagnostic::{Code, Diagnostic};
+use rtrace_lang::hir::Hir;
+use rtrace_lang::target::Target;
+use rtrace_lang::target::fake::FakeTarget;
+use rtrace_probes::Machine;
+use rtrace_runtime::driver::{Driven, Stage, drive, lowered};
+use rtrace_tests::environment::Environment as TestEnvironment;
+
+use outcome::Outcome;
+
+/// The name of the current thread, padded as the kernel keeps it.
+fn comm() -> [u8; 16] {
+    let name = std::fs::read("/proc/thread-self/comm").expect("a thread has a name");
+    let mut comm = [0; 16];
+    let name = name.strip_suffix(b"\n").unwrap_or(&name);
+    comm[..name.len()].copy_from_slice(name);
+    comm
+}
+
+/// None for the one mistake that a generated script may have.
+fn compiled(script: &str, target: &dyn Target) -> Result<Option<Driven>, TestCaseError> {
+    let driven = drive(script, target, &CheckOptions::default(), Stage::Compile);
+    let errors: Vec<&Diagnostic> = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).collect();
+    if errors.iter().all(|error| error.code == Code::BadValue || error.code == Code::TooLarge) {
+        return Ok(if errors.is_empty() { Some(driven) } else { None });
+    }
+    Err(TestCaseError::fail(format!("{errors:#?}")))
+}
+
+fn interpreted(hir: &Hir, object: &Object, function: &Function) -> Result<Outcome, TestCaseError> {
+    let mut simulation = Simulation::new(object, Environment { comm: comm(), ..Environment::default() });
+    if let Err(fault) = simulation.run(function) {
+        return Err(TestCaseError::fail(format!("{fault}\n{}", dump(function))));
+    }
+    let entries = |number: usize| simulation.maps.entries(MapRef(number as u32), &simulation.memory);
+    Ok(Outcome::decode(hir, object, entries, &simulation.records))
+}
+
+/// All the ways that need no kernel; gives what they agree on.
+fn check_pure(script: &str, target: &dyn Target) -> Result<Option<(Driven, Outcome)>, TestCaseError> {
+    let Some(driven) = compiled(script, target)? else { return Ok(None) };
+    let (hir, compiled) = (driven.hir.clone().expect("checked"), driven.compiled.as_ref().expect("compiled"));
+    let name = comm();
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    let expected = evaluate::evaluate(&hir, &name[..end]);
+    let before = interpreted(&hir, &compiled.object, &lowered(&hir, target)[0])?;
+    prop_assert_eq!(&before, &expected, "lowering differs from the language");
+    let after = interpreted(&hir, &compiled.object, &compiled.functions[0])?;
+    prop_assert_eq!(&after, &expected, "the passes change the meaning");
+    Ok(Some((driven, expected)))
+}
+
+fn check_kernel(script: &str, machine: &Machine) -> Result<(), TestCaseError> {
+    let Some((driven, expected)) = check_pure(script, machine)? else { return Ok(()) };
+    let (hir, compiled) = (driven.hir.expect("checked"), driven.compiled.expect("compiled"));
+    match kernel::run(machine, &hir, &compiled.object) {
+        Ok(found) => prop_assert_eq!(&found, &expected, "the kernel computes something else"),
+        Err(error) => return Err(TestCaseError::fail(format!("{error:?}"))),
+    }
+    Ok(())
+}
+
+fn config(cases: u32) -> Config {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(cases);
+    Config { cases, failure_persistence: None, max_shrink_iters: 4096, ..Config::default() }
+}
+
+fn described() -> &'static [FakeTarget; 2] {
+    static TARGETS: OnceLock<[FakeTarget; 2]> = OnceLock::new();
+    TARGETS.get_or_init(|| {
+        let all = FakeTarget::parse("cpus 1\nfeature AtomicFetch MapAllocator CpuV4").expect("a description");
+        [all, FakeTarget::parse("cpus 1").expect("a description")]
+    })
+}
+
+/// Why the kernel can't be asked here, if it can't; printed.
+fn is_skipped() -> bool {
+    let environment = TestEnvironment::detect().expect("an environment");
+    let reason = environment.reason_to_skip(1, &[]).expect("the tier is required");
+    if let Some(reason) = &reason {
+        println!("skipped: {reason}");
+    }
+    reason.is_some()
+}
+
+#[test]
+fn generated_programs_mean_what_the_language_says() {
+    let mut runner = proptest::test_runner::TestRunner::new(config(400));
+    let result = runner.run(&scripts::script(), |script| {
+        for target in described() {
+            check_pure(&script, target)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn generated_programs_do_the_same_in_the_kernel() {
+    if is_skipped() {
+        return;
+    }
+    let machine = Machine::new();
+    let mut runner = proptest::test_runner::TestRunner::new(config(300));
+    if let Err(error) = runner.run(&scripts::script(), |script| check_kernel(&script, &machine)) {
+        panic!("{error}");
+    }
+}
+
+/// Scripts that once gave something else, made as small as they get.
+const ONCE_WRONG: &[&str] = &[
+    // A variable read behind a branch without arguments: the compiler stopped.
+    "BEGIN { $a = 1; @h = hist(5); @l = lhist(3, -10, 100, 7); print($a); }",
+    // Divisors that turn out to be constant were not counted, or not noticed.
+    "BEGIN { @i = 1; @i /= (int8)(256 & 65280); }",
+    "BEGIN { $a = 1; @u = (uint64)9; if (0) { @u /= ($a << -1); } }",
+    "BEGIN { $a = 1; $z = 0; @u = (uint64)9; if ($z == 0) { $z = $a - 1; } @u /= $z; @u %= $z * $a; }",
+    // Arguments were evaluated out of their order.
+    "BEGIN { $z = 0; printf(\"%d %s %x\\n\", 0, ($z ? \"\" : \"a\"), (++$z)); }",
+    "BEGIN { @z = 0; print((@z++, @z ? \"one\" : \"none\", @z)); }",
+];
+
+#[test]
+fn what_was_wrong_once() {
+    let machine = (!is_skipped()).then(Machine::new);
+    for script in ONCE_WRONG {
+        let checked = described().iter().try_for_each(|target| check_pure(script, target).map(|_| ()));
+        let checked = checked.and_then(|()| machine.as_ref().map_or(Ok(()), |machine| check_kernel(script, machine)));
+        if let Err(error) = checked {
+            panic!("{script}\n{error}");
+        }
+    }
+}

@@ -1,0 +1,473 @@
+/*
+ * Small programs that produce exact numbers of events, for tests that compare counts for equality.
+ *
+ *     workload [--wait] NAME ARGUMENTS...
+ *
+ * Nothing is printed but errors, on stderr, with exit status 1 (2 for a wrong command line). With --wait:
+ *
+ *     prints "pid N", waits for a line on stdin; does its work; prints "done", waits for a line or the end of stdin
+ *
+ * so that a tracer can attach before the work, and can look at the living process after it. Waiting and printing use
+ * readv and writev, and no workload does: the counts of every other system call belong to the workload alone.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* noipa: calls and arguments stay as written, whatever the optimizer knows about them. */
+#define TRACED __attribute__((noinline, noipa))
+
+static const char *const names[] = { "alpha", "beta", "gamma" };
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "workload: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static void print_line(const char *text)
+{
+	struct iovec part = { (void *)text, strlen(text) };
+
+	if (writev(1, &part, 1) < 0)
+		fail("stdout");
+}
+
+/* Reads up to the end of a line or of the input, never past it. */
+static void wait_for_line(void)
+{
+	char byte;
+	struct iovec part = { &byte, 1 };
+
+	while (readv(0, &part, 1) == 1 && byte != '\n')
+		;
+}
+
+/* getppid N: exactly N getppid system calls. */
+static void run_getppid(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		syscall(SYS_getppid);
+}
+
+/* calls N: N calls of workload_call; names go round alpha, beta, gamma; number is i % 4, depth is i. */
+TRACED int workload_call(const char *name, int number, long depth)
+{
+	__asm__ volatile("" : : "r"(name), "r"(depth));
+	return number * 2;
+}
+
+static void run_calls(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		workload_call(names[i % 3], i % 4, i);
+}
+
+/* chain N: N times outer_function -> middle_function -> inner_function, with number i, i + 1, i + 2. */
+TRACED long inner_function(long number)
+{
+	__asm__ volatile("" : "+r"(number));
+	return number;
+}
+
+TRACED long middle_function(long number)
+{
+	return inner_function(number + 1) + 1;
+}
+
+TRACED long outer_function(long number)
+{
+	return middle_function(number + 1) + 1;
+}
+
+static void run_chain(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		outer_function(i);
+}
+
+/* recursion N: one call of recurse(N), which calls itself down to recurse(0); it returns its depth. */
+TRACED long recurse(long depth)
+{
+	return depth == 0 ? 0 : recurse(depth - 1) + 1;
+}
+
+static void run_recursion(long depth, const char *unused)
+{
+	(void)unused;
+	recurse(depth);
+}
+
+/* records N: N calls of workload_record; members follow from the number of the call. */
+struct point {
+	int x;
+	short y;
+};
+
+enum color { RED, GREEN, BLUE };
+
+struct record {
+	int number;
+	unsigned int low : 3;
+	unsigned int high : 5;
+	enum color color;
+	char name[16];
+	const char *label;
+	struct point corner;
+	unsigned short sizes[4];
+	struct record *previous;
+};
+
+TRACED long workload_record(struct record *record, struct point corner)
+{
+	__asm__ volatile("" : : "r"(record), "r"(corner.x) : "memory");
+	return record->number;
+}
+
+static void run_records(long count, const char *unused)
+{
+	static struct record records[2];
+
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		struct record *record = &records[i % 2];
+
+		memset(record, 0, sizeof(*record));
+		record->number = i;
+		record->low = i % 8;
+		record->high = i % 32;
+		record->color = i % 3;
+		snprintf(record->name, sizeof(record->name), "record-%ld", i % 1000);
+		record->label = names[i % 3];
+		record->corner = (struct point){ .x = i * 10, .y = -(i % 100) };
+		for (int k = 0; k < 4; k++)
+			record->sizes[k] = i % 100 + k;
+		record->previous = i ? &records[(i + 1) % 2] : NULL;
+		workload_record(record, record->corner);
+	}
+}
+
+/* reads N SIZE: N read system calls of SIZE bytes from /dev/zero. */
+static void run_reads(long count, const char *argument)
+{
+	size_t size = strtoul(argument, NULL, 0);
+	char *buffer = malloc(size + 1);
+	int file = open("/dev/zero", O_RDONLY);
+
+	if (file < 0 || !buffer)
+		fail("/dev/zero");
+	for (long i = 0; i < count; i++)
+		if (syscall(SYS_read, file, buffer, size) != (long)size)
+			fail("read");
+}
+
+/* writes N SIZE: N write system calls of SIZE bytes to /dev/null. */
+static void run_writes(long count, const char *argument)
+{
+	size_t size = strtoul(argument, NULL, 0);
+	char *buffer = calloc(1, size + 1);
+	int file = open("/dev/null", O_WRONLY);
+
+	if (file < 0 || !buffer)
+		fail("/dev/null");
+	for (long i = 0; i < count; i++)
+		if (syscall(SYS_write, file, buffer, size) != (long)size)
+			fail("write");
+}
+
+/* opens N PATH: N openat system calls of PATH, each closed again where it succeeds. */
+static void run_opens(long count, const char *path)
+{
+	for (long i = 0; i < count; i++) {
+		long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY, 0);
+
+		if (file >= 0)
+			close(file);
+	}
+}
+
+static void wait_for_child(pid_t child)
+{
+	int status;
+
+	if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+		fail("child");
+}
+
+/* forks N: N children, one after the other, which exit at once. */
+static void run_forks(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		pid_t child = fork();
+
+		if (child == 0)
+			_exit(0);
+		wait_for_child(child);
+	}
+}
+
+/* execs N: N children, one after the other, which run `workload true`. */
+static void run_execs(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			execl("/proc/self/exe", "workload", "true", (char *)NULL);
+			_exit(127);
+		}
+		wait_for_child(child);
+	}
+}
+
+/* sleeps N MICROSECONDS: N nanosleep system calls. */
+static void run_sleeps(long count, const char *argument)
+{
+	long microseconds = strtol(argument, NULL, 0);
+	struct timespec duration = { microseconds / 1000000, microseconds % 1000000 * 1000 };
+
+	for (long i = 0; i < count; i++)
+		syscall(SYS_nanosleep, &duration, NULL);
+}
+
+/* spin MILLISECONDS: burns CPU in spin_here, called from spin_outer. */
+static volatile unsigned long spun;
+
+TRACED void spin_here(long rounds)
+{
+	for (long i = 0; i < rounds; i++)
+		spun++;
+}
+
+TRACED void spin_outer(long milliseconds)
+{
+	struct timespec start, now;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do {
+		spin_here(1000000);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < milliseconds);
+}
+
+static void run_spin(long milliseconds, const char *unused)
+{
+	(void)unused;
+	spin_outer(milliseconds);
+	__asm__ volatile("");
+}
+
+/* threads T N: T threads, named worker-0 and so on, of which each makes N getppid system calls. */
+struct worker {
+	pthread_t thread;
+	long index;
+	long count;
+};
+
+static void *work(void *argument)
+{
+	struct worker *worker = argument;
+	char name[16];
+
+	snprintf(name, sizeof(name), "worker-%ld", worker->index);
+	pthread_setname_np(pthread_self(), name);
+	run_getppid(worker->count, NULL);
+	return NULL;
+}
+
+static void run_threads(long threads, const char *argument)
+{
+	struct worker *workers = calloc(threads, sizeof(*workers));
+
+	for (long i = 0; i < threads; i++) {
+		workers[i].index = i;
+		workers[i].count = strtol(argument, NULL, 0);
+		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0)
+			fail("thread");
+	}
+	for (long i = 0; i < threads; i++)
+		pthread_join(workers[i].thread, NULL);
+}
+
+/* udp N: N datagrams of 8 bytes over loopback to itself, each received before the next is sent. */
+static void run_udp(long count, const char *unused)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof(address);
+	int connection = socket(AF_INET, SOCK_DGRAM, 0);
+	char buffer[8] = { 0 };
+
+	(void)unused;
+	if (connection < 0 || bind(connection, (struct sockaddr *)&address, length) < 0 ||
+	    getsockname(connection, (struct sockaddr *)&address, &length) < 0)
+		fail("socket");
+	for (long i = 0; i < count; i++) {
+		if (sendto(connection, buffer, 8, 0, (struct sockaddr *)&address, length) != 8)
+			fail("sendto");
+		if (recvfrom(connection, buffer, 8, 0, NULL, NULL) != 8)
+			fail("recvfrom");
+	}
+}
+
+/* faults N: touches N pages for the first time. */
+static void run_faults(long count, const char *unused)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	volatile char *memory = mmap(NULL, count * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)unused;
+	if (memory == MAP_FAILED)
+		fail("mmap");
+	/* Huge pages would take the faults of 512 pages at once. */
+	madvise((void *)memory, count * page, MADV_NOHUGEPAGE);
+	for (long i = 0; i < count; i++)
+		memory[i * page] = 1;
+}
+
+/* signals N: sends itself SIGUSR1 N times, and handles each. */
+TRACED void signal_handler(int number)
+{
+	__asm__ volatile("" : : "r"(number));
+}
+
+static void run_signals(long count, const char *unused)
+{
+	(void)unused;
+	signal(SIGUSR1, signal_handler);
+	for (long i = 0; i < count; i++)
+		kill(getpid(), SIGUSR1);
+}
+
+/*
+ * usdt N: N times the statically defined probes workload:tick(int number, char *name), and workload:gated(long
+ * number), which fires only while its semaphore says that somebody looks. The notes are as <sys/sdt.h> writes them;
+ * that header is not on every machine.
+ */
+#define PROBE_NOTE(name, semaphore, arguments)                                                                         \
+	"990: nop\n"                                                                                                   \
+	".pushsection .note.stapsdt,\"\",\"note\"\n"                                                                   \
+	".balign 4\n"                                                                                                  \
+	".4byte 992f-991f, 994f-993f, 3\n"                                                                             \
+	"991: .asciz \"stapsdt\"\n"                                                                                    \
+	"992: .balign 4\n"                                                                                             \
+	"993: .8byte 990b\n"                                                                                           \
+	".8byte _.stapsdt.base\n"                                                                                      \
+	".8byte " semaphore "\n"                                                                                       \
+	".asciz \"workload\"\n"                                                                                        \
+	".asciz \"" name "\"\n"                                                                                        \
+	".asciz \"" arguments "\"\n"                                                                                   \
+	"994: .balign 4\n"                                                                                             \
+	".popsection\n"                                                                                                \
+	".ifndef _.stapsdt.base\n"                                                                                     \
+	".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n"                                        \
+	".weak _.stapsdt.base\n"                                                                                       \
+	".hidden _.stapsdt.base\n"                                                                                     \
+	"_.stapsdt.base: .space 1\n"                                                                                   \
+	".size _.stapsdt.base, 1\n"                                                                                    \
+	".popsection\n"                                                                                                \
+	".endif\n"
+
+__attribute__((section(".probes"), used)) volatile unsigned short workload_gated_semaphore;
+
+TRACED void fire_probes(int number, const char *name)
+{
+	long wide = number;
+
+	__asm__ volatile(PROBE_NOTE("tick", "0", "-4@%k[number] 8@%[name]") : : [number] "r"(number), [name] "r"(name));
+	if (workload_gated_semaphore)
+		__asm__ volatile(PROBE_NOTE("gated", "workload_gated_semaphore", "-8@%[wide]") : : [wide] "r"(wide));
+}
+
+static void run_usdt(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		fire_probes(i, names[i % 3]);
+}
+
+static void run_true(long count, const char *unused)
+{
+	(void)count;
+	(void)unused;
+}
+
+struct subcommand {
+	const char *name;
+	void (*run)(long, const char *);
+	int arguments;
+	const char *usage;
+};
+
+static const struct subcommand subcommands[] = {
+	{ "getppid", run_getppid, 1, "N" },
+	{ "calls", run_calls, 1, "N" },
+	{ "chain", run_chain, 1, "N" },
+	{ "recursion", run_recursion, 1, "DEPTH" },
+	{ "records", run_records, 1, "N" },
+	{ "reads", run_reads, 2, "N SIZE" },
+	{ "writes", run_writes, 2, "N SIZE" },
+	{ "opens", run_opens, 2, "N PATH" },
+	{ "forks", run_forks, 1, "N" },
+	{ "execs", run_execs, 1, "N" },
+	{ "sleeps", run_sleeps, 2, "N MICROSECONDS" },
+	{ "spin", run_spin, 1, "MILLISECONDS" },
+	{ "threads", run_threads, 2, "THREADS N" },
+	{ "udp", run_udp, 1, "N" },
+	{ "faults", run_faults, 1, "N" },
+	{ "signals", run_signals, 1, "N" },
+	{ "usdt", run_usdt, 1, "N" },
+	{ "true", run_true, 0, "" },
+};
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: workload [--wait] NAME ARGUMENTS\n");
+	for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++)
+		fprintf(stderr, "    %s %s\n", subcommands[i].name, subcommands[i].usage);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	int waits = argc > 1 && strcmp(argv[1], "--wait") == 0;
+	int given = argc - 2 - waits;
+	char line[32];
+
+	for (size_t i = 0; given >= 0 && i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {
+		const struct subcommand *subcommand = &subcommands[i];
+		char **arguments = argv + 2 + waits;
+
+		if (strcmp(subcommand->name, argv[1 + waits]) != 0 || subcommand->arguments != given)
+			continue;
+		if (waits) {
+			snprintf(line, sizeof(line), "pid %d\n", getpid());
+			print_line(line);
+			wait_for_line();
+		}
+		subcommand->run(given > 0 ? strtol(arguments[0], NULL, 0) : 0, given > 1 ? arguments[1] : NULL);
+		if (waits) {
+			print_line("done\n");
+			wait_for_line();
+		}
+		return 0;
+	}
+	return usage();
+}
