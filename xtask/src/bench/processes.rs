@@ -1,0 +1,102 @@
+//! Whole runs from start to end: wall time and peak memory, the two programs in turn.
+//! Unsafe: waits for a child with its resource usage.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use super::Contestants;
+use super::report::{head, median, row};
+
+/// A script, and how often the slower program runs it.
+struct Row {
+    name: &'static str,
+    script: &'static str,
+    /// Arguments of the workload that runs under `-c`.
+    workload: Option<&'static str>,
+    /// At most that many runs: some take the peer many seconds.
+    most_runs: usize,
+}
+
+const ROWS: &[Row] = &[
+    Row { name: "BEGIN { exit(); }", script: "BEGIN { exit(); }", workload: None, most_runs: 50 },
+    Row {
+        name: "hello",
+        script: "BEGIN { printf(\"%s %d\\n\", \"hi\", 1 + 2 * 3); exit(); }",
+        workload: None,
+        most_runs: 50,
+    },
+    Row {
+        name: "one tracepoint, first event",
+        script: "tracepoint:syscalls:sys_enter_getppid { @ = count(); exit(); }",
+        workload: Some("getppid 1"),
+        most_runs: 11,
+    },
+    Row {
+        name: "all sys_enter_*",
+        script: "tracepoint:syscalls:sys_enter_* { @[probe] = count(); }",
+        workload: Some("getppid 1"),
+        most_runs: 1,
+    },
+];
+
+pub fn measure(contestants: &Contestants, runs: usize, chosen: &dyn Fn(&str) -> bool) -> Result<()> {
+    for row_of in ROWS.iter().filter(|row| chosen(row.name)) {
+        let runs = runs.min(row_of.most_runs);
+        let mut ours = Vec::new();
+        let mut theirs = Vec::new();
+        for _ in 0..runs {
+            ours.push(run(&contestants.rtrace, row_of, &contestants.workload)?);
+            if let Some(peer) = &contestants.peer {
+                theirs.push(run(peer, row_of, &contestants.workload)?);
+            }
+        }
+        let pick = |runs: &[Usage], f: fn(&Usage) -> f64| {
+            if runs.is_empty() { None } else { Some(median(runs.iter().map(f).collect())) }
+        };
+        head("ms and MiB, whole process");
+        row(
+            &format!("{}: wall ms", row_of.name),
+            pick(&ours, |usage| usage.wall_ms).unwrap_or(f64::NAN),
+            pick(&theirs, |usage| usage.wall_ms),
+        );
+        row(
+            &format!("{}: peak MiB", row_of.name),
+            pick(&ours, |usage| usage.peak_mib).unwrap_or(f64::NAN),
+            pick(&theirs, |usage| usage.peak_mib),
+        );
+    }
+    Ok(())
+}
+
+struct Usage {
+    wall_ms: f64,
+    peak_mib: f64,
+}
+
+fn run(program: &Path, row: &Row, workload: &Path) -> Result<Usage> {
+    let mut command = Command::new(program);
+    command.args(["-e", row.script]);
+    if let Some(arguments) = row.workload {
+        command.args(["-c", &format!("{} {arguments}", workload.display())]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    let child = command.spawn()?;
+    let (mut status, pid) = (0, child.id() as i32);
+    // SAFETY: waits for our own child, whose handle is not waited on elsewhere; both structures outlive the call.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        if libc::wait4(pid, &mut status, 0, &mut usage) != pid {
+            bail!("cannot wait for {}", program.display());
+        }
+        usage
+    };
+    let wall_ms = start.elapsed().as_secs_f64() * 1e3;
+    if !libc::WIFEXITED(status) || libc::WEXITSTATUS(status) != 0 {
+        bail!("{} -e '{}' failed", program.display(), row.script);
+    }
+    Ok(Usage { wall_ms, peak_mib: usage.ru_maxrss as f64 / 1024.0 })
+}
