@@ -34,9 +34,10 @@ const MOV: u8 = 0xb0;
 const CALL: u8 = 0x80;
 const EXIT: u8 = 0x90;
 const JA: u8 = 0x00;
-/// Pseudo source registers of the 16-byte load: a map, or a map's value.
+/// Pseudo source registers of the 16-byte load: a map, a map's value, or a function of this program.
 const PSEUDO_MAP: u8 = 1;
 const PSEUDO_MAP_VALUE: u8 = 2;
+const PSEUDO_FUNCTION: u8 = 4;
 /// In the immediate of an atomic operation: the old value comes back.
 const FETCH: i32 = 1;
 
@@ -44,6 +45,8 @@ pub struct Encoded {
     pub instructions: Vec<u64>,
     pub relocations: Vec<Relocation>,
     pub lines: Vec<(u32, Span)>,
+    /// Instructions that load the address of a callback, and which one.
+    pub callbacks: Vec<(u32, u32)>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +65,7 @@ pub fn encode(function: &MachineFunction, allocation: &Allocation) -> Result<Enc
     let mut encoder = Encoder {
         function,
         allocation,
-        out: Encoded { instructions: Vec::new(), relocations: Vec::new(), lines: Vec::new() },
+        out: Encoded { instructions: Vec::new(), relocations: Vec::new(), lines: Vec::new(), callbacks: Vec::new() },
         jumps: Vec::new(),
         block_starts: vec![0; function.blocks.len()],
         forwards: (0..function.blocks.len()).collect(),
@@ -198,7 +201,13 @@ impl Encoder<'_> {
         let mut place = places.iter().map(|place| place.as_reg().expect("operands are in registers").hw_enc() as u8);
         let mut next = || place.next().expect("each operand has a place");
         match kind {
-            MachineKind::Context { .. } => {}
+            MachineKind::Parameters { .. } => {}
+            MachineKind::Callback { number, .. } => {
+                let to = next();
+                self.out.callbacks.push((self.out.instructions.len() as u32, *number));
+                self.push(LD | IMM | DW, to, PSEUDO_FUNCTION, 0, 0);
+                self.push(0, 0, 0, 0, 0);
+            }
             MachineKind::Immediate { value, .. } => {
                 let to = next();
                 self.immediate(to, *value);

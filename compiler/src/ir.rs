@@ -46,6 +46,8 @@ pub enum ValueKind {
     Nullable(Memory),
     /// A map itself, as helpers take it.
     Map,
+    /// A function, as helpers take it.
+    Callback,
 }
 
 /// The memory that a pointer points into.
@@ -60,6 +62,8 @@ pub enum Memory {
     Context,
     /// A kernel object whose type the kernel's verifier knows.
     Object,
+    /// The key of a map's entry, as a loop over the map hands it to its body.
+    MapKey,
 }
 
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -69,6 +73,8 @@ pub struct Function {
     pub values: Vec<ValueKind>,
     /// Bytes of stack that slots take.
     pub stack_bytes: u32,
+    /// Functions that helpers call from this one: the bodies of loops.
+    pub callbacks: Vec<Function>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -115,7 +121,8 @@ pub enum InstKind {
         bytes: u8,
         signed: bool,
     },
-    /// Like `Load`, of a word that points to a kernel object of a type that the verifier knows.
+    /// Like `Load`, of a word that the kernel's verifier knows for a pointer: to a kernel object, or one that this
+    /// program has put on its stack.
     LoadObject {
         base: Value,
         offset: i32,
@@ -139,6 +146,10 @@ pub enum InstKind {
         value: Value,
     },
     Context,
+    /// The parameter of that number of a callback, counted from 0.
+    Parameter(u8),
+    /// One of the function's callbacks, as helpers take it.
+    Callback(u32),
     /// `offset` bytes above the lowest byte of the function's stack slots.
     StackAddress {
         offset: u32,
@@ -175,6 +186,14 @@ pub enum Terminator {
 impl Function {
     pub fn entry(&self) -> Block {
         Block(0)
+    }
+
+    /// Calls `f` with this function and then with all callbacks, theirs included.
+    pub fn for_each(&mut self, f: &mut dyn FnMut(&mut Function)) {
+        f(self);
+        for callback in &mut self.callbacks {
+            callback.for_each(f);
+        }
     }
 
     pub fn kind(&self, value: Value) -> ValueKind {
@@ -284,6 +303,8 @@ impl InstKind {
         match self {
             InstKind::Const(_)
             | InstKind::Context
+            | InstKind::Parameter(_)
+            | InstKind::Callback(_)
             | InstKind::StackAddress { .. }
             | InstKind::Map(_)
             | InstKind::MapValueAddress { .. } => {}

@@ -4,6 +4,7 @@
 
 pub mod encode;
 pub mod ir;
+mod link;
 mod lower;
 pub mod machine;
 pub mod object;
@@ -26,6 +27,10 @@ pub struct CompileOptions {
     pub atomic_fetch: bool,
     /// Maps may take their elements on use in every kind of program.
     pub map_allocator: bool,
+    /// The helper that calls a function for each round of a loop.
+    pub loop_helper: bool,
+    /// Parts of a value that is kept for each processor.
+    pub cpus: u32,
 }
 
 /// An object, and what the stages on the way to it looked like.
@@ -50,26 +55,23 @@ pub fn compile(hir: Arc<Hir>, options: &CompileOptions) -> Result<Compiled, Vec<
         check(&function, "lowering");
         for ((name, pass), (_, time)) in passes::PASSES.iter().zip(&mut pass_times) {
             let start = Instant::now();
-            pass(&mut function);
+            function.for_each(&mut |function| pass(function));
             *time += start.elapsed();
             check(&function, name);
         }
         let too_large = |message: String, help: &str| {
             Diagnostic::error(Code::TooLarge, program.span, message).label("this clause").help(help)
         };
-        let selected = select::select(&function);
-        let encoded = regalloc::allocate(&selected)
-            .map_err(|error| error.to_string())
-            .and_then(|allocation| encode::encode(&selected, &allocation).map_err(|error| error.to_string()));
-        match encoded {
-            Ok(encoded) => programs.push(ProgramObject {
+        match link::link(&function) {
+            Ok(linked) => programs.push(ProgramObject {
                 name: program.name.clone(),
                 kind: program.kind,
                 sites: program.sites.clone(),
                 wants_cookie: program.dispatch == Dispatch::Cookie,
-                instructions: encoded.instructions,
-                relocations: encoded.relocations,
-                lines: encoded.lines,
+                instructions: linked.instructions,
+                relocations: linked.relocations,
+                lines: linked.lines,
+                functions: linked.functions,
             }),
             Err(error) => diagnostics.push(too_large(
                 format!("the program does not fit: {error}"),

@@ -4,6 +4,7 @@
 mod aggregate;
 mod entry;
 mod expr;
+mod loops;
 mod maps;
 mod memory;
 mod record;
@@ -11,7 +12,7 @@ mod shared;
 mod stack;
 mod string;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rtrace_lang::hir::{BinaryOp, Expr, Hir, LocalId, MapId, Program, Stmt, StmtKind, aggregating_programs};
 use rtrace_lang::span::Span;
@@ -22,6 +23,8 @@ use crate::CompileOptions;
 use crate::ir::{Block, Builder, Function, Inst, InstKind, Memory, Terminator, Value, ValueKind};
 use crate::object::ErrorKind;
 
+use loops::{CALLBACK_SLOT_BYTES, FRAME_BYTES, LoopEnds};
+
 pub use shared::Shared;
 
 /// The function of one program. What it needs beyond itself is added to `shared`.
@@ -30,6 +33,8 @@ pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mu
     builder.span = program.span;
     let scratch = builder.value(ValueKind::Pointer(Memory::MapValue));
     let context = builder.value(ValueKind::Pointer(Memory::Context));
+    let (shared_locals, has_callbacks) = loops::shared(program, options.loop_helper);
+    let frame_bytes = if has_callbacks { FRAME_BYTES } else { 0 };
     let mut lower = Lower {
         hir,
         program,
@@ -38,12 +43,18 @@ pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mu
         b: builder,
         context,
         scratch,
-        scratch_used: 0,
+        // The frame holds the address of the scratch memory, so there is some.
+        scratch_used: if has_callbacks { 8 } else { 0 },
         scratch_next: 0,
-        stack_used: 0,
-        stack_next: 0,
-        strings: HashMap::new(),
+        stack_used: frame_bytes,
+        stack_next: frame_bytes,
+        slot_bytes: if has_callbacks { CALLBACK_SLOT_BYTES } else { SLOT_BYTES },
+        memory: HashMap::new(),
         site: None,
+        frame: None,
+        loops: Vec::new(),
+        rounds: 1,
+        callbacks: 0,
     };
     lower.entry();
     // Here the scratch memory is looked up, if anything behind uses it: events that are not meant do not pay for it.
@@ -52,7 +63,10 @@ pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mu
     lower.b.enter(gate);
     lower.b.jump(body, &[]);
     lower.b.enter(body);
-    lower.locals();
+    lower.locals(&shared_locals);
+    if has_callbacks {
+        lower.fill_frame();
+    }
     if let Some(predicate) = &program.predicate {
         lower.b.span = predicate.span;
         let (run, skip) = (lower.b.block(), lower.b.block());
@@ -84,10 +98,20 @@ struct Lower<'a> {
     scratch_next: u32,
     stack_used: u32,
     stack_next: u32,
-    /// Where string variables live in the scratch memory.
-    strings: HashMap<LocalId, u32>,
+    /// Bytes of stack that slots of one function may take.
+    slot_bytes: u32,
+    /// Where variables live in the scratch memory that do not fit a register, or that the bodies of loops share.
+    memory: HashMap<LocalId, u32>,
     /// The id of the site that fired, once the entry has found it.
     site: Option<Value>,
+    /// In the body of a loop that is a function of its own: the program's frame.
+    frame: Option<Value>,
+    /// The loops around, innermost last.
+    loops: Vec<LoopEnds>,
+    /// How often the verifier goes through the code here, for the plain loops around it.
+    rounds: u64,
+    /// Functions made so far.
+    callbacks: u32,
 }
 
 /// Memory that a value is built in.
@@ -104,17 +128,22 @@ impl Place {
 }
 
 impl Lower<'_> {
-    /// Gives variables that do not fit a register their memory, empty.
-    fn locals(&mut self) {
+    /// Gives variables that do not fit a register, or that are shared, their memory, empty.
+    fn locals(&mut self, shared: &HashSet<LocalId>) {
         for (number, local) in self.program.locals.iter().enumerate() {
-            if !local.ty.is_scalar() {
-                self.strings.insert(LocalId(number as u32), self.scratch_next);
+            if local.ty.stored_bytes() > 8 || !local.ty.is_scalar() || shared.contains(&LocalId(number as u32)) {
+                self.memory.insert(LocalId(number as u32), self.scratch_next);
                 let place = Place { base: self.scratch, offset: self.scratch_next as i32 };
                 self.scratch_next += local.ty.stored_bytes();
                 self.scratch_used = self.scratch_used.max(self.scratch_next);
                 self.fill_zero(place, 8);
             }
         }
+    }
+
+    /// The memory of a variable that has some.
+    fn memory_of(&self, local: LocalId) -> Option<Place> {
+        self.memory.get(&local).map(|offset| Place { base: self.scratch, offset: *offset as i32 })
     }
 
     fn statements(&mut self, statements: &[Stmt]) {
@@ -148,12 +177,18 @@ impl Lower<'_> {
                 self.b.jump(after, &[]);
                 self.b.enter(after);
             }
+            StmtKind::Loop { kind, body } => self.repeat(kind, body, statement.span),
+            StmtKind::Break => self.end_round(true),
+            StmtKind::Continue => self.end_round(false),
             StmtKind::Return => self.leave(),
         }
     }
 
     /// Ends the program.
     fn leave(&mut self) {
+        if let Some(frame) = self.frame {
+            return self.leave_from(frame);
+        }
         let zero = self.b.int(0);
         self.b.ret(zero);
     }
@@ -161,7 +196,7 @@ impl Lower<'_> {
     /// Memory for a value while one statement runs: on the stack while there is room, else in the scratch memory.
     fn temporary(&mut self, bytes: u32) -> Place {
         let bytes = bytes.next_multiple_of(8).max(8);
-        if self.stack_next + bytes <= SLOT_BYTES {
+        if self.stack_next + bytes <= self.slot_bytes {
             let base = self.b.stack_address(self.stack_next);
             self.stack_next += bytes;
             self.stack_used = self.stack_used.max(self.stack_next);
@@ -228,6 +263,9 @@ impl Lower<'_> {
 
     fn effect(&mut self, e: &Expr) {
         match &e.ty {
+            Type::Void => {
+                self.value(e);
+            }
             Type::Str(bytes) => {
                 let place = self.temporary(e.ty.stored_bytes().max(*bytes));
                 self.write(e, place);
@@ -264,7 +302,7 @@ impl Lower<'_> {
         if self.scratch_used > 0 {
             let mut insts = Vec::new();
             let map = self.shared.scratch();
-            // The key shares the first slot: it is dead when the body begins.
+            // The key shares the first slot: it is dead when the body begins, where a frame is filled.
             self.stack_used = self.stack_used.max(8);
             let key = self.b.value(ValueKind::Pointer(Memory::Stack));
             let zero = self.b.value(ValueKind::Int);
@@ -297,15 +335,19 @@ impl Lower<'_> {
         self.b.prepend(vec![inst(InstKind::Context, Some(self.context))]);
         let mut function = self.b.function;
         function.stack_bytes = self.stack_used;
-        // Nothing leads to blocks that were opened behind a return; they end like it.
-        for block in &mut function.blocks {
-            if block.terminator.is_none() {
-                let value = Value(function.values.len() as u32);
-                function.values.push(ValueKind::Int);
-                block.insts.push(Inst { kind: InstKind::Const(0), result: Some(value), span });
-                block.terminator = Some(Terminator::Return(value));
-            }
-        }
+        close(&mut function, span);
         function
+    }
+}
+
+/// Nothing leads to blocks that were opened behind a return; they end like it.
+fn close(function: &mut Function, span: Span) {
+    for block in &mut function.blocks {
+        if block.terminator.is_none() {
+            let value = Value(function.values.len() as u32);
+            function.values.push(ValueKind::Int);
+            block.insts.push(Inst { kind: InstKind::Const(0), result: Some(value), span });
+            block.terminator = Some(Terminator::Return(value));
+        }
     }
 }

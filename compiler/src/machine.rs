@@ -40,9 +40,14 @@ pub enum AluOp {
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum MachineKind {
-    /// The context arrives in r1.
-    Context {
+    /// What the function is called with: parameter n, counted from 0, arrives in r(n + 1).
+    Parameters {
+        to: Vec<(u8, Register)>,
+    },
+    /// One of the function's callbacks.
+    Callback {
         to: Register,
+        number: u32,
     },
     Immediate {
         to: Register,

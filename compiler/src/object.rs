@@ -32,6 +32,15 @@ pub struct ProgramObject {
     pub relocations: Vec<Relocation>,
     /// For each instruction that begins another place of the script: its number and the place.
     pub lines: Vec<(u32, Span)>,
+    /// Where each function begins: the program itself, then the bodies of its loops.
+    pub functions: Vec<FunctionStart>,
+}
+
+/// The first instruction of a function of a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FunctionStart {
+    pub instruction: u32,
+    pub name: String,
 }
 
 /// An instruction whose immediate is a map's file descriptor.
@@ -137,4 +146,6 @@ pub enum ErrorKind {
     MapFull(MapId),
     /// No stack could be taken, or no room was left to keep it.
     Stack,
+    /// A loop was ended because it took more rounds than the kernel allows.
+    Loop,
 }

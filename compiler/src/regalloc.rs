@@ -119,8 +119,13 @@ fn operands(kind: &MachineKind) -> Vec<Operand> {
         }
     };
     match kind {
-        MachineKind::Context { to } => out.push(Operand::reg_fixed_def(virtual_register(*to), physical(1))),
-        MachineKind::Immediate { to, .. }
+        MachineKind::Parameters { to } => {
+            for (number, register) in to {
+                out.push(Operand::reg_fixed_def(virtual_register(*register), physical(usize::from(*number) + 1)));
+            }
+        }
+        MachineKind::Callback { to, .. }
+        | MachineKind::Immediate { to, .. }
         | MachineKind::Map { to, .. }
         | MachineKind::MapValue { to, .. }
         | MachineKind::StackAddress { to, .. } => out.push(defined(to)),

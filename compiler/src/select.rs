@@ -53,6 +53,7 @@ enum Cheap {
     Stack(u32),
     Map(MapRef),
     MapValue(MapRef, u32),
+    Callback(u32),
     /// A pointer and a constant offset from it.
     Offset(Value, i32),
 }
@@ -72,6 +73,7 @@ impl Select {
             InstKind::Const(n) => Some(Cheap::Constant(*n)),
             InstKind::StackAddress { offset } => Some(Cheap::Stack(*offset)),
             InstKind::Map(map) => Some(Cheap::Map(*map)),
+            InstKind::Callback(number) => Some(Cheap::Callback(*number)),
             InstKind::MapValueAddress { map, offset } => Some(Cheap::MapValue(*map, *offset)),
             InstKind::PointerAdd { pointer, offset } => match (self.cheap[pointer.index()], self.cheap[offset.index()])
             {
@@ -114,6 +116,7 @@ impl Select {
             Cheap::Constant(value) => MachineKind::Immediate { to, value },
             Cheap::Stack(offset) => MachineKind::StackAddress { to, offset },
             Cheap::Map(map) => MachineKind::Map { to, map },
+            Cheap::Callback(number) => MachineKind::Callback { to, number },
             Cheap::MapValue(map, offset) => MachineKind::MapValue { to, map, offset },
             Cheap::Offset(..) => unreachable!("handled above"),
         });
@@ -162,6 +165,7 @@ impl Select {
             InstKind::Const(_)
             | InstKind::StackAddress { .. }
             | InstKind::Map(_)
+            | InstKind::Callback(_)
             | InstKind::MapValueAddress { .. } => {}
             InstKind::PointerAdd { pointer, offset } => {
                 if self.cheap[to.0 as usize].is_none() {
@@ -214,12 +218,21 @@ impl Select {
                 let (base, offset) = self.address(*base, *offset);
                 self.push(MachineKind::AtomicFetchAdd { to, base, offset, value });
             }
-            InstKind::Context => self.push(MachineKind::Context { to }),
+            InstKind::Context => self.parameter(0, to),
+            InstKind::Parameter(number) => self.parameter(*number, to),
             InstKind::Call { helper, arguments } => {
                 let arguments = arguments.iter().map(|argument| self.register(*argument)).collect();
                 let to = if result.is_some() { to } else { self.fresh() };
                 self.push(MachineKind::Call { helper: *helper, to, arguments });
             }
+        }
+    }
+
+    /// All parameters arrive at once, before anything else can take their registers.
+    fn parameter(&mut self, number: u8, to: Register) {
+        match self.out.blocks[self.current].insts.last_mut() {
+            Some(MachineInst { kind: MachineKind::Parameters { to: all }, .. }) => all.push((number, to)),
+            _ => self.push(MachineKind::Parameters { to: vec![(number, to)] }),
         }
     }
 

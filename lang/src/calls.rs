@@ -27,5 +27,11 @@ pub const JIFFIES64: u32 = 118;
 pub const KTIME_GET_BOOT_NS: u32 = 125;
 pub const RINGBUF_RESERVE: u32 = 131;
 pub const RINGBUF_SUBMIT: u32 = 132;
+/// Calls a function for each entry of a map.
+pub const FOR_EACH_MAP_ELEM: u32 = 164;
 pub const GET_ATTACH_COOKIE: u32 = 174;
+/// Calls a function that many times.
+pub const LOOP: u32 = 181;
+/// The value of one processor.
+pub const MAP_LOOKUP_PERCPU_ELEM: u32 = 195;
 pub const KTIME_GET_TAI_NS: u32 = 208;

@@ -7,10 +7,12 @@ mod call;
 mod expr;
 mod fields;
 mod groups;
+mod loops;
 mod maps;
 mod names;
 mod operators;
 mod typenames;
+mod values;
 
 use std::collections::HashMap;
 

@@ -6,7 +6,7 @@ mod uses;
 mod verify;
 
 pub use dump::dump;
-pub use uses::{Uses, aggregating_programs};
+pub use uses::{Uses, aggregating_programs, for_each_statement};
 pub use verify::verify;
 
 use std::sync::Arc;
@@ -184,7 +184,34 @@ pub enum StmtKind {
         then: Vec<Stmt>,
         otherwise: Vec<Stmt>,
     },
+    /// `Break` and `Continue` in the body mean the innermost loop around them.
+    Loop {
+        kind: LoopKind,
+        body: Vec<Stmt>,
+    },
+    Break,
+    Continue,
     Return,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum LoopKind {
+    /// As long as the condition holds.
+    While(Expr),
+    /// The variable goes from `from` to the last number before `to`; both are evaluated once.
+    Range {
+        variable: LocalId,
+        from: Expr,
+        to: Expr,
+    },
+    /// Each entry of a map with keys, in no order. Several keys come as a tuple, an aggregation as its merged value.
+    Map {
+        map: MapId,
+        key: LocalId,
+        value: LocalId,
+    },
+    /// That many times, written out one behind the other.
+    Unroll(u32),
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -287,7 +314,29 @@ pub enum ExprKind {
         frames: u32,
     },
     Signal(Box<Expr>),
+    /// The parts of a tuple or a record, in order.
     Tuple(Vec<Expr>),
+    /// A part of a tuple or a record that is kept in memory, that many bytes from its start.
+    Part {
+        base: Box<Expr>,
+        offset: u32,
+    },
+    /// The same of a struct or an array, which are kept as C lays them out.
+    Member {
+        base: Box<Expr>,
+        offset: u32,
+        bits: Option<BitField>,
+    },
+    /// Statements that run first, then the value.
+    Block {
+        statements: Vec<Stmt>,
+        value: Box<Expr>,
+    },
+    /// What an aggregation holds now, the parts of all processors merged.
+    AggregationValue {
+        map: MapId,
+        key: Vec<Expr>,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -46,5 +46,17 @@ pub const SMALL_KEY_BYTES: u32 = 512;
 /// Most sites that one script may attach to, so that a slip of a wildcard does not trace the whole kernel.
 pub const MAX_PROBES: usize = 65_536;
 
+/// Most copies that `unroll` makes, as in bpftrace.
+pub const MOST_UNROLLED: u32 = 100;
+
+/// Rounds of a loop that the kernel lets one helper call take (kernel/bpf/bpf_iter.c, `BPF_MAX_LOOPS`).
+pub const MOST_ROUNDS: i64 = 8 * 1024 * 1024;
+
+/// Rounds of a loop whose number is known that are compiled as plain jumps: the kernel's verifier goes through each.
+pub const MOST_PLAIN_ROUNDS: u64 = 256;
+
+/// Rounds of any other loop on kernels without the helper that loops: the verifier goes through each there, too.
+pub const MOST_OLD_ROUNDS: u64 = 100;
+
 /// Depth of nested expressions and blocks that the parser accepts: deeper input would exhaust a thread's stack.
 pub const MAX_NESTING: usize = 200;

@@ -65,6 +65,8 @@ pub enum Type {
         len: u32,
     },
     Tuple(Arc<[Type]>),
+    /// A tuple whose parts have names.
+    Record(Arc<[(Arc<str>, Type)]>),
     /// A kernel or user stack of at most that many frames.
     Stack {
         user: bool,
@@ -135,6 +137,7 @@ impl Type {
             Type::Struct(s) => s.size,
             Type::Array { of, len } => of.size().saturating_mul(*len),
             Type::Tuple(parts) => parts.iter().map(Type::size).sum(),
+            Type::Record(parts) => parts.iter().map(|(_, ty)| ty.size()).sum(),
             Type::Stack { .. } | Type::Symbol { .. } | Type::ProbeName | Type::FunctionName | Type::Timestamp => 8,
         }
     }
@@ -159,6 +162,7 @@ impl Type {
             Type::Symbol { user: true } | Type::Stack { user: true, .. } => 16,
             Type::Str(_) | Type::Buffer(_) | Type::Struct(_) | Type::Array { .. } => self.size().next_multiple_of(8),
             Type::Tuple(parts) => parts.iter().map(Type::stored_bytes).sum(),
+            Type::Record(parts) => parts.iter().map(|(_, ty)| ty.stored_bytes()).sum(),
         }
     }
 }
@@ -190,6 +194,14 @@ impl fmt::Display for Type {
                 f.write_str("(")?;
                 for (index, part) in parts.iter().enumerate() {
                     f.write_str(if index == 0 { "" } else { ", " })?;
+                    fmt::Display::fmt(part, f)?;
+                }
+                f.write_str(")")
+            }
+            Type::Record(parts) => {
+                f.write_str("(")?;
+                for (index, (name, part)) in parts.iter().enumerate() {
+                    write!(f, "{}{name} = ", if index == 0 { "" } else { ", " })?;
                     fmt::Display::fmt(part, f)?;
                 }
                 f.write_str(")")

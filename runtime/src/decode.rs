@@ -91,8 +91,67 @@ impl Decoder {
                 }
                 Value::Tuple(values)
             }
-            Type::Void | Type::Unknown | Type::Struct(_) | Type::Array { .. } => Value::Buffer(bytes.to_vec()),
+            Type::Record(parts) => {
+                let mut at = 0;
+                let mut values = Vec::new();
+                for (name, part) in parts.iter() {
+                    values.push((name.clone(), self.value(part, &bytes[at.min(bytes.len())..], target, stacks)));
+                    at += part.stored_bytes() as usize;
+                }
+                Value::Record(values)
+            }
+            Type::Struct(_) | Type::Array { .. } => self.plain(ty, bytes, target),
+            Type::Void | Type::Unknown => Value::Buffer(bytes.to_vec()),
         }
+    }
+
+    /// A value as C lays it out: numbers take no more bytes than they need.
+    fn plain(&mut self, ty: &Type, bytes: &[u8], target: &dyn Target) -> Value {
+        match ty {
+            Type::Struct(of) => {
+                let fields = target.fields(of);
+                let values = fields.iter().map(|field| {
+                    let start = (field.bit_offset / 8) as usize;
+                    let value = match field.bit_width {
+                        None => self.plain(&field.ty, bytes.get(start..).unwrap_or(&[]), target),
+                        Some(width) => {
+                            let raw = unaligned(bytes.get(start..).unwrap_or(&[]), 8) >> (field.bit_offset % 8);
+                            let unused = 64 - u32::from(width);
+                            let number = if field.ty.is_signed() {
+                                (raw << unused) as i64 >> unused
+                            } else {
+                                (raw << unused >> unused) as i64
+                            };
+                            self.number(&field.ty, number, target)
+                        }
+                    };
+                    (field.name.clone(), value)
+                });
+                Value::Record(values.collect())
+            }
+            Type::Array { of, len } => {
+                let size = of.size() as usize;
+                let element = |number: usize| bytes.get(number * size..).unwrap_or(&[]);
+                Value::Array((0..*len as usize).map(|number| self.plain(of, element(number), target)).collect())
+            }
+            Type::Str(capacity) => {
+                let bytes = &bytes[..bytes.len().min(*capacity as usize)];
+                let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+                Value::Str(bytes[..end].to_vec())
+            }
+            Type::Buffer(length) => Value::Buffer(bytes[..bytes.len().min(*length as usize)].to_vec()),
+            _ => {
+                let raw = unaligned(bytes, ty.size() as usize);
+                let unused = 64 - (ty.size().clamp(1, 8) * 8);
+                let number = if ty.is_signed() { (raw << unused) as i64 >> unused } else { raw as i64 };
+                self.number(ty, number, target)
+            }
+        }
+    }
+
+    /// A number as its type shows it.
+    fn number(&mut self, ty: &Type, number: i64, target: &dyn Target) -> Value {
+        self.value(ty, &number.to_le_bytes(), target, &|_| None)
     }
 
     /// The values that follow one another in a key or a record.
@@ -143,6 +202,14 @@ impl Decoder {
         self.stacks.insert(key, frames.clone());
         frames
     }
+}
+
+/// A number of up to 8 bytes; those that are missing are zero.
+fn unaligned(bytes: &[u8], size: usize) -> u64 {
+    let mut word = [0; 8];
+    let size = size.min(8).min(bytes.len());
+    word[..size].copy_from_slice(&bytes[..size]);
+    u64::from_le_bytes(word)
 }
 
 /// Frames of the program that took the stack and of what called it: a stack begins where the event happened.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rtrace_compiler::ir::Function;
 use rtrace_compiler::{CompileOptions, Compiled, compile};
 use rtrace_lang::ast::Script;
+use rtrace_lang::calls;
 use rtrace_lang::check::{CheckOptions, check};
 use rtrace_lang::diagnostic::Diagnostic;
 use rtrace_lang::hir::Hir;
@@ -67,5 +68,7 @@ fn compile_options(hir: &Hir, target: &dyn Target) -> CompileOptions {
     CompileOptions {
         atomic_fetch: uses.map_updates && target.has(Feature::AtomicFetch),
         map_allocator: uses.stacks && target.has(Feature::MapAllocator),
+        loop_helper: uses.loops && target.has(Feature::Helper(calls::LOOP)),
+        cpus: if uses.aggregation_values { target.possible_cpus() } else { 1 },
     }
 }

@@ -22,6 +22,9 @@ pub enum Value {
     /// A symbol, or an address in hexadecimal.
     Symbol(Arc<str>),
     Tuple(Vec<Value>),
+    /// Of a record or a struct: names and values, in order. Parts of a struct without a name have an empty one.
+    Record(Vec<(Arc<str>, Value)>),
+    Array(Vec<Value>),
 }
 
 /// One frame of a stack.

@@ -208,7 +208,11 @@ fn compare(a: &Value, b: &Value) -> Ordering {
         (Value::Stack(a), Value::Stack(b)) => {
             a.iter().map(|frame| frame.address).cmp(b.iter().map(|frame| frame.address))
         }
-        (Value::Tuple(a), Value::Tuple(b)) => compare_all(a, b),
+        (Value::Tuple(a), Value::Tuple(b)) | (Value::Array(a), Value::Array(b)) => compare_all(a, b),
+        (Value::Record(a), Value::Record(b)) => {
+            let parts = a.iter().zip(b).map(|((_, a), (_, b))| compare(a, b));
+            parts.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+        }
         _ => Ordering::Equal,
     }
 }

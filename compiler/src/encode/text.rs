@@ -17,6 +17,7 @@ pub fn disassemble(instructions: &[u64]) -> String {
             let _ = match from {
                 1 => writeln!(out, "r{to} = map[{immediate}]"),
                 2 => writeln!(out, "r{to} = map_value[{immediate}] + {high}"),
+                4 => writeln!(out, "r{to} = function at {}", at as i64 + 1 + i64::from(immediate)),
                 _ => writeln!(out, "r{to} = {:#x} ll", u64::from(immediate as u32) | high << 32),
             };
             at += 2;

@@ -130,8 +130,9 @@ impl Builder {
         self.define(InstKind::Load { base, offset, bytes, signed }, ValueKind::Int)
     }
 
-    pub fn load_object(&mut self, base: Value, offset: i32) -> Value {
-        self.define(InstKind::LoadObject { base, offset }, ValueKind::Pointer(Memory::Object))
+    /// A pointer into that memory, from where it is kept.
+    pub fn load_pointer(&mut self, base: Value, offset: i32, memory: Memory) -> Value {
+        self.define(InstKind::LoadObject { base, offset }, ValueKind::Pointer(memory))
     }
 
     pub fn store(&mut self, base: Value, offset: i32, bytes: u8, value: Value) {
@@ -148,6 +149,17 @@ impl Builder {
 
     pub fn context(&mut self) -> Value {
         self.define(InstKind::Context, ValueKind::Pointer(Memory::Context))
+    }
+
+    pub fn parameter(&mut self, number: u8, kind: ValueKind) -> Value {
+        self.define(InstKind::Parameter(number), kind)
+    }
+
+    /// Takes in a callback of this function; gives its address.
+    pub fn callback(&mut self, callback: Function) -> Value {
+        let number = self.function.callbacks.len() as u32;
+        self.function.callbacks.push(callback);
+        self.define(InstKind::Callback(number), ValueKind::Callback)
     }
 
     pub fn stack_address(&mut self, offset: u32) -> Value {

@@ -30,6 +30,9 @@ pub fn dump(function: &Function) -> String {
             None => writeln!(out, "    (open)"),
         };
     }
+    for callback in &function.callbacks {
+        out.push_str(&dump(callback));
+    }
     out
 }
 
@@ -59,6 +62,8 @@ fn text(kind: &InstKind) -> String {
             format!("atomic fetch add [v{} + {offset}], v{}", base.0, value.0)
         }
         InstKind::Context => "context".to_string(),
+        InstKind::Parameter(number) => format!("parameter {number}"),
+        InstKind::Callback(number) => format!("callback {number}"),
         InstKind::StackAddress { offset } => format!("stack + {offset}"),
         InstKind::Map(map) => format!("map {}", map.0),
         InstKind::MapValueAddress { map, offset } => format!("map {} value + {offset}", map.0),

@@ -2,10 +2,11 @@
 //! representation does not allow. It is the judge of passes and code generation, so it is written to be obviously right,
 //! never to be fast; it is deterministic and does no IO.
 
-mod calls;
+mod helpers;
 mod maps;
 mod memory;
 
+use rtrace_lang::calls;
 use rtrace_lang::hir::BinaryOp;
 
 use super::{Block, Function, InstKind, Memory as Space, Terminator, Value, ValueKind};
@@ -69,6 +70,10 @@ pub struct Fault {
 /// Instructions that one run may execute: far more than any loop of ours takes.
 const BUDGET: u32 = 1_000_000;
 
+/// Rounds that the kernel lets a loop take (`BPF_MAX_LOOPS`), and what it answers to more.
+const MOST_ROUNDS: u64 = 8 * 1024 * 1024;
+const TOO_BIG: u64 = -7i64 as u64;
+
 /// A machine with one processor: maps and memory outlive the runs.
 #[derive(Clone, Debug)]
 pub struct Simulation {
@@ -89,18 +94,34 @@ impl Simulation {
 
     /// Runs a function to its end; gives what it returns.
     pub fn run(&mut self, function: &Function) -> Result<u64, Fault> {
-        let stack = self.memory.add(Space::Stack, Region::unwritten(function.stack_bytes as usize));
         let context = self.memory.add(Space::Context, Region::of(self.environment.context.clone()));
-        let mut run = Run { function, values: vec![None; function.values.len()], stack, context, block: Block(0) };
-        let result = run.execute_all(self);
-        self.memory.release(stack);
+        let result = self.call(function, context, &[], &mut 0);
         self.memory.release(context);
-        let fault = |what| Fault { function: function.name.clone(), block: run.block.0, what };
-        let returned = result.map_err(fault)?;
+        let returned = result?;
         match self.memory.held(Space::Record) {
             0 => Ok(returned),
-            held => Err(fault(format!("{held} records are neither sent nor dropped at the end"))),
+            held => Err(Fault {
+                function: function.name.clone(),
+                block: 0,
+                what: format!("{held} records are neither sent nor dropped at the end"),
+            }),
         }
+    }
+
+    /// Runs a function or a callback, which gets `parameters`.
+    fn call(
+        &mut self,
+        function: &Function,
+        context: u64,
+        parameters: &[u64],
+        executed: &mut u32,
+    ) -> Result<u64, Fault> {
+        let stack = self.memory.add(Space::Stack, Region::unwritten(function.stack_bytes as usize));
+        let values = vec![None; function.values.len()];
+        let mut run = Run { function, values, stack, context, parameters, block: Block(0) };
+        let result = run.execute_all(self, executed);
+        self.memory.release(stack);
+        result.map_err(|what| Fault { function: function.name.clone(), block: run.block.0, what })
     }
 }
 
@@ -110,26 +131,26 @@ struct Run<'a> {
     /// Addresses of the function's own memory.
     stack: u64,
     context: u64,
+    parameters: &'a [u64],
     block: Block,
 }
 
 impl Run<'_> {
-    fn execute_all(&mut self, machine: &mut Simulation) -> Result<u64, String> {
+    fn execute_all(&mut self, machine: &mut Simulation, executed: &mut u32) -> Result<u64, String> {
         let function = self.function;
-        let mut executed = 0;
         loop {
             let data = &function.blocks[self.block.index()];
             for inst in &data.insts {
-                executed += 1;
-                if executed > BUDGET {
+                *executed += 1;
+                if *executed > BUDGET {
                     return Err("it does not end".to_string());
                 }
-                let result = self.execute(machine, &inst.kind)?;
+                let result = self.execute(machine, &inst.kind, executed)?;
                 if let Some(to) = inst.result {
                     self.values[to.index()] = Some(result);
                 }
             }
-            executed += 1;
+            *executed += 1;
             match data.terminator.as_ref().ok_or("the block has no end")? {
                 Terminator::Jump { to, arguments } => {
                     let values = arguments.iter().map(|value| self.get(*value)).collect::<Result<Vec<_>, _>>()?;
@@ -160,7 +181,7 @@ impl Run<'_> {
         match self.function.kind(value) {
             ValueKind::Pointer(space) | ValueKind::Nullable(space) if address != 0 => Ok((address, space)),
             ValueKind::Pointer(_) | ValueKind::Nullable(_) => Err(format!("v{} is null", value.0)),
-            ValueKind::Int | ValueKind::Map => Err(format!("v{} is no pointer", value.0)),
+            ValueKind::Int | ValueKind::Map | ValueKind::Callback => Err(format!("v{} is no pointer", value.0)),
         }
     }
 
@@ -175,11 +196,11 @@ impl Run<'_> {
             Space::Stack | Space::MapValue | Space::Record => {
                 machine.memory.store(address.wrapping_add_signed(i64::from(offset)), bytes, value, space)
             }
-            Space::Context | Space::Object => Err(format!("a store into {space:?}")),
+            Space::Context | Space::Object | Space::MapKey => Err(format!("a store into {space:?}")),
         }
     }
 
-    fn execute(&self, machine: &mut Simulation, kind: &InstKind) -> Result<u64, String> {
+    fn execute(&self, machine: &mut Simulation, kind: &InstKind, executed: &mut u32) -> Result<u64, String> {
         Ok(match kind {
             InstKind::Const(n) => *n as u64,
             InstKind::Binary { op, left, right } => binary(*op, self.get(*left)?, self.get(*right)?)?,
@@ -200,17 +221,82 @@ impl Run<'_> {
                 before
             }
             InstKind::Context => self.context,
+            InstKind::Parameter(number) => *self
+                .parameters
+                .get(usize::from(*number))
+                .ok_or_else(|| format!("there is no parameter {number}"))?,
+            InstKind::Callback(number) => u64::from(*number),
             InstKind::StackAddress { offset } => self.stack + u64::from(*offset),
             InstKind::Map(map) => u64::from(map.0),
             InstKind::MapValueAddress { map, offset } => machine.maps.direct(*map)? + u64::from(*offset),
+            InstKind::Call { helper: calls::LOOP, arguments } => self.repeat(machine, arguments, executed)?,
+            InstKind::Call { helper: calls::FOR_EACH_MAP_ELEM, arguments } => {
+                self.for_each_entry(machine, arguments, executed)?
+            }
             InstKind::Call { helper, arguments } => {
                 let arguments = arguments
                     .iter()
                     .map(|value| Ok((self.get(*value)?, self.function.kind(*value))))
                     .collect::<Result<Vec<_>, String>>()?;
-                calls::call(machine, *helper, &arguments, self.context)?
+                helpers::call(machine, *helper, &arguments, self.context)?
             }
         })
+    }
+}
+
+impl Run<'_> {
+    /// `bpf_loop`: the callback gets the number of the round and the frame, and ends the loop with 1.
+    fn repeat(&self, machine: &mut Simulation, arguments: &[Value], executed: &mut u32) -> Result<u64, String> {
+        let [rounds, callback, frame, _] = arguments else { return Err("bpf_loop takes four arguments".to_string()) };
+        let (rounds, frame) = (self.get(*rounds)? & 0xffff_ffff, self.get(*frame)?);
+        if rounds > MOST_ROUNDS {
+            return Ok(TOO_BIG);
+        }
+        let callback = self.callback(*callback)?;
+        for round in 0..rounds {
+            if self.call_back(machine, callback, &[round, frame], executed)? != 0 {
+                return Ok(round + 1);
+            }
+        }
+        Ok(rounds)
+    }
+
+    /// `bpf_for_each_map_elem`: the callback gets the map, an entry's key and value, and the frame.
+    fn for_each_entry(&self, machine: &mut Simulation, arguments: &[Value], executed: &mut u32) -> Result<u64, String> {
+        let [map, callback, frame, _] = arguments else {
+            return Err("bpf_for_each_map_elem takes four arguments".to_string());
+        };
+        let (map, frame) = (self.get(*map)?, self.get(*frame)?);
+        let callback = self.callback(*callback)?;
+        let mut count = 0;
+        for (key, value) in machine.maps.addresses(map)? {
+            let key = machine.memory.add(Space::MapKey, Region::of(key));
+            let ended = self.call_back(machine, callback, &[map, key, value, frame], executed);
+            machine.memory.release(key);
+            count += 1;
+            if ended? != 0 {
+                break;
+            }
+        }
+        Ok(count)
+    }
+
+    fn callback(&self, value: Value) -> Result<&Function, String> {
+        let number = self.get(value)? as usize;
+        self.function.callbacks.get(number).ok_or_else(|| format!("there is no callback {number}"))
+    }
+
+    fn call_back(
+        &self,
+        machine: &mut Simulation,
+        callback: &Function,
+        parameters: &[u64],
+        executed: &mut u32,
+    ) -> Result<u64, String> {
+        match machine.call(callback, self.context, parameters, executed).map_err(|fault| fault.to_string())? {
+            ended @ (0 | 1) => Ok(ended),
+            other => Err(format!("a callback gives {other}")),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //!   base. Contexts and kernel objects are never stored to.
 //! - Constant shifts are below 64 and constant divisors are not zero; there is no signed division.
 //! - A helper takes at most five arguments.
+//! - Parameters stand at the start of the entry, and a callback that is named is there.
 //! - Stack slots lie within the function's stack, and that within the kernel's limit.
 
 use rtrace_lang::hir::BinaryOp;
@@ -17,6 +18,7 @@ use super::{Block, Function, InstKind, Memory, Terminator, Value, ValueKind};
 
 /// The first breach found, in words.
 pub fn verify(function: &Function) -> Result<(), String> {
+    function.callbacks.iter().try_for_each(verify)?;
     let at = |block: Block, what: String| Err(format!("{}, b{}: {what}", function.name, block.0));
     if function.stack_bytes > BPF_STACK_BYTES {
         return Err(format!("{}: {} bytes of stack", function.name, function.stack_bytes));
@@ -108,10 +110,10 @@ pub fn verify(function: &Function) -> Result<(), String> {
 
 fn check_inst(function: &Function, constants: &[Option<i64>], kind: &InstKind) -> Result<(), String> {
     let base = |value: Value, stored: bool| match function.kind(value) {
-        ValueKind::Pointer(Memory::Context | Memory::Object) if stored => Err(format!("a store through v{}", value.0)),
+        ValueKind::Pointer(Memory::Context | Memory::Object | Memory::MapKey) if stored => Err(format!("a store through v{}", value.0)),
         // A tested pointer keeps its kind; that it was tested is the kernel verifier's to prove.
         ValueKind::Pointer(_) | ValueKind::Nullable(_) => Ok(()),
-        ValueKind::Int | ValueKind::Map => Err(format!("v{} is no pointer", value.0)),
+        ValueKind::Int | ValueKind::Map | ValueKind::Callback => Err(format!("v{} is no pointer", value.0)),
     };
     match kind {
         InstKind::Load { base: value, .. } | InstKind::LoadObject { base: value, .. } => base(*value, false),
@@ -135,6 +137,9 @@ fn check_inst(function: &Function, constants: &[Option<i64>], kind: &InstKind) -
             }
         }
         InstKind::Call { arguments, .. } if arguments.len() > 5 => Err("a call with six arguments".to_string()),
+        InstKind::Callback(number) if *number as usize >= function.callbacks.len() => {
+            Err(format!("callback {number} of {}", function.callbacks.len()))
+        }
         InstKind::StackAddress { offset } if *offset >= function.stack_bytes => {
             Err(format!("stack + {offset} of {}", function.stack_bytes))
         }
@@ -142,6 +147,8 @@ fn check_inst(function: &Function, constants: &[Option<i64>], kind: &InstKind) -
         | InstKind::Extend { .. }
         | InstKind::Address(_)
         | InstKind::Context
+        | InstKind::Parameter(_)
+        | InstKind::Callback(_)
         | InstKind::StackAddress { .. }
         | InstKind::Map(_)
         | InstKind::MapValueAddress { .. }

@@ -40,6 +40,92 @@ impl Lower<'_> {
         self.b.enter(after);
     }
 
+    /// What an aggregation holds, the parts of all processors merged.
+    pub(super) fn aggregation_value(&mut self, map: MapId, key: &[Expr]) -> Value {
+        let key = if self.hir.maps[map.index()].key.is_empty() {
+            let place = self.temporary(8);
+            let zero = self.b.int(0);
+            self.b.store(place.base, place.offset, 8, zero);
+            self.pointer(place)
+        } else {
+            self.key(map, key)
+        };
+        self.merged(map, key)
+    }
+
+    /// The same for a key that is in memory: goes through the processors, one after the other.
+    pub(super) fn merged(&mut self, map: MapId, key: Value) -> Value {
+        let MapValue::Aggregation(aggregation) = self.hir.maps[map.index()].value else {
+            unreachable!("the checker reads aggregations only")
+        };
+        let (head, cpu) = self.b.block_with(ValueKind::Int);
+        let (first, second) = (self.b.value(ValueKind::Int), self.b.value(ValueKind::Int));
+        self.b.function.blocks[head.index()].params.extend([first, second]);
+        let (inside, done) = (self.b.block(), self.b.block());
+        let zero = self.b.int(0);
+        self.b.jump(head, &[zero, zero, zero]);
+        self.b.enter_unsealed(head);
+        let cpus = self.b.int(i64::from(self.options.cpus.max(1)));
+        self.b.branch(BinaryOp::LessUnsigned, cpu, cpus, inside, done);
+        self.b.enter(inside);
+        let map_value = self.b.map(MapRef(map.0));
+        let cell = self.b.call_nullable(calls::MAP_LOOKUP_PERCPU_ELEM, &[map_value, key, cpu], Memory::MapValue);
+        let following = self.b.binary_int(BinaryOp::Add, cpu, 1);
+        let (found, missing) = (self.b.block(), self.b.block());
+        self.b.branch_nonzero(cell, found, missing);
+        self.b.enter(missing);
+        self.b.jump(head, &[following, first, second]);
+        self.b.enter(found);
+        let slot = self.b.load(cell, 0, 8, false);
+        match aggregation.row().fold {
+            Fold::Count | Fold::Sum => {
+                let sum = self.b.binary(BinaryOp::Add, first, slot);
+                self.b.jump(head, &[following, sum, second]);
+            }
+            Fold::CountAndSum => {
+                let total = self.b.load(cell, 8, 8, false);
+                let (count, total) =
+                    (self.b.binary(BinaryOp::Add, first, slot), self.b.binary(BinaryOp::Add, second, total));
+                self.b.jump(head, &[following, count, total]);
+            }
+            Fold::Min | Fold::Max => {
+                // `second` tells whether there is a value yet.
+                let known = self.b.load(cell, 8, 8, false);
+                let (has_value, none, compare, take, keep) =
+                    (self.b.block(), self.b.block(), self.b.block(), self.b.block(), self.b.block());
+                self.b.branch_nonzero(known, has_value, none);
+                self.b.enter(none);
+                self.b.jump(head, &[following, first, second]);
+                self.b.enter(has_value);
+                let another = self.b.block();
+                self.b.branch_nonzero(second, compare, another);
+                self.b.enter(another);
+                self.b.jump(take, &[]);
+                self.b.enter(compare);
+                let less = if aggregation.signed { BinaryOp::LessSigned } else { BinaryOp::LessUnsigned };
+                let is_min = aggregation.row().fold == Fold::Min;
+                let (a, b) = if is_min { (slot, first) } else { (first, slot) };
+                let better = self.b.block();
+                self.b.branch(less, a, b, better, keep);
+                self.b.enter(better);
+                self.b.jump(take, &[]);
+                self.b.enter(keep);
+                self.b.jump(head, &[following, first, second]);
+                self.b.enter(take);
+                let one = self.b.int(1);
+                self.b.jump(head, &[following, slot, one]);
+            }
+            Fold::Log2 | Fold::Linear => unreachable!("the checker does not read histograms"),
+        }
+        self.b.seal(head);
+        self.b.enter(done);
+        if aggregation.row().fold != Fold::CountAndSum {
+            return first;
+        }
+        let op = if aggregation.signed { BinaryOp::DivideSigned } else { BinaryOp::DivideUnsigned };
+        self.if_found(first, |lower, count| lower.divide(op, second, count), |lower| lower.b.int(0))
+    }
+
     fn fold(&mut self, aggregation: &Aggregation, cell: Value, value: Option<Value>, atomic: bool) {
         let value = match value {
             Some(value) => value,

@@ -4,7 +4,7 @@ use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Dispatch};
 use rtrace_lang::target::{Location, ProgramKind, Word};
 
-use crate::ir::Value;
+use crate::ir::{Memory, Value};
 use crate::object::STOPPED_OFFSET;
 
 use super::Lower;
@@ -126,7 +126,7 @@ impl Lower<'_> {
     pub(super) fn behind(&mut self, pointer: u32, offset: u32, direct: bool, bytes: u8, signed: bool) -> Value {
         let context = self.context;
         if direct {
-            let object = self.b.load_object(context, pointer as i32);
+            let object = self.b.load_pointer(context, pointer as i32, Memory::Object);
             return self.b.load(object, offset as i32, bytes, signed);
         }
         let pointer = self.context_word(pointer);

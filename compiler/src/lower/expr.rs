@@ -10,7 +10,7 @@ use crate::object::{ErrorKind, START_OFFSET};
 
 use super::{Lower, Place};
 
-fn variable(local: LocalId) -> Variable {
+pub(super) fn variable(local: LocalId) -> Variable {
     Variable(local.0)
 }
 
@@ -26,7 +26,7 @@ impl Lower<'_> {
     fn value_inner(&mut self, e: &Expr) -> Value {
         match &e.kind {
             ExprKind::Int(value) => self.b.int(*value),
-            ExprKind::Local(local) => self.b.read(variable(*local)),
+            ExprKind::Local(local) => self.get_local(*local),
             ExprKind::MapGet { map, key } => self.get_map(*map, key),
             ExprKind::HasKey { map, key } => self.has_key(*map, key),
             ExprKind::Delete { map, key } => self.delete(*map, key),
@@ -78,10 +78,10 @@ impl Lower<'_> {
                 self.convert(value, &e.ty)
             }
             ExprKind::UpdateLocal { local, op, operand, old } => {
-                let before = self.b.read(variable(*local));
+                let before = self.get_local(*local);
                 let operand_value = self.value(operand);
                 let after = self.arithmetic(*op, before, operand_value, operand.constant(), e);
-                self.b.write(variable(*local), after);
+                self.put_local(*local, after);
                 if *old { before } else { after }
             }
             ExprKind::UpdateMap { map, key, op, operand, old } => self.update_map(*map, key, *op, operand, *old, e),
@@ -111,6 +111,19 @@ impl Lower<'_> {
                 let number = self.value(number);
                 self.b.call(calls::SEND_SIGNAL, &[number])
             }
+            ExprKind::Part { base, offset } => {
+                let place = self.place_of(base).at(*offset);
+                self.b.load(place.base, place.offset, 8, false)
+            }
+            ExprKind::Member { base, offset, bits } => {
+                let place = self.place_of(base).at(*offset);
+                self.member(place, *bits, &e.ty)
+            }
+            ExprKind::Block { statements, value } => {
+                self.statements(statements);
+                self.value(value)
+            }
+            ExprKind::AggregationValue { map, key } => self.aggregation_value(*map, key),
             ExprKind::Str(_) | ExprKind::ReadString { .. } | ExprKind::Comm | ExprKind::Tuple(_) => {
                 unreachable!("{} does not fit a register", e.ty)
             }
@@ -225,7 +238,7 @@ impl Lower<'_> {
 
     /// Division by what is not zero. The instruction set of all kernels divides without signs only, so signs are taken
     /// off and put back: the quotient truncates toward zero, the remainder has the sign of the dividend.
-    fn divide(&mut self, op: BinaryOp, left: Value, right: Value) -> Value {
+    pub(super) fn divide(&mut self, op: BinaryOp, left: Value, right: Value) -> Value {
         let unsigned = match op {
             BinaryOp::DivideSigned => BinaryOp::DivideUnsigned,
             BinaryOp::RemainderSigned => BinaryOp::RemainderUnsigned,
@@ -258,9 +271,35 @@ impl Lower<'_> {
         }
     }
 
+    /// The first word of a variable.
+    fn get_local(&mut self, local: LocalId) -> Value {
+        match self.memory_of(local) {
+            Some(place) => self.b.load(place.base, place.offset, 8, false),
+            None => self.b.read(variable(local)),
+        }
+    }
+
+    /// A scalar in memory, as C lays it out.
+    fn member(&mut self, place: Place, bits: Option<BitField>, ty: &Type) -> Value {
+        let bytes = ty.size().clamp(1, 8) as u8;
+        match bits {
+            None => self.b.load(place.base, place.offset, bytes, ty.is_signed()),
+            Some(bits) => {
+                let word = self.b.load(place.base, place.offset, bytes, false);
+                self.bit_field(word, bits, ty)
+            }
+        }
+    }
+
+    /// The bits of a field in a word.
+    fn bit_field(&mut self, word: Value, bits: BitField, ty: &Type) -> Value {
+        let up = self.b.binary_int(BinaryOp::ShiftLeft, word, 64 - i64::from(bits.shift) - i64::from(bits.width));
+        let op = if ty.is_signed() { BinaryOp::ShiftRightSigned } else { BinaryOp::ShiftRightUnsigned };
+        self.b.binary_int(op, up, 64 - i64::from(bits.width))
+    }
+
     pub(super) fn set_local(&mut self, local: LocalId, value: &Expr) {
-        if let Some(offset) = self.strings.get(&local) {
-            let place = Place { base: self.scratch, offset: *offset as i32 };
+        if let Some(place) = self.memory_of(local) {
             let ty = self.program.locals[local.index()].ty.clone();
             self.write_as(value, &ty, place);
             return;
@@ -341,8 +380,6 @@ impl Lower<'_> {
             return self.b.load(place.base, place.offset, bytes as u8, e.ty.is_signed());
         };
         let word = self.b.load(place.base, place.offset, 8, false);
-        let up = self.b.binary_int(BinaryOp::ShiftLeft, word, 64 - i64::from(bits.shift) - i64::from(bits.width));
-        let op = if e.ty.is_signed() { BinaryOp::ShiftRightSigned } else { BinaryOp::ShiftRightUnsigned };
-        self.b.binary_int(op, up, 64 - i64::from(bits.width))
+        self.bit_field(word, bits, &e.ty)
     }
 }

@@ -2,9 +2,11 @@
 
 use rtrace_lang::calls;
 use rtrace_lang::hir::{Expr, ExprKind};
-use rtrace_lang::types::Type;
+use rtrace_lang::span::Span;
+use rtrace_lang::types::{Space, Type};
 
 use crate::ir::Value;
+use crate::object::ErrorKind;
 
 use super::{Lower, Place};
 
@@ -20,29 +22,35 @@ impl Lower<'_> {
 
     /// Writes a value as the type that a map, a key or a variable has: strings are padded to its capacity.
     pub(super) fn write_as(&mut self, e: &Expr, ty: &Type, place: Place) {
+        let is_wide = !ty.is_scalar() || ty.stored_bytes() > 8;
         match (ty, &e.kind) {
+            (_, ExprKind::Block { statements, value }) => {
+                self.statements(statements);
+                self.write_as(value, ty, place);
+            }
             (Type::Str(capacity), _) => self.write_string(e, *capacity, place, true),
-            (Type::Tuple(types), ExprKind::Tuple(parts)) => {
-                let mut at = 0;
-                for (part, ty) in parts.iter().zip(types.iter()) {
-                    self.write_as(part, ty, place.at(at));
-                    at += ty.stored_bytes();
-                }
+            (Type::Tuple(types), ExprKind::Tuple(parts)) => self.write_parts(parts, types.iter(), place),
+            (Type::Record(types), ExprKind::Tuple(parts)) => {
+                self.write_parts(parts, types.iter().map(|(_, ty)| ty), place);
             }
-            (Type::Tuple(_), ExprKind::MapGet { map, key }) => self.copy_from_map(*map, key, ty.stored_bytes(), place),
-            (Type::Tuple(_), ExprKind::Local(local)) => {
-                let from = Place { base: self.scratch, offset: self.strings[local] as i32 };
-                self.copy(from, place, ty.stored_bytes());
-            }
-            (Type::Tuple(_), ExprKind::Ternary { condition, then, otherwise }) => {
+            // Strings inside may have more room here than where they come from.
+            (Type::Tuple(types), _) if e.ty != *ty => self.widen_parts(e, types.iter(), place),
+            (Type::Record(types), _) if e.ty != *ty => self.widen_parts(e, types.iter().map(|(_, ty)| ty), place),
+            (_, ExprKind::MapGet { map, key }) if is_wide => self.copy_from_map(*map, key, ty.stored_bytes(), place),
+            (_, ExprKind::Ternary { condition, then, otherwise }) if is_wide => {
                 self.either(
                     condition,
                     |lower| lower.write_as(then, ty, place),
                     |lower| lower.write_as(otherwise, ty, place),
                 );
             }
-            (Type::Stack { user: true, .. } | Type::Symbol { user: true }, ExprKind::MapGet { map, key }) => {
-                self.copy_from_map(*map, key, 16, place);
+            (_, ExprKind::Local(_) | ExprKind::Part { .. } | ExprKind::Member { .. }) if is_wide => {
+                let from = self.place_of(e);
+                self.copy_from(from, place, ty);
+            }
+            (Type::Struct(_) | Type::Array { .. }, ExprKind::Deref { pointer, offset, .. }) => {
+                let (address, space) = self.place_address(pointer, *offset);
+                self.read_bytes(address, space, ty.size(), place, e.span);
             }
             _ => {
                 let value = self.value(e);
@@ -55,6 +63,85 @@ impl Lower<'_> {
                 }
             }
         }
+    }
+
+    fn write_parts<'t>(&mut self, parts: &[Expr], types: impl Iterator<Item = &'t Type>, place: Place) {
+        let mut at = 0;
+        for (part, ty) in parts.iter().zip(types) {
+            self.write_as(part, ty, place.at(at));
+            at += ty.stored_bytes();
+        }
+    }
+
+    /// Writes a kept tuple part by part, each as the type that is wanted.
+    fn widen_parts<'t>(&mut self, e: &Expr, types: impl Iterator<Item = &'t Type>, place: Place) {
+        let own: Vec<Type> = match &e.ty {
+            Type::Tuple(parts) => parts.to_vec(),
+            Type::Record(parts) => parts.iter().map(|(_, ty)| ty.clone()).collect(),
+            other => unreachable!("{other} has no parts"),
+        };
+        let (mut at, mut offset) = (0, 0);
+        for (own, wanted) in own.iter().zip(types) {
+            let kind = ExprKind::Part { base: Box::new(e.clone()), offset };
+            self.write_as(&Expr { kind, ty: own.clone(), span: e.span }, wanted, place.at(at));
+            offset += own.stored_bytes();
+            at += wanted.stored_bytes();
+        }
+    }
+
+    /// The memory in which a value of several words lies; it is put into temporary memory if it does not.
+    pub(super) fn place_of(&mut self, e: &Expr) -> Place {
+        match &e.kind {
+            ExprKind::Local(local) => match self.memory_of(*local) {
+                Some(place) => place,
+                None => self.written(e),
+            },
+            ExprKind::Part { base, offset } | ExprKind::Member { base, offset, .. } => {
+                self.place_of(base).at(*offset)
+            }
+            _ => self.written(e),
+        }
+    }
+
+    fn written(&mut self, e: &Expr) -> Place {
+        let place = self.temporary(e.ty.stored_bytes());
+        self.write(e, place);
+        place
+    }
+
+    /// Copies a value of that type: a struct inside another may begin anywhere and have any length.
+    fn copy_from(&mut self, from: Place, to: Place, ty: &Type) {
+        let is_aligned = from.offset % 8 == 0 && !matches!(ty, Type::Struct(_) | Type::Array { .. });
+        if is_aligned {
+            self.copy(from, to, ty.stored_bytes());
+        } else {
+            let address = self.pointer(from);
+            let address = self.b.address(address);
+            self.clear_tail(to, ty.size());
+            let (to, size) = (self.pointer(to), self.b.int(i64::from(ty.size())));
+            self.b.call(calls::PROBE_READ_KERNEL, &[to, size, address]);
+        }
+    }
+
+    /// Zeroes the last word of that many bytes, where they do not fill it.
+    fn clear_tail(&mut self, place: Place, bytes: u32) {
+        if !bytes.is_multiple_of(8) {
+            let zero = self.b.int(0);
+            self.b.store(place.base, place.offset + (bytes / 8 * 8) as i32, 8, zero);
+        }
+    }
+
+    /// Reads that many bytes safely; what cannot be read is zero and counted.
+    pub(super) fn read_bytes(&mut self, address: Value, space: Space, bytes: u32, place: Place, span: Span) {
+        self.clear_tail(place, bytes);
+        let helper = match space {
+            Space::Kernel => calls::PROBE_READ_KERNEL,
+            Space::User => calls::PROBE_READ_USER,
+            Space::Unknown => calls::PROBE_READ,
+        };
+        let (pointer, size) = (self.pointer(place), self.b.int(i64::from(bytes)));
+        let result = self.b.call(helper, &[pointer, size, address]);
+        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read, span));
     }
 
     /// Runs one of the two, and goes on.

@@ -21,7 +21,11 @@ enum Ready {
 fn changes(e: &Expr) -> bool {
     let own = matches!(
         e.kind,
-        ExprKind::UpdateLocal { .. } | ExprKind::UpdateMap { .. } | ExprKind::Delete { .. } | ExprKind::Signal(_)
+        ExprKind::UpdateLocal { .. }
+            | ExprKind::UpdateMap { .. }
+            | ExprKind::Delete { .. }
+            | ExprKind::Signal(_)
+            | ExprKind::Block { .. }
     );
     let mut found = own;
     e.for_each_part(&mut |part| found |= changes(part));

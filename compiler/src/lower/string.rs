@@ -80,11 +80,23 @@ impl Lower<'_> {
             }
             ExprKind::Local(local) => {
                 let own = self.program.locals[local.index()].ty.stored_bytes();
-                let from = Place { base: self.scratch, offset: self.strings[local] as i32 };
-                self.copy(from, place, own.min(room));
-                if padded && room > own {
-                    self.fill_zero(place.at(own), room - own);
-                }
+                let from = self.place_of(e);
+                self.copy_string(from, own, place, room, padded);
+            }
+            ExprKind::Part { .. } => {
+                let from = self.place_of(e);
+                self.copy_string(from, e.ty.stored_bytes(), place, room, padded);
+            }
+            ExprKind::Member { .. } => {
+                let from = self.place_of(e);
+                let from = self.pointer(from);
+                let address = self.b.address(from);
+                let size = self.b.int(i64::from(e.ty.size().min(capacity)));
+                self.read_string(address, Space::Kernel, size, room, place, padded, e);
+            }
+            ExprKind::Block { statements, value } => {
+                self.statements(statements);
+                self.write_string(value, capacity, place, padded);
             }
             ExprKind::MapGet { map, key } => {
                 let own = e.ty.stored_bytes();
@@ -100,6 +112,18 @@ impl Lower<'_> {
             ),
             ExprKind::Convert(inner) => self.write_string(inner, capacity, place, padded),
             _ => unreachable!("not a string: {e:?}"),
+        }
+    }
+
+    /// Copies a kept string of `own` bytes into `room`.
+    fn copy_string(&mut self, from: Place, own: u32, place: Place, room: u32, padded: bool) {
+        self.copy(from, place, own.min(room));
+        if room < own {
+            // Cut: the last byte ends it.
+            let zero = self.b.int(0);
+            self.b.store(place.base, place.offset + room as i32 - 1, 1, zero);
+        } else if padded && room > own {
+            self.fill_zero(place.at(own), room - own);
         }
     }
 

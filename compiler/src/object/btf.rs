@@ -11,7 +11,7 @@ use super::ProgramObject;
 #[derive(Clone, Debug)]
 pub struct DebugInfo {
     types: Types,
-    /// One `struct bpf_func_info`: instruction and type id.
+    /// `struct bpf_func_info`, one for each function: instruction and type id.
     pub func_info: Vec<u8>,
     /// `struct bpf_line_info` of 16 bytes each.
     pub line_info: Vec<u8>,
@@ -29,12 +29,18 @@ impl DebugInfo {
         let mut types = Types::default();
         let int = types.int();
         let signature = types.signature(int);
-        // A static function: with global linkage the verifier would check its arguments on their own.
-        let function = types.function(&program.name, signature, Linkage::Static);
+        // Static functions: with global linkage the verifier would check their arguments on their own.
+        let functions: Vec<[u32; 2]> = program
+            .functions
+            .iter()
+            .map(|function| {
+                [function.instruction, types.function(&function.name, signature, Linkage::Static).0]
+            })
+            .collect();
         let line_info = lines(&mut types, program, file, text);
         DebugInfo {
             types,
-            func_info: words(&[0, function.0]),
+            func_info: words(functions.as_flattened()),
             line_info: line_info.iter().flat_map(|line| words(&line.0)).collect(),
         }
     }
@@ -53,9 +59,12 @@ pub fn lines(types: &mut Types, program: &ProgramObject, file: &str, text: &str)
     let file_offset = types.string(&clean(file));
     let all: Vec<&str> = text.lines().collect();
     let mut places = program.lines.clone();
-    // The kernel wants a line for the first instruction.
-    if let Some(first) = places.first_mut() {
-        first.0 = 0;
+    // The kernel wants a line for the first instruction of each function.
+    for function in &program.functions {
+        let at = places.partition_point(|(instruction, _)| *instruction < function.instruction);
+        if let Some(first) = places.get_mut(at) {
+            first.0 = function.instruction;
+        }
     }
     let mut infos = Vec::new();
     for (instruction, span) in places {

@@ -150,8 +150,12 @@ impl Writer {
             let (mut section_functions, mut section_lines) = (Vec::new(), Vec::new());
             for program in programs {
                 let start = self.program(program, section) as u32;
-                let function = self.types.function(&program.name, signature, Linkage::Global);
-                section_functions.push([start, function.0]);
+                for function in &program.functions {
+                    // What helpers call back must not be visible outside.
+                    let linkage = if function.instruction == 0 { Linkage::Global } else { Linkage::Static };
+                    let number = self.types.function(&function.name, signature, linkage).0;
+                    section_functions.push([start + function.instruction * 8, number]);
+                }
                 for mut line in btf::lines(&mut self.types, program, file, text) {
                     // Bytes in the file, instructions in the kernel.
                     line.0[0] = start + line.0[0] * 8;

@@ -101,6 +101,8 @@ fn key(kind: &InstKind, function: &Function) -> Option<Key> {
             Key::Call(*helper, arguments.clone())
         }
         InstKind::Context
+        | InstKind::Parameter(_)
+        | InstKind::Callback(_)
         | InstKind::Store { .. }
         | InstKind::AtomicAdd { .. }
         | InstKind::AtomicFetchAdd { .. }

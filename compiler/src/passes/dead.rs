@@ -99,7 +99,7 @@ fn has_effect(kind: &InstKind) -> bool {
         InstKind::Store { .. } | InstKind::AtomicAdd { .. } | InstKind::AtomicFetchAdd { .. } => true,
         InstKind::Call { helper, .. } => !PURE_HELPERS.contains(helper),
         // The context is where the allocator finds its register: it stays at the entry.
-        InstKind::Context => true,
+        InstKind::Context | InstKind::Parameter(_) => true,
         InstKind::Const(_)
         | InstKind::Binary { .. }
         | InstKind::Extend { .. }
@@ -107,6 +107,7 @@ fn has_effect(kind: &InstKind) -> bool {
         | InstKind::Address(_)
         | InstKind::Load { .. }
         | InstKind::LoadObject { .. }
+        | InstKind::Callback(_)
         | InstKind::StackAddress { .. }
         | InstKind::Map(_)
         | InstKind::MapValueAddress { .. } => false,

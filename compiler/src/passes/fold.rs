@@ -107,6 +107,8 @@ fn simplify(kind: &InstKind, made: &[Option<InstKind>]) -> Simplified {
         | InstKind::AtomicAdd { .. }
         | InstKind::AtomicFetchAdd { .. }
         | InstKind::Context
+        | InstKind::Parameter(_)
+        | InstKind::Callback(_)
         | InstKind::StackAddress { .. }
         | InstKind::Map(_)
         | InstKind::MapValueAddress { .. }

@@ -77,7 +77,6 @@ impl Body<'_, '_, '_> {
                 return;
             }
         };
-        out.append(&mut self.before);
         out.push(Stmt { kind, span });
     }
 
@@ -115,11 +114,9 @@ impl Body<'_, '_, '_> {
     pub fn storable(&mut self, value: &Expr) -> bool {
         let ok = match &value.ty {
             Type::Void => false,
-            Type::Struct(_) | Type::Array { .. } | Type::Buffer(_) => {
-                self.not_yet(value.span, &format!("keeping a whole {}", value.ty));
-                return false;
-            }
+            Type::Struct(_) | Type::Array { .. } | Type::Buffer(_) => true,
             Type::Tuple(parts) => !parts.contains(&Type::Void),
+            Type::Record(_) => true,
             Type::Bool
             | Type::Int { .. }
             | Type::Enum(_)

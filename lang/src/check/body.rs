@@ -18,13 +18,13 @@ pub(super) struct Body<'c, 'a, 'g> {
     number: usize,
     locals: Vec<Local>,
     scopes: Vec<HashMap<String, LocalId>>,
-    /// Statements that an expression needs to run before it.
-    pub before: Vec<Stmt>,
+    /// Loops around the statement that is checked.
+    loops: u32,
 }
 
 impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
     pub fn new(checker: &'c mut Checker<'a>, number: usize, group: &'g Group<'g>) -> Self {
-        Body { checker, group, number, locals: Vec::new(), scopes: vec![HashMap::new()], before: Vec::new() }
+        Body { checker, group, number, locals: Vec::new(), scopes: vec![HashMap::new()], loops: 0 }
     }
 
     pub fn into_locals(self) -> Vec<Local> {
@@ -51,20 +51,24 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
     }
 
     pub fn block(&mut self, block: &ast::Block) -> Vec<Stmt> {
-        self.scopes.push(HashMap::new());
+        self.scoped(|body| {
+            let mut out = body.statements(&block.statements);
+            if let Some(value) = &block.value {
+                body.effect(value, &mut out);
+            }
+            out
+        })
+    }
+
+    pub fn statements(&mut self, statements: &[ast::Stmt]) -> Vec<Stmt> {
         let mut out = Vec::new();
-        for statement in &block.statements {
+        for statement in statements {
             self.statement(statement, &mut out);
         }
-        if let Some(value) = &block.value {
-            self.effect(value, &mut out);
-        }
-        self.scopes.pop();
         out
     }
 
-    fn push(&mut self, out: &mut Vec<Stmt>, kind: StmtKind, span: Span) {
-        out.append(&mut self.before);
+    pub fn push(&mut self, out: &mut Vec<Stmt>, kind: StmtKind, span: Span) {
         out.push(Stmt { kind, span });
     }
 
@@ -111,6 +115,8 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                 }
                 self.push(out, StmtKind::Return, span);
             }
+            ast::StmtKind::Break if self.loops > 0 => self.push(out, StmtKind::Break, span),
+            ast::StmtKind::Continue if self.loops > 0 => self.push(out, StmtKind::Continue, span),
             ast::StmtKind::Break | ast::StmtKind::Continue => {
                 let word = if statement.kind == ast::StmtKind::Break { "break" } else { "continue" };
                 self.report(
@@ -119,9 +125,12 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                         .help("`return` leaves the probe"),
                 );
             }
-            ast::StmtKind::While { .. } => drop(self.not_yet(span, "a while loop")),
-            ast::StmtKind::ForRange { .. } | ast::StmtKind::ForMap { .. } => drop(self.not_yet(span, "a for loop")),
-            ast::StmtKind::Unroll { .. } => drop(self.not_yet(span, "unroll")),
+            ast::StmtKind::While { condition, body } => self.while_loop(condition, body, span, out),
+            ast::StmtKind::ForRange { variable, from, to, body } => {
+                self.range_loop(variable, (from, to), body, span, out);
+            }
+            ast::StmtKind::ForMap { variables, map, body } => self.map_loop(variables, map, body, span, out),
+            ast::StmtKind::Unroll { count, body } => self.unroll(count, body, span, out),
             ast::StmtKind::Import(_) => drop(self.not_yet(span, "an import")),
             ast::StmtKind::Try { .. } => drop(self.not_yet(span, "try")),
             ast::StmtKind::Error => {}
@@ -130,7 +139,6 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
 
     fn if_statement(&mut self, inner: &ast::If, span: Span, out: &mut Vec<Stmt>) {
         let condition = self.condition(&inner.condition);
-        out.append(&mut self.before);
         let then = self.block(&inner.then);
         let otherwise = inner.otherwise.as_ref().map_or(Vec::new(), |block| self.block(block));
         self.push(out, StmtKind::If { condition, then, otherwise }, span);
@@ -156,7 +164,6 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
             }
             ast::ExprKind::Ternary { condition, then: Some(then), otherwise } => {
                 let condition = self.condition(condition);
-                out.append(&mut self.before);
                 let (mut yes, mut no) = (Vec::new(), Vec::new());
                 self.effect(then, &mut yes);
                 self.effect(otherwise, &mut no);
@@ -187,14 +194,36 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         }
     }
 
+    /// Runs `check` in a scope of its own.
+    pub fn scoped<T>(&mut self, check: impl FnOnce(&mut Self) -> T) -> T {
+        self.scopes.push(HashMap::new());
+        let result = check(self);
+        self.scopes.pop();
+        result
+    }
+
+    /// The body of a loop, in which `break` and `continue` mean something.
+    pub fn loop_body(&mut self, body: &ast::Block) -> Vec<Stmt> {
+        self.loops += 1;
+        let statements = self.block(body);
+        self.loops -= 1;
+        statements
+    }
+
     /// Declares a variable in the innermost scope, of a type that also holds what earlier rounds have seen in it.
     pub fn declare(&mut self, name: &str, ty: &Type) -> LocalId {
+        let id = self.hidden(name, ty);
+        self.scopes.last_mut().expect("a block has a scope").insert(name.to_string(), id);
+        id
+    }
+
+    /// A variable that no statement of the script can name.
+    pub fn hidden(&mut self, name: &str, ty: &Type) -> LocalId {
         let id = LocalId(self.locals.len() as u32);
         let known = self.checker.local_types.get(&(self.number, id.index())).cloned().unwrap_or(Type::Unknown);
         let ty = unify(&known, &stored(ty)).unwrap_or_else(|| stored(ty));
         self.locals.push(Local { name: name.to_string(), ty: ty.clone() });
         self.remember(id, &ty);
-        self.scopes.last_mut().expect("a block has a scope").insert(name.to_string(), id);
         id
     }
 

@@ -279,7 +279,7 @@ impl Body<'_, '_, '_> {
     }
 
     /// The map that an argument names as a whole.
-    fn map_argument(&mut self, e: &ast::Expr) -> Option<MapId> {
+    pub fn map_argument(&mut self, e: &ast::Expr) -> Option<MapId> {
         let ast::ExprKind::Map { name, keys } = &e.kind else {
             self.report(
                 Diagnostic::error(Code::TypeMismatch, e.span, "this takes a map")
@@ -343,7 +343,6 @@ impl Body<'_, '_, '_> {
             }),
             _ => self.exit(arguments, span),
         };
-        out.append(&mut self.before);
         if let Some(kind) = kind {
             out.push(Stmt { kind, span });
         }

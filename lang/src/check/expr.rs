@@ -45,7 +45,6 @@ impl Body<'_, '_, '_> {
             }
             ast::ExprKind::SizeOf(inner) => {
                 let value = self.expr(inner);
-                self.before.clear();
                 Expr::int(i64::from(value.ty.size()), span)
             }
             ast::ExprKind::OffsetOfType { ty, path } => {
@@ -70,9 +69,9 @@ impl Body<'_, '_, '_> {
                 let ty = Type::Tuple(parts.iter().map(|part| super::maps::stored(&part.ty)).collect());
                 Expr { kind: ExprKind::Tuple(parts), ty, span }
             }
-            ast::ExprKind::Record(_) => self.not_yet(span, "a record"),
-            ast::ExprKind::Block(_) => self.not_yet(span, "a block with a value"),
-            ast::ExprKind::If(_) => self.not_yet(span, "an if with a value"),
+            ast::ExprKind::Record(parts) => self.record_value(parts, span),
+            ast::ExprKind::Block(block) => self.block_value(block, span),
+            ast::ExprKind::If(inner) => self.if_value(inner, span),
             ast::ExprKind::Comptime(inner) => {
                 let value = self.expr(inner);
                 if value.constant().is_none() && value.ty != Type::Unknown {
@@ -128,8 +127,8 @@ impl Body<'_, '_, '_> {
         let ty = match self.checker.maps.value(map) {
             Some(MapValue::Plain(ty)) => ty.clone(),
             Some(MapValue::Aggregation(aggregation)) => {
-                let word = aggregation.row().name;
-                return self.not_yet(span, &format!("reading a {word}() inside a probe"));
+                let aggregation = *aggregation;
+                return self.aggregation_value(aggregation, map, key, span);
             }
             None => {
                 if self.checker.last_round {

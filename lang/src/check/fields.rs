@@ -43,8 +43,9 @@ impl Body<'_, '_, '_> {
             },
             Type::Struct(of) => match value.kind {
                 ExprKind::Deref { pointer, offset, .. } => (*pointer, offset, of),
-                _ => return self.not_yet(span, "a field of a struct that is not behind a pointer"),
+                _ => return self.member(value, &of, name, span),
             },
+            Type::Record(parts) => return self.record_part(value, &parts, name, span),
             other => return self.no_struct(span, &other),
         };
         let Some(found) = self.find_field(&of, &name.text) else {
@@ -54,6 +55,30 @@ impl Body<'_, '_, '_> {
         let (offset, bits) = storage(offset, &found, &ty);
         // What hangs off a pointer keeps its own space; what lies inside stays in its parent's.
         Expr { kind: ExprKind::Deref { pointer: Box::new(pointer), offset, bits }, ty, span }
+    }
+
+    /// A field of a struct that is kept in a variable, a map or a tuple.
+    fn member(&mut self, base: Expr, of: &StructRef, name: &ast::Name, span: Span) -> Expr {
+        let Some(found) = self.find_field(of, &name.text) else { return self.no_field(of, name) };
+        let ty = found.ty.clone();
+        let (offset, bits) = storage(0, &found, &ty);
+        Expr { kind: ExprKind::Member { base: Box::new(base), offset: offset as u32, bits }, ty, span }
+    }
+
+    fn record_part(&mut self, base: Expr, parts: &[(Arc<str>, Type)], name: &ast::Name, span: Span) -> Expr {
+        let Some(index) = parts.iter().position(|(known, _)| **known == *name.text) else {
+            let names: Vec<&str> = parts.iter().map(|(name, _)| &**name).collect();
+            let mut diagnostic =
+                Diagnostic::error(Code::UnknownField, name.span, format!("the record has no part `{}`", name.text))
+                    .label("no such part");
+            diagnostic = match did_you_mean(&near_misses(&name.text, names.iter().copied())) {
+                Some(help) => diagnostic.help(help),
+                None => diagnostic.help(format!("its parts: {}", names.join(", "))),
+            };
+            return self.fail(diagnostic);
+        };
+        let offset = parts[..index].iter().map(|(_, ty)| ty.stored_bytes()).sum();
+        Expr { kind: ExprKind::Part { base: Box::new(base), offset }, ty: parts[index].1.clone(), span }
     }
 
     fn no_struct(&mut self, span: Span, ty: &Type) -> Expr {
@@ -144,7 +169,18 @@ impl Body<'_, '_, '_> {
                         .label("counted from 0"),
                 ),
             },
-            (Type::Tuple(_), _) => self.not_yet(span, "a part of a tuple that is kept"),
+            (Type::Tuple(parts), kind) => {
+                let Some(ty) = parts.get(index as usize).cloned() else {
+                    let count = parts.len();
+                    return self.fail(
+                        Diagnostic::error(Code::UnknownField, span, format!("the tuple has no part {index}"))
+                            .label(format!("it has {count}, counted from 0")),
+                    );
+                };
+                let offset = parts[..index as usize].iter().map(Type::stored_bytes).sum();
+                let base = Box::new(Expr { kind, ty: value.ty.clone(), span: base.span });
+                Expr { kind: ExprKind::Part { base, offset }, ty, span }
+            }
             (Type::Int { .. }, ExprKind::Int(_)) => self.fail(
                 Diagnostic::error(Code::BadNumber, span, "there are no fractions")
                     .label("not an integer")
@@ -177,7 +213,10 @@ impl Body<'_, '_, '_> {
             (Type::Str(len), ExprKind::Deref { pointer, offset, .. }) => {
                 (*pointer, offset, Arc::new(Type::Int { bytes: 1, signed: true }), Some(len))
             }
-            (Type::Array { .. }, _) => return self.not_yet(span, "an element of this array"),
+            (Type::Array { of, len }, kind) => {
+                let base = Expr { kind, ty: value.ty.clone(), span: base.span };
+                return self.kept_element(base, &of, len, &index, span);
+            }
             (ty, _) => {
                 return self.fail(
                     Diagnostic::error(Code::TypeMismatch, span, format!("{ty:#} has no elements"))
@@ -213,6 +252,21 @@ impl Body<'_, '_, '_> {
             }
         };
         Expr { kind: ExprKind::Deref { pointer: Box::new(pointer), offset, bits: None }, ty: Type::clone(&of), span }
+    }
+
+    /// An element of an array that is kept in a variable, a map or a tuple.
+    fn kept_element(&mut self, base: Expr, of: &Type, length: u32, index: &Expr, span: Span) -> Expr {
+        match index.constant() {
+            Some(n) if (0..i64::from(length)).contains(&n) => {
+                let offset = n as u32 * of.size();
+                Expr { kind: ExprKind::Member { base: Box::new(base), offset, bits: None }, ty: of.clone(), span }
+            }
+            Some(n) => self.fail(
+                Diagnostic::error(Code::BadValue, index.span, format!("index {n} is outside the array"))
+                    .label(format!("the array has {length} elements, counted from 0")),
+            ),
+            None => self.not_yet(span, "an index that is not constant into an array that is kept"),
+        }
     }
 
     /// `*pointer`

@@ -199,6 +199,7 @@ pub fn stored(ty: &Type) -> Type {
         Type::Int { bytes: 8, signed: false } => Type::U64,
         Type::Int { .. } => Type::I64,
         Type::Tuple(parts) => Type::Tuple(parts.iter().map(stored).collect()),
+        Type::Record(parts) => Type::Record(parts.iter().map(|(name, ty)| (name.clone(), stored(ty))).collect()),
         other => other.clone(),
     }
 }
@@ -228,6 +229,12 @@ pub fn unify(a: &Type, b: &Type) -> Option<Type> {
             .map(|(a, b)| unify(a, b))
             .collect::<Option<Vec<Type>>>()
             .map(|parts| Type::Tuple(parts.into())),
+        (Type::Record(a), Type::Record(b)) if a.len() == b.len() => a
+            .iter()
+            .zip(b.iter())
+            .map(|((name, a), (other, b))| (name == other).then(|| Some((name.clone(), unify(a, b)?)))?)
+            .collect::<Option<Vec<_>>>()
+            .map(|parts| Type::Record(parts.into())),
         _ => None,
     }
 }

@@ -46,9 +46,7 @@ impl Body<'_, '_, '_> {
             },
             TypeBase::Named(words) => self.named_type(words, name),
             TypeBase::TypeOf(e) => {
-                let value = self.expr(e);
-                self.before.clear();
-                value.ty
+                self.expr(e).ty
             }
         };
         let space = self.register_space();

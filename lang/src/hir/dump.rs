@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Dispatch, Expr, ExprKind, Hir, MapId, MapValue, RecordKind, Stmt, StmtKind};
+use super::{LoopKind, Dispatch, Expr, ExprKind, Hir, MapId, MapValue, RecordKind, Stmt, StmtKind};
 
 pub fn dump(hir: &Hir) -> String {
     let mut out = String::new();
@@ -86,9 +86,29 @@ impl Dumper<'_> {
                     }
                     continue;
                 }
+                StmtKind::Loop { kind, body } => {
+                    let _ = writeln!(out, "{pad}{}", self.head(kind));
+                    self.block(body, depth + 1, out);
+                    continue;
+                }
+                StmtKind::Break => "break".to_string(),
+                StmtKind::Continue => "continue".to_string(),
                 StmtKind::Return => "return".to_string(),
             };
             let _ = writeln!(out, "{pad}{line}");
+        }
+    }
+
+    fn head(&self, kind: &LoopKind) -> String {
+        match kind {
+            LoopKind::While(condition) => format!("while {}", self.text(condition)),
+            LoopKind::Range { variable, from, to } => {
+                format!("for ${} : {}..{}", variable.0, self.text(from), self.text(to))
+            }
+            LoopKind::Map { map, key, value } => {
+                format!("for (${}, ${}) : {}", key.0, value.0, self.place(*map, &[]))
+            }
+            LoopKind::Unroll(count) => format!("unroll {count}"),
         }
     }
 
@@ -153,6 +173,17 @@ impl Dumper<'_> {
             ExprKind::Stack { user, frames } => format!("{}stack({frames})", if *user { "u" } else { "k" }),
             ExprKind::Signal(number) => format!("signal({})", self.text(number)),
             ExprKind::Tuple(parts) => format!("({})", self.list(parts)),
+            ExprKind::Part { base, offset } => format!("{}.+{offset}: {}", self.text(base), e.ty),
+            ExprKind::Member { base, offset, bits } => {
+                let bits = bits.map_or(String::new(), |bits| format!(" bits {}+{}", bits.shift, bits.width));
+                format!("{}.+{offset}{bits}: {}", self.text(base), e.ty)
+            }
+            ExprKind::Block { statements, value } => {
+                let mut inner = String::new();
+                self.block(statements, 0, &mut inner);
+                format!("{{ {}; {} }}", inner.trim_end().replace('\n', "; "), self.text(value))
+            }
+            ExprKind::AggregationValue { map, key } => format!("value({})", self.place(*map, key)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::target::ProgramKind;
 
-use super::{Expr, ExprKind, Hir, MapId, Stmt, StmtKind};
+use super::{Expr, ExprKind, Hir, LoopKind, MapId, Stmt, StmtKind};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Uses {
@@ -12,14 +12,19 @@ pub struct Uses {
     pub stacks: bool,
     /// Events are sent by probes that fire on their own, at whatever rate.
     pub streams: bool,
+    /// `while`, and `for` over numbers.
+    pub loops: bool,
+    /// An aggregation is read inside a program.
+    pub aggregation_values: bool,
 }
 
 impl Hir {
     pub fn uses(&self) -> Uses {
         let mut uses = Uses::default();
         for program in &self.programs {
-            program.predicate.iter().for_each(|predicate| predicate.note_uses(&mut uses));
-            note_block(&program.body, program.kind != ProgramKind::TestRun, &mut uses);
+            let fires = program.kind != ProgramKind::TestRun;
+            program.predicate.iter().for_each(|predicate| predicate.note_uses(fires, &mut uses));
+            note_block(&program.body, fires, &mut uses);
         }
         uses
     }
@@ -31,26 +36,61 @@ pub fn aggregating_programs(hir: &Hir, map: MapId) -> usize {
 }
 
 fn aggregates(statements: &[Stmt], wanted: MapId) -> bool {
-    statements.iter().any(|statement| match &statement.kind {
-        StmtKind::Aggregate { map, .. } => *map == wanted,
-        StmtKind::If { then, otherwise, .. } => aggregates(then, wanted) || aggregates(otherwise, wanted),
-        StmtKind::Expr(_)
-        | StmtKind::SetLocal { .. }
-        | StmtKind::SetMap { .. }
-        | StmtKind::Emit { .. }
-        | StmtKind::Exit { .. }
-        | StmtKind::Return => false,
-    })
+    let mut found = false;
+    for_each_statement(statements, &mut |statement| {
+        found |= matches!(&statement.kind, StmtKind::Aggregate { map, .. } if *map == wanted);
+    });
+    found
+}
+
+/// Calls `f` with each statement, those inside statements and expressions included, outer ones first.
+pub fn for_each_statement(statements: &[Stmt], f: &mut dyn FnMut(&Stmt)) {
+    for statement in statements {
+        f(statement);
+        match &statement.kind {
+            StmtKind::If { then, otherwise, .. } => {
+                for_each_statement(then, f);
+                for_each_statement(otherwise, f);
+            }
+            StmtKind::Loop { body, .. } => for_each_statement(body, f),
+            StmtKind::Expr(_)
+            | StmtKind::SetLocal { .. }
+            | StmtKind::SetMap { .. }
+            | StmtKind::Aggregate { .. }
+            | StmtKind::Emit { .. }
+            | StmtKind::Exit { .. }
+            | StmtKind::Break
+            | StmtKind::Continue
+            | StmtKind::Return => {}
+        }
+        statement.for_each_expr(&mut |e| e.for_each_statement(f));
+    }
 }
 
 fn note_block(statements: &[Stmt], fires: bool, uses: &mut Uses) {
     for statement in statements {
-        if let StmtKind::If { then, otherwise, .. } = &statement.kind {
-            note_block(then, fires, uses);
-            note_block(otherwise, fires, uses);
+        match &statement.kind {
+            StmtKind::If { then, otherwise, .. } => {
+                note_block(then, fires, uses);
+                note_block(otherwise, fires, uses);
+            }
+            StmtKind::Loop { kind, body } => {
+                uses.loops |= matches!(kind, LoopKind::While(_) | LoopKind::Range { .. });
+                // A loop sends at a rate of its own, whatever runs it.
+                note_block(body, true, uses);
+            }
+            StmtKind::Expr(_)
+            | StmtKind::SetLocal { .. }
+            | StmtKind::SetMap { .. }
+            | StmtKind::Aggregate { .. }
+            | StmtKind::Emit { .. }
+            | StmtKind::Exit { .. }
+            | StmtKind::Break
+            | StmtKind::Continue
+            | StmtKind::Return => {}
         }
         uses.streams |= fires && matches!(statement.kind, StmtKind::Emit { .. });
-        statement.for_each_expr(&mut |e| e.note_uses(uses));
+        statement.for_each_expr(&mut |e| e.note_uses(fires, uses));
     }
 }
 
@@ -68,8 +108,15 @@ impl Stmt {
                 value.iter().for_each(f);
             }
             StmtKind::Emit { parts, .. } => parts.iter().for_each(f),
-            StmtKind::If { condition, .. } => f(condition),
-            StmtKind::Return => {}
+            StmtKind::If { condition, .. } | StmtKind::Loop { kind: LoopKind::While(condition), .. } => f(condition),
+            StmtKind::Loop { kind: LoopKind::Range { from, to, .. }, .. } => {
+                f(from);
+                f(to);
+            }
+            StmtKind::Loop { kind: LoopKind::Map { .. } | LoopKind::Unroll(_), .. }
+            | StmtKind::Break
+            | StmtKind::Continue
+            | StmtKind::Return => {}
         }
     }
 }
@@ -90,9 +137,10 @@ impl Expr {
             | ExprKind::StartTime
             | ExprKind::Site
             | ExprKind::Stack { .. } => {}
-            ExprKind::MapGet { key, .. } | ExprKind::HasKey { key, .. } | ExprKind::Delete { key, .. } => {
-                key.iter().for_each(f);
-            }
+            ExprKind::MapGet { key, .. }
+            | ExprKind::HasKey { key, .. }
+            | ExprKind::Delete { key, .. }
+            | ExprKind::AggregationValue { key, .. } => key.iter().for_each(f),
             ExprKind::Binary { left, right, .. }
             | ExprKind::StrEqual { left, right, .. }
             | ExprKind::And(left, right)
@@ -106,6 +154,10 @@ impl Expr {
             | ExprKind::Convert(inner)
             | ExprKind::Signal(inner)
             | ExprKind::Deref { pointer: inner, .. }
+            | ExprKind::Part { base: inner, .. }
+            | ExprKind::Member { base: inner, .. }
+            // The statements of a block are no parts: see `note_block`.
+            | ExprKind::Block { value: inner, .. }
             | ExprKind::UpdateLocal { operand: inner, .. } => f(inner),
             ExprKind::ReadString { pointer, limit, .. } => {
                 f(pointer);
@@ -124,9 +176,21 @@ impl Expr {
         }
     }
 
-    fn note_uses(&self, uses: &mut Uses) {
+    /// The same for the statements of blocks in an expression.
+    fn for_each_statement(&self, f: &mut dyn FnMut(&Stmt)) {
+        if let ExprKind::Block { statements, .. } = &self.kind {
+            for_each_statement(statements, f);
+        }
+        self.for_each_part(&mut |part| part.for_each_statement(f));
+    }
+
+    fn note_uses(&self, fires: bool, uses: &mut Uses) {
         uses.map_updates |= matches!(self.kind, ExprKind::UpdateMap { .. });
+        uses.aggregation_values |= matches!(self.kind, ExprKind::AggregationValue { .. });
         uses.stacks |= matches!(self.kind, ExprKind::Stack { .. });
-        self.for_each_part(&mut |part| part.note_uses(uses));
+        if let ExprKind::Block { statements, .. } = &self.kind {
+            note_block(statements, fires, uses);
+        }
+        self.for_each_part(&mut |part| part.note_uses(fires, uses));
     }
 }

@@ -1,7 +1,7 @@
 //! What holds in every Hir that the checker hands out. Run after each check in debug builds; a breach is a bug of the
 //! checker, never the user's.
 
-use super::{Expr, ExprKind, Hir, MapId, MapValue, Program, Stmt, StmtKind};
+use super::{Expr, ExprKind, Hir, LoopKind, MapId, MapValue, Program, Stmt, StmtKind};
 use crate::types::Type;
 
 /// The first breach found, in words.
@@ -70,7 +70,24 @@ fn statement(hir: &Hir, program: &Program, statement: &Stmt) -> Result<(), Strin
             block(hir, program, then)?;
             block(hir, program, otherwise)
         }
-        StmtKind::Return => Ok(()),
+        StmtKind::Loop { kind, body } => {
+            match kind {
+                LoopKind::While(condition) => expr(hir, program, condition)?,
+                LoopKind::Range { from, to, .. } => {
+                    expr(hir, program, from)?;
+                    expr(hir, program, to)?;
+                }
+                LoopKind::Map { map, .. } => {
+                    let map = hir.maps.get(map.index()).ok_or("a map out of range")?;
+                    if map.key.is_empty() {
+                        return Err(format!("a loop over @{}, which has no keys", map.name));
+                    }
+                }
+                LoopKind::Unroll(_) => {}
+            }
+            block(hir, program, body)
+        }
+        StmtKind::Break | StmtKind::Continue | StmtKind::Return => Ok(()),
     }
 }
 
@@ -102,9 +119,10 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         ExprKind::Local(local) => {
             program.locals.get(local.index()).map(|_| ()).ok_or_else(|| "a local out of range".to_string())
         }
-        ExprKind::MapGet { map, key } | ExprKind::HasKey { map, key } | ExprKind::Delete { map, key } => {
-            keys(hir, program, *map, key)
-        }
+        ExprKind::MapGet { map, key }
+        | ExprKind::HasKey { map, key }
+        | ExprKind::Delete { map, key }
+        | ExprKind::AggregationValue { map, key } => keys(hir, program, *map, key),
         ExprKind::Binary { left, right, .. } => {
             if !left.ty.is_scalar() || !right.ty.is_scalar() {
                 return Err(format!("an operation on {} and {}", left.ty, right.ty));
@@ -137,5 +155,15 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
             expr(hir, program, operand)
         }
         ExprKind::Tuple(parts) => parts.iter().try_for_each(|part| expr(hir, program, part)),
+        ExprKind::Part { base, .. } | ExprKind::Member { base, .. } => {
+            if base.ty.is_scalar() {
+                return Err(format!("a part of {}", base.ty));
+            }
+            expr(hir, program, base)
+        }
+        ExprKind::Block { statements, value } => {
+            block(hir, program, statements)?;
+            expr(hir, program, value)
+        }
     }
 }

@@ -76,7 +76,13 @@ fn number_of(value: &Value) -> i64 {
         Value::Uint(n) | Value::Pointer(n) => *n as i64,
         Value::Bool(b) => i64::from(*b),
         Value::Enum { number, .. } => *number,
-        Value::Str(_) | Value::Buffer(_) | Value::Stack(_) | Value::Symbol(_) | Value::Tuple(_) => 0,
+        Value::Str(_)
+        | Value::Buffer(_)
+        | Value::Stack(_)
+        | Value::Symbol(_)
+        | Value::Tuple(_)
+        | Value::Record(_)
+        | Value::Array(_) => 0,
     }
 }
 

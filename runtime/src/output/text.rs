@@ -136,5 +136,30 @@ pub(super) fn render(value: &Value) -> Vec<u8> {
             out.push(b')');
             out
         }
+        Value::Record(parts) => {
+            let mut out = b"{ ".to_vec();
+            for (number, (name, part)) in parts.iter().enumerate() {
+                if number > 0 {
+                    out.extend_from_slice(b", ");
+                }
+                if !name.is_empty() {
+                    out.extend(format!(".{name} = ").into_bytes());
+                }
+                out.extend(render(part));
+            }
+            out.extend_from_slice(b" }");
+            out
+        }
+        Value::Array(parts) => {
+            let mut out = b"[".to_vec();
+            for (number, part) in parts.iter().enumerate() {
+                if number > 0 {
+                    out.push(b',');
+                }
+                out.extend(render(part));
+            }
+            out.push(b']');
+            out
+        }
     }
 }

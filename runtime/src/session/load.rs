@@ -90,13 +90,15 @@ fn load(
 }
 
 /// Loads with the program's own BTF, so that the verifier and the kernel's tools quote the script. BEGIN, END and timers
-/// load in less time than their lines take: they get them only where the verifier has something to say.
+/// load in less time than their lines take: they get them only where the verifier has something to say, or where the
+/// kernel must know the program's functions.
 fn with_lines(
     config: &bpf::ProgramConfig<'_>,
     program: &ProgramObject,
     options: &SessionOptions,
 ) -> Result<bpf::LoadedProgram, KernelError> {
     if program.kind == ProgramKind::TestRun
+        && program.functions.len() == 1
         && let Ok(loaded) = bpf::program_load(config)
     {
         return Ok(loaded);

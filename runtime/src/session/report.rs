@@ -40,6 +40,7 @@ impl Session<'_> {
                     let map = &self.hir.maps[map.index()];
                     format!("@{} is full at {} keys: updates were dropped; raise max_map_keys", map.name, map.entries)
                 }
+                ErrorKind::Loop => "a loop was ended: it takes more rounds than this kernel allows".to_string(),
                 ErrorKind::Stack => "a stack could not be taken or kept".to_string(),
             };
             events.push(Event::Problem { message, place: Some(self.place(*span)), count });

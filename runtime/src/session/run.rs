@@ -305,6 +305,7 @@ fn shows_user_addresses(hir: &Hir) -> bool {
         match ty {
             Type::Stack { user, .. } | Type::Symbol { user } => *user,
             Type::Tuple(parts) => parts.iter().any(is_user),
+            Type::Record(parts) => parts.iter().any(|(_, ty)| is_user(ty)),
             Type::Void
             | Type::Bool
             | Type::Int { .. }

@@ -119,6 +119,11 @@ impl Maps {
         }
     }
 
+    /// All keys of a map with the addresses of their values, as a loop over it finds them.
+    pub fn addresses(&self, map: u64) -> Result<Vec<(Vec<u8>, u64)>, String> {
+        Ok(self.map(map)?.entries.iter().map(|(key, address)| (key.clone(), *address)).collect())
+    }
+
     /// All keys and values of a map, in the order of the keys.
     pub fn entries(&self, map: MapRef, memory: &Memory) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.maps.get(map.index()).map_or(Vec::new(), |map| {

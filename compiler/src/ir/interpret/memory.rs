@@ -134,9 +134,9 @@ impl Memory {
 /// The kernel's verifier refuses misaligned access to the stack everywhere; ours is aligned everywhere.
 fn check_alignment(address: u64, bytes: u8, space: Space) -> Result<(), String> {
     match space {
-        Space::Stack | Space::MapValue | Space::Record if !address.is_multiple_of(u64::from(bytes)) => {
+        Space::Stack | Space::MapValue | Space::Record | Space::MapKey if !address.is_multiple_of(u64::from(bytes)) => {
             Err(format!("a misaligned access of {bytes} bytes"))
         }
-        Space::Stack | Space::MapValue | Space::Record | Space::Context | Space::Object => Ok(()),
+        Space::Stack | Space::MapValue | Space::Record | Space::MapKey | Space::Context | Space::Object => Ok(()),
     }
 }

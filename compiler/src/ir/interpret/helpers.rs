@@ -32,6 +32,9 @@ pub fn call(
     let Simulation { environment, memory, maps, records } = machine;
     Ok(match helper {
         calls::MAP_LOOKUP_ELEM => maps.look_up(map(0)?, pointer(1)?, memory)?,
+        // There is one processor.
+        calls::MAP_LOOKUP_PERCPU_ELEM if number(2)? == 0 => maps.look_up(map(0)?, pointer(1)?, memory)?,
+        calls::MAP_LOOKUP_PERCPU_ELEM => 0,
         calls::MAP_UPDATE_ELEM => maps.update(map(0)?, pointer(1)?, pointer(2)?, number(3)?, memory)? as u64,
         calls::MAP_DELETE_ELEM => maps.delete(map(0)?, pointer(1)?, memory)? as u64,
         calls::PROBE_READ | calls::PROBE_READ_KERNEL => read(machine, pointer(0)?, number(1)?, number(2)?)?,

@@ -1,0 +1,444 @@
+//! Loops. Few rounds of a known number are plain jumps, which the kernel's verifier follows one by one. All others are
+//! functions of their own that a helper calls for each round, so that the verifier sees their body once. What such a
+//! body shares with the code around it lives in the scratch memory; it finds that, and the context, through a frame on
+//! the program's stack.
+
+use std::collections::{HashMap, HashSet};
+
+use rtrace_lang::calls;
+use rtrace_lang::hir::{
+    BinaryOp, Expr, ExprKind, LocalId, LoopKind, MapId, MapValue, Program, Stmt, StmtKind, for_each_statement,
+};
+use rtrace_lang::limits::{MOST_OLD_ROUNDS, MOST_PLAIN_ROUNDS, MOST_ROUNDS};
+use rtrace_lang::span::Span;
+use rtrace_lang::types::Type;
+
+use crate::ir::{Block, Builder, MapRef, Memory, Value, ValueKind};
+use crate::object::ErrorKind;
+
+use super::expr::variable;
+use super::{Lower, Place, close};
+
+/// Where words of the frame lie: the context, the scratch memory, whether the program is to end, the site.
+const FRAME_CONTEXT: i32 = 0;
+const FRAME_SCRATCH: i32 = 8;
+const FRAME_ENDED: i32 = 16;
+const FRAME_SITE: i32 = 24;
+/// Bytes of the frame.
+pub(super) const FRAME_BYTES: u32 = 32;
+
+/// Bytes of stack for the slots of a function of a program that has several: their stacks add up.
+pub(super) const CALLBACK_SLOT_BYTES: u32 = 96;
+
+/// What `break` and `continue` do.
+#[derive(Clone, Copy)]
+pub(super) enum LoopEnds {
+    /// Jump: to the next round, or behind the loop.
+    Jump { next: Block, after: Block },
+    /// Give the helper 0 for a next round and 1 for the end.
+    Return,
+}
+
+/// Whether a loop becomes a function that a helper calls.
+fn is_called(kind: &LoopKind, rounds: u64, has_helper: bool) -> bool {
+    match kind {
+        LoopKind::Map { .. } => true,
+        LoopKind::While(_) => has_helper,
+        LoopKind::Range { from, to, .. } => has_helper && known_rounds(from, to, rounds).is_none(),
+        LoopKind::Unroll(_) => false,
+    }
+}
+
+/// How often a loop goes round, where it is so seldom that all of it can be verified.
+fn known_rounds(from: &Expr, to: &Expr, outer: u64) -> Option<u64> {
+    let rounds = to.constant()?.checked_sub(from.constant()?)?.max(0) as u64;
+    (rounds.saturating_mul(outer) <= MOST_PLAIN_ROUNDS).then_some(rounds)
+}
+
+/// Which functions mention each variable; the program itself is 0.
+struct Homes {
+    of: HashMap<LocalId, HashSet<usize>>,
+    functions: usize,
+    has_helper: bool,
+}
+
+/// The variables that the bodies of loops share with what is around them, and whether there is any such body.
+pub(super) fn shared(program: &Program, has_helper: bool) -> (HashSet<LocalId>, bool) {
+    let mut homes = Homes { of: HashMap::new(), functions: 0, has_helper };
+    if let Some(predicate) = &program.predicate {
+        homes.expr(predicate, 0, 1);
+    }
+    homes.block(&program.body, 0, 1);
+    let shared = homes.of.into_iter().filter(|(_, functions)| functions.len() > 1).map(|(local, _)| local).collect();
+    (shared, homes.functions > 0)
+}
+
+impl Homes {
+    fn note(&mut self, local: LocalId, here: usize) {
+        self.of.entry(local).or_default().insert(here);
+    }
+
+    fn block(&mut self, statements: &[Stmt], here: usize, rounds: u64) {
+        for statement in statements {
+            match &statement.kind {
+                StmtKind::SetLocal { local, value } => {
+                    self.note(*local, here);
+                    self.expr(value, here, rounds);
+                }
+                StmtKind::If { condition, then, otherwise } => {
+                    self.expr(condition, here, rounds);
+                    self.block(then, here, rounds);
+                    self.block(otherwise, here, rounds);
+                }
+                StmtKind::Loop { kind, body } => self.repeat(kind, body, here, rounds),
+                StmtKind::Expr(_)
+                | StmtKind::SetMap { .. }
+                | StmtKind::Aggregate { .. }
+                | StmtKind::Emit { .. }
+                | StmtKind::Exit { .. }
+                | StmtKind::Break
+                | StmtKind::Continue
+                | StmtKind::Return => statement.for_each_expr(&mut |e| self.expr(e, here, rounds)),
+            }
+        }
+    }
+
+    fn repeat(&mut self, kind: &LoopKind, body: &[Stmt], here: usize, rounds: u64) {
+        let (inside, rounds_inside) = if is_called(kind, rounds, self.has_helper) {
+            self.functions += 1;
+            (self.functions, 1)
+        } else {
+            (here, rounds_of(kind, rounds))
+        };
+        match kind {
+            LoopKind::While(condition) => self.expr(condition, inside, rounds_inside),
+            LoopKind::Range { variable, from, to } => {
+                self.expr(from, here, rounds);
+                self.expr(to, here, rounds);
+                self.note(*variable, inside);
+            }
+            LoopKind::Map { key, value, .. } => {
+                self.note(*key, inside);
+                self.note(*value, inside);
+            }
+            LoopKind::Unroll(_) => {}
+        }
+        self.block(body, inside, rounds_inside);
+    }
+
+    fn expr(&mut self, e: &Expr, here: usize, rounds: u64) {
+        match &e.kind {
+            ExprKind::Local(local) | ExprKind::UpdateLocal { local, .. } => self.note(*local, here),
+            ExprKind::Block { statements, .. } => self.block(statements, here, rounds),
+            _ => {}
+        }
+        e.for_each_part(&mut |part| self.expr(part, here, rounds));
+    }
+}
+
+/// How often the body of a plain loop is verified.
+fn rounds_of(kind: &LoopKind, outer: u64) -> u64 {
+    match kind {
+        LoopKind::Range { from, to, .. } => match known_rounds(from, to, outer) {
+            Some(rounds) => rounds.max(1) * outer,
+            None => most_rounds(outer) * outer,
+        },
+        LoopKind::While(_) => most_rounds(outer) * outer,
+        LoopKind::Map { .. } => 1,
+        LoopKind::Unroll(count) => u64::from(*count) * outer,
+    }
+}
+
+/// Rounds that a plain loop of an unknown number of rounds may take.
+fn most_rounds(outer: u64) -> u64 {
+    (MOST_OLD_ROUNDS / outer).max(4)
+}
+
+/// Whether the body may end the whole program.
+fn may_end(body: &[Stmt]) -> bool {
+    let mut found = false;
+    for_each_statement(body, &mut |statement| {
+        found |= matches!(statement.kind, StmtKind::Return | StmtKind::Exit { .. });
+    });
+    found
+}
+
+impl Lower<'_> {
+    pub(super) fn repeat(&mut self, kind: &LoopKind, body: &[Stmt], span: Span) {
+        if is_called(kind, self.rounds, self.options.loop_helper) {
+            match kind {
+                LoopKind::While(condition) => self.called_while(condition, body, span),
+                LoopKind::Range { variable, from, to } => self.called_range(*variable, from, to, body, span),
+                LoopKind::Map { map, key, value } => self.each_entry(*map, *key, *value, body),
+                LoopKind::Unroll(_) => unreachable!("is never called"),
+            }
+            if may_end(body) {
+                let frame = self.frame_address();
+                let ended = self.b.load(frame, FRAME_ENDED, 8, false);
+                let (leave, after) = (self.b.block(), self.b.block());
+                self.b.branch_nonzero(ended, leave, after);
+                self.b.enter(leave);
+                self.leave();
+                self.b.enter(after);
+            }
+            return;
+        }
+        let outer = self.rounds;
+        self.rounds = rounds_of(kind, outer);
+        match kind {
+            LoopKind::While(condition) => self.plain_while(condition, body, outer, span),
+            LoopKind::Range { variable, from, to } => self.plain_range(*variable, from, to, body, outer, span),
+            LoopKind::Unroll(count) => self.unroll(*count, body),
+            LoopKind::Map { .. } => unreachable!("is always called"),
+        }
+        self.rounds = outer;
+    }
+
+    pub(super) fn end_round(&mut self, is_last: bool) {
+        match self.loops.last().expect("the checker lets break and continue stand in loops only") {
+            LoopEnds::Jump { next, after } => {
+                let to = if is_last { *after } else { *next };
+                self.b.jump(to, &[]);
+            }
+            LoopEnds::Return => {
+                let answer = self.b.int(i64::from(is_last));
+                self.b.ret(answer);
+            }
+        }
+    }
+
+    fn body(&mut self, body: &[Stmt], ends: LoopEnds) {
+        self.loops.push(ends);
+        self.statements(body);
+        self.loops.pop();
+    }
+
+    /// The body as many times as it is to run; nothing is compared.
+    fn unroll(&mut self, count: u32, body: &[Stmt]) {
+        let after = self.b.block();
+        for _ in 0..count {
+            let next = self.b.block();
+            self.body(body, LoopEnds::Jump { next, after });
+            self.b.jump(next, &[]);
+            self.b.enter(next);
+        }
+        self.b.jump(after, &[]);
+        self.b.enter(after);
+    }
+
+    fn plain_range(&mut self, local: LocalId, from: &Expr, to: &Expr, body: &[Stmt], outer: u64, span: Span) {
+        let is_known = known_rounds(from, to, outer).is_some();
+        let (from, to) = (self.value(from), self.value(to));
+        let (head, index) = self.b.block_with(ValueKind::Int);
+        let (inside, next, after) = (self.b.block(), self.b.block(), self.b.block());
+        self.b.jump(head, &[from]);
+        self.b.enter_unsealed(head);
+        self.b.branch(BinaryOp::LessSigned, index, to, inside, after);
+        self.b.enter(inside);
+        if !is_known {
+            let round = self.b.binary(BinaryOp::Subtract, index, from);
+            self.only_rounds_below(round, most_rounds(outer), after, span);
+        }
+        self.put_local(local, index);
+        self.body(body, LoopEnds::Jump { next, after });
+        self.b.jump(next, &[]);
+        self.b.enter(next);
+        let following = self.b.binary_int(BinaryOp::Add, index, 1);
+        self.b.jump(head, &[following]);
+        self.b.seal(head);
+        self.b.enter(after);
+    }
+
+    fn plain_while(&mut self, condition: &Expr, body: &[Stmt], outer: u64, span: Span) {
+        let (head, round) = self.b.block_with(ValueKind::Int);
+        let (inside, next, after) = (self.b.block(), self.b.block(), self.b.block());
+        let zero = self.b.int(0);
+        self.b.jump(head, &[zero]);
+        self.b.enter_unsealed(head);
+        self.condition(condition, inside, after);
+        self.b.enter(inside);
+        self.only_rounds_below(round, most_rounds(outer), after, span);
+        self.body(body, LoopEnds::Jump { next, after });
+        self.b.jump(next, &[]);
+        self.b.enter(next);
+        let following = self.b.binary_int(BinaryOp::Add, round, 1);
+        self.b.jump(head, &[following]);
+        self.b.seal(head);
+        self.b.enter(after);
+    }
+
+    /// Goes behind the loop, which is counted, where it takes more rounds than this kernel allows.
+    fn only_rounds_below(&mut self, round: Value, most: u64, after: Block, span: Span) {
+        let most = self.b.int(most as i64);
+        let (go, stop) = (self.b.block(), self.b.block());
+        self.b.branch(BinaryOp::LessUnsigned, round, most, go, stop);
+        self.b.enter(stop);
+        self.count_error(ErrorKind::Loop, span);
+        self.b.jump(after, &[]);
+        self.b.enter(go);
+    }
+
+    fn called_while(&mut self, condition: &Expr, body: &[Stmt], span: Span) {
+        let callback = self.callback(2, |lower, _| {
+            let (go, stop) = (lower.b.block(), lower.b.block());
+            lower.condition(condition, go, stop);
+            lower.b.enter(stop);
+            let one = lower.b.int(1);
+            lower.b.ret(one);
+            lower.b.enter(go);
+            lower.body(body, LoopEnds::Return);
+        });
+        let rounds = self.b.int(MOST_ROUNDS);
+        let taken = self.call_loop(rounds, callback);
+        let (all, after) = (self.b.block(), self.b.block());
+        let most = self.b.int(MOST_ROUNDS);
+        self.b.branch(BinaryOp::Equal, taken, most, all, after);
+        self.b.enter(all);
+        self.count_error(ErrorKind::Loop, span);
+        self.b.jump(after, &[]);
+        self.b.enter(after);
+    }
+
+    fn called_range(&mut self, local: LocalId, from: &Expr, to: &Expr, body: &[Stmt], span: Span) {
+        let start = self.scratch_memory(8);
+        let (from, to) = (self.value(from), self.value(to));
+        self.b.store(start.base, start.offset, 8, from);
+        let callback = self.callback(2, |lower, parameters| {
+            let start = lower.b.load(lower.scratch, start.offset, 8, false);
+            let index = lower.b.binary(BinaryOp::Add, start, parameters[0]);
+            lower.put_local(local, index);
+            lower.body(body, LoopEnds::Return);
+        });
+        let (run, after) = (self.b.block(), self.b.block());
+        self.b.branch(BinaryOp::LessSigned, from, to, run, after);
+        self.b.enter(run);
+        let rounds = self.b.binary(BinaryOp::Subtract, to, from);
+        let (many, few) = (self.b.block(), self.b.block());
+        let (go, rounds_taken) = self.b.block_with(ValueKind::Int);
+        let most = self.b.int(MOST_ROUNDS);
+        self.b.branch(BinaryOp::LessUnsigned, most, rounds, many, few);
+        self.b.enter(many);
+        self.count_error(ErrorKind::Loop, span);
+        let most = self.b.int(MOST_ROUNDS);
+        self.b.jump(go, &[most]);
+        self.b.enter(few);
+        self.b.jump(go, &[rounds]);
+        self.b.enter(go);
+        self.call_loop(rounds_taken, callback);
+        self.b.jump(after, &[]);
+        self.b.enter(after);
+    }
+
+    fn call_loop(&mut self, rounds: Value, callback: Value) -> Value {
+        let (frame, flags) = (self.frame_address(), self.b.int(0));
+        self.b.call(calls::LOOP, &[rounds, callback, frame, flags])
+    }
+
+    fn each_entry(&mut self, map: MapId, key: LocalId, value: LocalId, body: &[Stmt]) {
+        let callback = self.callback(4, |lower, parameters| {
+            let (key_pointer, value_pointer) = (parameters[0], parameters[1]);
+            let key_ty = lower.program.locals[key.index()].ty.clone();
+            lower.take_local(key, &key_ty, key_pointer);
+            match lower.hir.maps[map.index()].value.clone() {
+                MapValue::Plain(ty) => lower.take_local(value, &ty, value_pointer),
+                MapValue::Aggregation(_) => {
+                    let bytes = lower.hir.maps[map.index()].key_bytes();
+                    let place = lower.temporary(bytes);
+                    lower.copy(Place { base: key_pointer, offset: 0 }, place, bytes);
+                    let key = lower.pointer(place);
+                    let merged = lower.merged(map, key);
+                    lower.put_local(value, merged);
+                }
+            }
+            lower.body(body, LoopEnds::Return);
+        });
+        let (map, frame, flags) = (self.b.map(MapRef(map.0)), self.frame_address(), self.b.int(0));
+        self.b.call(calls::FOR_EACH_MAP_ELEM, &[map, callback, frame, flags]);
+    }
+
+    /// Sets a variable to what lies behind a pointer, as maps keep it.
+    fn take_local(&mut self, local: LocalId, ty: &Type, pointer: Value) {
+        let from = Place { base: pointer, offset: 0 };
+        match self.memory_of(local) {
+            Some(place) => self.copy(from, place, ty.stored_bytes()),
+            None => {
+                let value = self.b.load(pointer, 0, 8, false);
+                self.b.write(variable(local), value);
+            }
+        }
+    }
+
+    /// Sets a variable that holds a number.
+    pub(super) fn put_local(&mut self, local: LocalId, value: Value) {
+        match self.memory_of(local) {
+            Some(place) => self.b.store(place.base, place.offset, 8, value),
+            None => self.b.write(variable(local), value),
+        }
+    }
+
+    /// Puts into the frame what the bodies of loops need.
+    pub(super) fn fill_frame(&mut self) {
+        let frame = self.b.stack_address(0);
+        let (context, scratch, site, zero) = (self.context, self.scratch, self.site(), self.b.int(0));
+        self.b.store(frame, FRAME_CONTEXT, 8, context);
+        self.b.store(frame, FRAME_SCRATCH, 8, scratch);
+        self.b.store(frame, FRAME_ENDED, 8, zero);
+        self.b.store(frame, FRAME_SITE, 8, site);
+    }
+
+    fn frame_address(&mut self) -> Value {
+        match self.frame {
+            Some(frame) => frame,
+            None => self.b.stack_address(0),
+        }
+    }
+
+    /// Notes that the program is to end, and ends the loop that this function is the body of.
+    pub(super) fn leave_from(&mut self, frame: Value) {
+        let one = self.b.int(1);
+        self.b.store(frame, FRAME_ENDED, 8, one);
+        self.b.ret(one);
+    }
+
+    /// A function of its own whose last parameter, of so many, is the frame; gives its address. `fill` gets the
+    /// parameters that matter: the number of the round, or the key and the value.
+    fn callback(&mut self, parameters: u8, fill: impl FnOnce(&mut Self, &[Value])) -> Value {
+        self.callbacks += 1;
+        let mut b = Builder::new(&format!("{}_loop{}", self.program.name, self.callbacks));
+        b.span = self.b.span;
+        let given: Vec<Value> = match parameters {
+            2 => vec![b.parameter(0, ValueKind::Int)],
+            _ => vec![
+                b.parameter(1, ValueKind::Pointer(Memory::MapKey)),
+                b.parameter(2, ValueKind::Pointer(Memory::MapValue)),
+            ],
+        };
+        let frame = b.parameter(parameters - 1, ValueKind::Pointer(Memory::Stack));
+        let context = b.load_pointer(frame, FRAME_CONTEXT, Memory::Context);
+        let scratch = b.load_pointer(frame, FRAME_SCRATCH, Memory::MapValue);
+        let site = b.load(frame, FRAME_SITE, 8, false);
+        let outer = (
+            std::mem::replace(&mut self.b, b),
+            std::mem::replace(&mut self.context, context),
+            std::mem::replace(&mut self.scratch, scratch),
+            self.site.replace(site),
+            self.frame.replace(frame),
+            std::mem::take(&mut self.loops),
+            std::mem::take(&mut self.stack_used),
+            std::mem::take(&mut self.stack_next),
+            std::mem::replace(&mut self.rounds, 1),
+        );
+        let scratch_next = self.scratch_next;
+        fill(self, &given);
+        let zero = self.b.int(0);
+        self.b.ret(zero);
+        self.scratch_next = scratch_next;
+        let stack_bytes = self.stack_used;
+        let mut function = std::mem::replace(&mut self.b, outer.0).function;
+        (self.context, self.scratch, self.site, self.frame, self.loops, self.stack_used, self.stack_next, self.rounds) =
+            (outer.1, outer.2, outer.3, outer.4, outer.5, outer.6, outer.7, outer.8);
+        function.stack_bytes = stack_bytes;
+        close(&mut function, self.program.span);
+        self.b.callback(function)
+    }
+}

@@ -1,0 +1,142 @@
+//! Values of several parts, and blocks that have a value: records, `{ ...; e }`, `if` as an expression, and what an
+//! aggregation holds while the script runs.
+
+use std::sync::Arc;
+
+use crate::aggregations::{Aggregation, AggregationKind};
+use crate::ast;
+use crate::calls;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::hir::{Expr, ExprKind, LocalId, MapId, Stmt, StmtKind};
+use crate::span::Span;
+use crate::types::Type;
+
+use super::body::Body;
+use super::maps::{stored, unify};
+
+impl Body<'_, '_, '_> {
+    /// `(x = 1, y = 2)`
+    pub fn record_value(&mut self, parts: &[(ast::Name, ast::Expr)], span: Span) -> Expr {
+        let unknown = Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        let mut names: Vec<Arc<str>> = Vec::new();
+        let mut values = Vec::new();
+        for (name, e) in parts {
+            if names.iter().any(|known| **known == *name.text) {
+                return self.fail(
+                    Diagnostic::error(Code::TypeMismatch, name.span, format!("the record has `{}` twice", name.text))
+                        .label("named before"),
+                );
+            }
+            names.push(name.text.as_str().into());
+            values.push(self.expr(e));
+        }
+        if values.iter().any(|value| value.ty == Type::Unknown) || !values.iter().all(|value| self.storable(value)) {
+            return unknown;
+        }
+        let ty = Type::Record(names.into_iter().zip(values.iter().map(|value| stored(&value.ty))).collect());
+        Expr { kind: ExprKind::Tuple(values), ty, span }
+    }
+
+    /// `{ statements; value }`
+    pub fn block_value(&mut self, block: &ast::Block, span: Span) -> Expr {
+        self.scoped(|inner| {
+            let statements = inner.statements(&block.statements);
+            let Some(value) = &block.value else { return inner.no_value(block.span) };
+            let value = inner.expr(value);
+            if statements.is_empty() {
+                return value;
+            }
+            let ty = value.ty.clone();
+            Expr { kind: ExprKind::Block { statements, value: Box::new(value) }, ty, span }
+        })
+    }
+
+    fn no_value(&mut self, span: Span) -> Expr {
+        self.fail(
+            Diagnostic::error(Code::TypeMismatch, span, "the block has no value")
+                .label("its last statement ends with a `;`")
+                .help("end it with an expression without a semicolon: `{ $x + 1 }`"),
+        )
+    }
+
+    /// `if c { a } else { b }` as a value: a variable that either side sets.
+    pub fn if_value(&mut self, inner: &ast::If, span: Span) -> Expr {
+        let unknown = Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        let condition = self.condition(&inner.condition);
+        // With a condition that is known the other side need not fit.
+        if let (ast::ExprKind::Comptime(_), Some(n)) = (&inner.condition.kind, condition.constant()) {
+            return match (n != 0, &inner.otherwise) {
+                (true, _) => self.block_value(&inner.then, span),
+                (false, Some(otherwise)) => self.branch_value(otherwise, span),
+                (false, None) => self.no_value(span),
+            };
+        }
+        let Some(otherwise) = &inner.otherwise else {
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, span, "an `if` that gives a value needs an `else`")
+                    .label("has no value where the condition is false")
+                    .help("if $x > 1 { 2 } else { 3 }"),
+            );
+        };
+        let (then, otherwise) = (self.block_value(&inner.then, span), self.branch_value(otherwise, span));
+        if then.ty == Type::Unknown || otherwise.ty == Type::Unknown || condition.ty == Type::Unknown {
+            return unknown;
+        }
+        let Some(ty) = unify(&stored(&then.ty), &stored(&otherwise.ty)) else {
+            let (a, b) = (then.ty.clone(), otherwise.ty.clone());
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, span, format!("the two values are of type {a:#} and {b:#}"))
+                    .label("both sides of an `if` give one type"),
+            );
+        };
+        let local = self.hidden("if", &ty);
+        let ty = self.local_type(local);
+        let set = |local: LocalId, value: Expr| {
+            let span = value.span;
+            vec![Stmt { kind: StmtKind::SetLocal { local, value }, span }]
+        };
+        let kind = StmtKind::If { condition, then: set(local, then), otherwise: set(local, otherwise) };
+        let value = Box::new(Expr { kind: ExprKind::Local(local), ty: ty.clone(), span });
+        Expr { kind: ExprKind::Block { statements: vec![Stmt { kind, span }], value }, ty, span }
+    }
+
+    /// The value of an `else`: a block, or a further `if` in its place.
+    fn branch_value(&mut self, block: &ast::Block, span: Span) -> Expr {
+        match (&block.statements[..], &block.value) {
+            ([ast::Stmt { kind: ast::StmtKind::If(inner), span }], None) => self.if_value(inner, *span),
+            _ => self.block_value(block, span),
+        }
+    }
+
+    /// What an aggregation holds, where a program can read it as a number; otherwise says why not.
+    pub fn readable(&mut self, aggregation: Aggregation, span: Span) -> Option<Type> {
+        let readable = match aggregation.kind {
+            AggregationKind::Count
+            | AggregationKind::Sum
+            | AggregationKind::Avg
+            | AggregationKind::Min
+            | AggregationKind::Max => true,
+            AggregationKind::Stats | AggregationKind::Hist | AggregationKind::Lhist => false,
+        };
+        let name = aggregation.row().name;
+        if !readable {
+            self.report(
+                Diagnostic::error(Code::TypeMismatch, span, format!("a {name}() is no number that a probe can read"))
+                    .label(format!("holds {name}()"))
+                    .help("count(), sum(), avg(), min() and max() can be read; print() shows any of them"),
+            );
+            return None;
+        }
+        if !self.need_helper(&format!("reading a {name}()"), calls::MAP_LOOKUP_PERCPU_ELEM, span) {
+            return None;
+        }
+        Some(if aggregation.signed { Type::I64 } else { Type::U64 })
+    }
+
+    pub fn aggregation_value(&mut self, aggregation: Aggregation, map: MapId, key: Vec<Expr>, span: Span) -> Expr {
+        match self.readable(aggregation, span) {
+            Some(ty) => Expr { kind: ExprKind::AggregationValue { map, key }, ty, span },
+            None => Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span },
+        }
+    }
+}
