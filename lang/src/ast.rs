@@ -1,6 +1,7 @@
 //! A script as it was written: nothing resolved, nothing typed. Holds no logic.
 
 mod dump;
+pub mod rewrite;
 
 pub use dump::dump;
 
@@ -32,6 +33,8 @@ pub enum Item {
         is_union: bool,
         name: Name,
         members: Vec<Member>,
+        /// Without gaps between its members.
+        is_packed: bool,
         span: Span,
     },
     Enum {
@@ -131,6 +134,8 @@ pub enum TypeSuffix {
     Pointer,
     /// Without a length it takes the one of its value.
     Array(Option<u64>),
+    /// An array whose length has a name.
+    Named(String),
 }
 
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -4,6 +4,7 @@
 mod assign;
 mod body;
 mod call;
+mod definitions;
 mod expr;
 mod fields;
 mod groups;
@@ -19,7 +20,9 @@ use std::collections::HashMap;
 use crate::ast::{self, ExprKind, Item, Script};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{Hir, Local, Program, Record, Settings, verify};
+use crate::expand::expand;
 use crate::limits::LARGEST_MAX_STRLEN;
+use crate::script_types::ScriptTypes;
 use crate::span::Span;
 use crate::target::{Feature, ProbeSite, Target};
 use crate::types::Type;
@@ -50,6 +53,8 @@ const MOST_ROUNDS: usize = 16;
 
 pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check {
     let mut diagnostics = Vec::new();
+    let ast = &expand(ast, &mut diagnostics);
+    let types = definitions::definitions(ast, target, &mut diagnostics);
     let settings = items(ast, options.settings.clone(), &mut diagnostics);
     let mut sites: Vec<ProbeSite> = Vec::new();
     let mut groups = Vec::new();
@@ -70,6 +75,7 @@ pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check
         target,
         options,
         settings,
+        types,
         maps: MapTable::default(),
         records: Vec::new(),
         diagnostics: Vec::new(),
@@ -108,7 +114,7 @@ pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check
     if diagnostics.iter().any(Diagnostic::is_error) {
         return Check { hir: None, diagnostics };
     }
-    let hir = Hir { sites, programs, maps, records, settings };
+    let hir = Hir { sites, programs, maps, records, types: checker.types, settings };
     if cfg!(debug_assertions)
         && let Err(breach) = verify(&hir)
     {
@@ -141,19 +147,12 @@ fn items(ast: &Script, mut settings: Settings, diagnostics: &mut Vec<Diagnostic>
     let mut config = Vec::new();
     for item in &ast.items {
         match item {
-            Item::Clause(_) => {}
+            Item::Clause(_) | Item::Macro { .. } | Item::Struct { .. } | Item::Enum { .. } => {}
             Item::Function { span, .. } => not_yet(*span, "a function"),
-            Item::Macro { span, .. } => not_yet(*span, "a macro"),
-            Item::Struct { span, .. } => not_yet(*span, "a struct of the script's own"),
-            Item::Enum { span, .. } => not_yet(*span, "an enum of the script's own"),
             Item::Import { span, .. } => not_yet(*span, "an import"),
             Item::MapDeclaration { span, .. } => not_yet(*span, "a map declaration"),
-            Item::Directive { text, span } => {
-                // Types come from the kernel itself, so headers have nothing to add.
-                if !text.trim_start_matches('#').trim_start().starts_with("include") {
-                    not_yet(*span, "a directive other than #include");
-                }
-            }
+            // Types come from the kernel itself, so headers have nothing to add; definitions are expanded.
+            Item::Directive { .. } => {}
             Item::Config { settings, .. } => config.extend(settings),
         }
     }
@@ -222,6 +221,8 @@ struct Checker<'a> {
     target: &'a dyn Target,
     options: &'a CheckOptions,
     settings: Settings,
+    /// What the script itself defines.
+    types: ScriptTypes,
     maps: MapTable,
     records: Vec<Record>,
     diagnostics: Vec<Diagnostic>,

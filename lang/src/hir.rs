@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::aggregations::Aggregation;
 use crate::format::Piece;
+use crate::script_types::ScriptTypes;
 use crate::span::Span;
 use crate::target::{Layout, Location, ProbeSite, ProgramKind};
 use crate::types::{Space, Type};
@@ -24,6 +25,8 @@ pub struct Hir {
     pub programs: Vec<Program>,
     pub maps: Vec<Map>,
     pub records: Vec<Record>,
+    /// Structs and enums that the script defines.
+    pub types: ScriptTypes,
     pub settings: Settings,
 }
 

@@ -2,6 +2,7 @@
 //! things (probe specifications, predicates, angle blocks, casts) and marks them, so that the grammar needs no
 //! look-ahead. Never fails: what it cannot read becomes a diagnostic and an `Error` token.
 
+mod condition;
 mod number;
 mod shape;
 pub mod token;
@@ -16,6 +17,8 @@ use crate::limits::MAX_NESTING;
 use crate::probe::ProbeSpec;
 use crate::span::Span;
 
+use condition::Defined;
+
 /// Tokens with their places, and what was wrong with the text.
 pub struct Lexed {
     pub tokens: Vec<(Token, Span)>,
@@ -23,10 +26,18 @@ pub struct Lexed {
 }
 
 pub fn lex(text: &str) -> Lexed {
-    let mut lexer = Lexer { text, at: 0, tokens: Vec::new(), diagnostics: Vec::new(), depth: 0, run: 0 };
+    let mut lexer = Lexer { text, at: 0, tokens: Vec::new(), diagnostics: Vec::new(), depth: 0, run: 0, defined: Default::default(), conditions: 0 };
     lexer.script();
     shape::shape(&mut lexer.tokens);
     Lexed { tokens: lexer.tokens, diagnostics: lexer.diagnostics }
+}
+
+/// The word behind the `#`, and what follows it.
+fn directive_words(text: &str) -> (&str, &str) {
+    let text = text.trim_start_matches('#').trim_start();
+    let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let rest = text[end..].trim_start();
+    (&text[..end], rest.split("//").next().unwrap_or(rest).trim_end())
 }
 
 /// Most tokens between two statement ends: the depth of the longest chain of operators.
@@ -41,6 +52,9 @@ struct Lexer<'a> {
     depth: usize,
     /// Tokens since the last statement end.
     run: usize,
+    defined: Defined,
+    /// `#if`s that are open here.
+    conditions: usize,
 }
 
 /// How a block that follows a probe list is written.
@@ -135,20 +149,86 @@ impl Lexer<'_> {
             }
             self.at += 1;
         }
-        let text = self.text[start..self.at].trim_end().to_string();
-        self.push(Token::Directive(text), start, self.at);
+        let text = self.text[start..self.at].trim_end();
+        let (word, rest) = directive_words(text);
+        match word {
+            "if" | "ifdef" | "ifndef" => {
+                self.conditions += 1;
+                self.choose(word, rest, start);
+            }
+            // The part before was meant.
+            "else" | "elif" if self.conditions > 0 => self.skip_parts(start, true),
+            "endif" if self.conditions > 0 => self.conditions -= 1,
+            "else" | "elif" | "endif" => self.report(
+                Diagnostic::error(Code::Syntax, Span::new(start, self.at), format!("`#{word}` without an `#if`"))
+                    .label("no `#if` is open here"),
+            ),
+            "define" => {
+                let name_end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+                self.defined.define(&rest[..name_end], &rest[name_end..]);
+                self.push(Token::Directive(text.to_string()), start, self.at);
+            }
+            "undef" => self.defined.forget(rest),
+            _ => self.push(Token::Directive(text.to_string()), start, self.at),
+        }
+    }
+
+    /// Goes on behind an `#if` whose condition holds, and at the next part of it otherwise.
+    fn choose(&mut self, word: &str, rest: &str, start: usize) {
+        let name = rest.split_whitespace().next().unwrap_or("");
+        let holds = match word {
+            "ifdef" => self.defined.has(name),
+            "ifndef" => !self.defined.has(name),
+            _ => self.defined.holds(rest),
+        };
+        if !holds {
+            self.skip_parts(start, false);
+        }
+    }
+
+    /// Skips lines up to the end of the `#if`, or up to a part of it that is meant where none was before.
+    fn skip_parts(&mut self, start: usize, was_meant: bool) {
+        let mut depth = 0;
+        while self.at < self.text.len() {
+            let line_start = self.at;
+            let line_end = self.text[self.at..].find('\n').map_or(self.text.len(), |n| self.at + n + 1);
+            self.at = line_end;
+            let line = self.text[line_start..line_end].trim();
+            if !line.starts_with('#') {
+                continue;
+            }
+            let (word, rest) = directive_words(line);
+            match word {
+                "if" | "ifdef" | "ifndef" => depth += 1,
+                "endif" if depth == 0 => {
+                    self.conditions -= 1;
+                    return;
+                }
+                "endif" => depth -= 1,
+                "else" if depth == 0 && !was_meant => return,
+                "elif" if depth == 0 && !was_meant && self.defined.holds(rest) => return,
+                _ => {}
+            }
+        }
+        self.report(
+            Diagnostic::error(Code::Syntax, Span::new(start, start + 1), "this `#if` has no `#endif`")
+                .label("opened here")
+                .help("close it with a line `#endif`"),
+        );
     }
 
     /// `fn`, `macro`, `struct` and the like: ordinary tokens up to the closing brace or semicolon.
     fn definition(&mut self) {
         let mut depth = 0usize;
         loop {
+            self.attributes();
             let Some(token) = self.word() else { return };
             match token {
                 Token::LBrace | Token::LParen | Token::LBracket => depth += 1,
                 Token::RBrace => {
                     depth = depth.saturating_sub(1);
                     if depth == 0 {
+                        self.attributes();
                         // `struct x { };` and `config = { };` may end with a semicolon.
                         return;
                     }
@@ -156,6 +236,27 @@ impl Lexer<'_> {
                 Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
                 Token::Semi if depth == 0 => return,
                 _ => {}
+            }
+        }
+    }
+
+    /// C's attributes: of all of them only `packed` changes what a struct looks like.
+    fn attributes(&mut self) {
+        while self.skip_blank() && self.text[self.at..].starts_with("__attribute__") {
+            let start = self.at;
+            let mut depth = 0usize;
+            let open = self.text[start..].find('(').map_or(self.text.len(), |n| start + n);
+            let closed = self.text[open..].char_indices().find_map(|(offset, c)| {
+                match c {
+                    '(' => depth += 1,
+                    ')' => depth -= 1,
+                    _ => {}
+                }
+                (depth == 0).then_some(open + offset + 1)
+            });
+            self.at = closed.unwrap_or(self.text.len());
+            if self.text[start..self.at].contains("packed") {
+                self.push(Token::Packed, start, self.at);
             }
         }
     }

@@ -202,10 +202,6 @@ pub(crate) fn index(start: u32, end: u32, base: Expr, mut indices: Vec<Expr>) ->
     expr(start, end, kind)
 }
 
-pub(crate) fn array_suffix(length: Option<u64>) -> TypeSuffix {
-    TypeSuffix::Array(length)
-}
-
 /// The members of one declaration line. With `named_last` the name is the last word of the type.
 #[allow(clippy::too_many_arguments)] // the parts of one C declaration, straight from the grammar
 pub(crate) fn declared(

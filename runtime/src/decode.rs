@@ -55,7 +55,9 @@ impl Decoder {
             Type::Int { signed: true, .. } => Value::Int(first as i64),
             Type::Int { signed: false, .. } | Type::Timestamp => Value::Uint(first),
             Type::Enum(of) => {
-                let names = self.enumerators.entry(of.id).or_insert_with(|| target.enumerators(of));
+                let types = &self.hir.types;
+                let known = || types.enumerators(of).map_or_else(|| target.enumerators(of), <[_]>::to_vec);
+                let names = self.enumerators.entry(of.id).or_insert_with(known);
                 let name = names.iter().find(|(_, number)| *number == first as i64).map(|(name, _)| name.clone());
                 Value::Enum { name, number: first as i64 }
             }
@@ -109,7 +111,7 @@ impl Decoder {
     fn plain(&mut self, ty: &Type, bytes: &[u8], target: &dyn Target) -> Value {
         match ty {
             Type::Struct(of) => {
-                let fields = target.fields(of);
+                let fields = self.hir.types.fields(of).map_or_else(|| target.fields(of), <[_]>::to_vec);
                 let values = fields.iter().map(|field| {
                     let start = (field.bit_offset / 8) as usize;
                     let value = match field.bit_width {

@@ -157,6 +157,7 @@ fn ty_text(ty: &TypeName) -> String {
     for suffix in &ty.suffixes {
         match suffix {
             TypeSuffix::Pointer => out.push('*'),
+            TypeSuffix::Named(length) => out.push_str(&format!("[{length}]")),
             TypeSuffix::Array(length) => {
                 let _ = write!(out, "[{}]", length.map_or(String::new(), |n| n.to_string()));
             }

@@ -162,6 +162,12 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                 let value = self.expr(e);
                 self.push(out, StmtKind::Expr(value), e.span);
             }
+            // What a macro stands for, or a block as the value of a block: nobody asks for its value.
+            ast::ExprKind::Block(block) => {
+                let mut inner = self.block(block);
+                out.append(&mut inner);
+            }
+            ast::ExprKind::If(inner) => self.if_statement(inner, e.span, out),
             ast::ExprKind::Ternary { condition, then: Some(then), otherwise } => {
                 let condition = self.condition(condition);
                 let (mut yes, mut no) = (Vec::new(), Vec::new());

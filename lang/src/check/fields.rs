@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, BitField, Expr, ExprKind};
 use crate::span::Span;
 use crate::target::ProgramKind;
-use crate::types::{Space, StructRef, Type};
+use crate::types::{Field, Space, StructRef, Type};
 
 use super::body::Body;
 
@@ -109,8 +109,15 @@ impl Body<'_, '_, '_> {
         self.fail(diagnostic)
     }
 
+    fn fields_of(&self, of: &StructRef) -> Vec<Field> {
+        match self.checker.types.fields(of) {
+            Some(fields) => fields.to_vec(),
+            None => self.checker.target.fields(of),
+        }
+    }
+
     fn field_names(&self, of: &StructRef, names: &mut Vec<String>, depth: usize) {
-        for field in self.checker.target.fields(of) {
+        for field in self.fields_of(of) {
             match &field.ty {
                 Type::Struct(inner) if field.name.is_empty() && depth < 8 => self.field_names(inner, names, depth + 1),
                 _ => names.push(field.name.to_string()),
@@ -119,7 +126,7 @@ impl Body<'_, '_, '_> {
     }
 
     fn find_field(&self, of: &StructRef, name: &str) -> Option<Found> {
-        for field in self.checker.target.fields(of) {
+        for field in self.fields_of(of) {
             if &*field.name == name {
                 return Some(Found { bit_offset: field.bit_offset, bit_width: field.bit_width, ty: field.ty });
             }

@@ -3,6 +3,7 @@
 use crate::aggregations;
 use crate::builtins::{self, BUILTINS, Builtin, Intrinsic, Lowering};
 use crate::calls;
+use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{Expr, ExprKind};
 use crate::limits::COMM_BYTES;
@@ -33,7 +34,13 @@ impl Body<'_, '_, '_> {
         if name == "ctx" {
             return Expr { kind: ExprKind::ContextPointer, ty: Type::pointer(Type::Void, Space::Kernel), span };
         }
-        if let Some((value, of)) = self.checker.target.enumerator(name) {
+        let own = self.checker.types.enumerator(name);
+        if own.is_none()
+            && let Some(value) = constants::named(name)
+        {
+            return Expr::int(value, span);
+        }
+        if let Some((value, of)) = own.or_else(|| self.checker.target.enumerator(name)) {
             return Expr { kind: ExprKind::Int(value), ty: Type::Enum(of), span };
         }
         let names = BUILTINS.iter().map(|row| row.name).chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));

@@ -1,10 +1,14 @@
-//! Names of types as written: keywords of the language, C's names, and what the machine knows.
+//! Names of types as written: keywords of the language, C's names, and what the script and the machine know.
+
+use std::sync::Arc;
 
 use crate::ast::{TypeBase, TypeName, TypeSuffix};
+use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::limits::LARGEST_MAX_STRLEN;
-use crate::types::{StructKind, Type};
-use std::sync::Arc;
+use crate::script_types::ScriptTypes;
+use crate::target::Target;
+use crate::types::{Space, StructKind, Type};
 
 use super::body::Body;
 
@@ -20,65 +24,150 @@ const WORDS: &[(&str, Type)] = &[
     ("uint32", Type::U32),
     ("uint64", Type::U64),
     ("void", Type::Void),
-    ("char", Type::Int { bytes: 1, signed: true }),
-    ("signed char", Type::Int { bytes: 1, signed: true }),
-    ("unsigned char", Type::Int { bytes: 1, signed: false }),
-    ("short", Type::Int { bytes: 2, signed: true }),
-    ("unsigned short", Type::Int { bytes: 2, signed: false }),
-    ("int", Type::Int { bytes: 4, signed: true }),
-    ("unsigned", Type::U32),
-    ("unsigned int", Type::U32),
-    ("long", Type::I64),
-    ("unsigned long", Type::U64),
-    ("long long", Type::I64),
-    ("unsigned long long", Type::U64),
+    // What count() and its kin give when they are read.
+    ("count_t", Type::I64),
+    ("sum_t", Type::I64),
+    ("min_t", Type::I64),
+    ("max_t", Type::I64),
+    ("avg_t", Type::I64),
+    ("usum_t", Type::U64),
+    ("umin_t", Type::U64),
+    ("umax_t", Type::U64),
+    ("uavg_t", Type::U64),
+    // Typedefs of C that mean the same on every Linux of this architecture.
+    ("int8_t", Type::Int { bytes: 1, signed: true }),
+    ("int16_t", Type::Int { bytes: 2, signed: true }),
+    ("int32_t", Type::Int { bytes: 4, signed: true }),
+    ("int64_t", Type::I64),
+    ("uint8_t", Type::Int { bytes: 1, signed: false }),
+    ("uint16_t", Type::Int { bytes: 2, signed: false }),
+    ("uint32_t", Type::U32),
+    ("uint64_t", Type::U64),
+    ("size_t", Type::U64),
+    ("ssize_t", Type::I64),
+    ("uintptr_t", Type::U64),
+    ("intptr_t", Type::I64),
 ];
 
 impl Body<'_, '_, '_> {
     /// The type of that name; `Unknown` after a mistake that is reported.
     pub fn type_name(&mut self, name: &TypeName) -> Type {
-        let mut ty = match &name.base {
+        if let TypeBase::TypeOf(e) = &name.base {
+            let of = match &e.kind {
+                crate::ast::ExprKind::TypeArgument(inner) => self.type_name(inner),
+                _ => self.expr(e).ty,
+            };
+            return self.resolver().suffixed(of, name);
+        }
+        self.resolver().resolve(name)
+    }
+
+    fn resolver(&mut self) -> Resolver<'_> {
+        let space = self.register_space();
+        Resolver {
+            target: self.checker.target,
+            types: &self.checker.types,
+            diagnostics: &mut self.checker.diagnostics,
+            space,
+            max_strlen: self.checker.settings.max_strlen,
+        }
+    }
+}
+
+/// What is needed to find a type by its name.
+pub(super) struct Resolver<'a> {
+    pub target: &'a dyn Target,
+    pub types: &'a ScriptTypes,
+    pub diagnostics: &'a mut Vec<Diagnostic>,
+    /// Where pointers of a type that is written here point to.
+    pub space: Space,
+    pub max_strlen: u32,
+}
+
+impl Resolver<'_> {
+    pub fn resolve(&mut self, name: &TypeName) -> Type {
+        let ty = match &name.base {
             TypeBase::Struct(tag) => self.tagged(StructKind::Struct, tag, name),
             TypeBase::Union(tag) => self.tagged(StructKind::Union, tag, name),
-            TypeBase::Enum(tag) => match self.checker.target.enum_named(tag) {
+            TypeBase::Enum(tag) => match self.types.enum_named(tag).or_else(|| self.target.enum_named(tag)) {
                 Some(found) => Type::Enum(found),
                 None => self.unknown_type(&format!("enum {tag}"), name, None),
             },
             TypeBase::Named(words) => self.named_type(words, name),
-            TypeBase::TypeOf(e) => {
-                self.expr(e).ty
-            }
+            // Only a body of statements has values to take the type of.
+            TypeBase::TypeOf(_) => self.unknown_type("typeof", name, None),
         };
-        let space = self.register_space();
-        for (number, suffix) in name.suffixes.iter().enumerate() {
-            ty = match suffix {
-                _ if ty == Type::Unknown => Type::Unknown,
-                TypeSuffix::Pointer => Type::pointer(ty, space),
-                TypeSuffix::Array(Some(n)) if number == 0 && self.is_string_word(name) => {
-                    Type::Str((*n).clamp(1, u64::from(LARGEST_MAX_STRLEN)) as u32)
+        self.suffixed(ty, name)
+    }
+
+    /// The type with the pointers and arrays that are written behind it.
+    pub fn suffixed(&mut self, mut ty: Type, name: &TypeName) -> Type {
+        let is_string = matches!(&name.base, TypeBase::Named(word) if word == "string");
+        let is_buffer = matches!(&name.base, TypeBase::Named(word) if word == "buffer");
+        let is_char = matches!(&name.base, TypeBase::Named(word) if word == "char" || word == "int8");
+        // Arrays of arrays: the last length belongs to the innermost.
+        let pointers = name.suffixes.iter().take_while(|suffix| **suffix == TypeSuffix::Pointer).count();
+        let (first, rest) = name.suffixes.split_at(pointers);
+        let arrays = rest.iter().take_while(|suffix| **suffix != TypeSuffix::Pointer).count();
+        let (lengths, after) = rest.split_at(arrays);
+        let in_order = first.iter().chain(lengths.iter().rev()).chain(after);
+        for (number, suffix) in in_order.enumerate() {
+            if ty == Type::Unknown {
+                return ty;
+            }
+            let length = match suffix {
+                TypeSuffix::Pointer => {
+                    ty = Type::pointer(ty, self.space);
+                    continue;
                 }
-                TypeSuffix::Array(Some(n)) => Type::Array { of: Arc::new(ty), len: (*n).min(1 << 20) as u32 },
-                TypeSuffix::Array(None) => {
-                    self.not_yet(name.span, "an array type without a length");
-                    Type::Unknown
-                }
+                // A last member without a length has no bytes of its own.
+                TypeSuffix::Array(length) => length.unwrap_or(0),
+                TypeSuffix::Named(word) => match self.length(word, name) {
+                    Some(length) => length,
+                    None => return Type::Unknown,
+                },
+            };
+            let length = length.min(1 << 20) as u32;
+            ty = match number {
+                0 if is_string => Type::Str(length.clamp(1, LARGEST_MAX_STRLEN)),
+                0 if is_buffer => Type::Buffer(length.clamp(1, LARGEST_MAX_STRLEN)),
+                0 if is_char && length > 0 => Type::Str(length),
+                _ => Type::Array { of: Arc::new(ty), len: length },
             };
         }
         ty
     }
 
-    fn is_string_word(&self, name: &TypeName) -> bool {
-        matches!(&name.base, TypeBase::Named(word) if word == "string")
+    fn length(&mut self, word: &str, name: &TypeName) -> Option<u64> {
+        let known = constants::named(word)
+            .or_else(|| self.types.enumerator(word).map(|(value, _)| value))
+            .or_else(|| self.target.enumerator(word).map(|(value, _)| value));
+        if known.is_none_or(|length| length < 0) {
+            self.diagnostics.push(
+                Diagnostic::error(Code::NotConstant, name.span, format!("`{word}` is no known length"))
+                    .label("of this array")
+                    .help(format!("define it before: `#define {word} 16`")),
+            );
+        }
+        known.and_then(|length| u64::try_from(length).ok())
+    }
+
+    fn struct_named(&self, kind: StructKind, tag: &str) -> Option<Type> {
+        self.types.struct_named(kind, tag).or_else(|| self.target.struct_named(kind, tag)).map(Type::Struct)
     }
 
     fn tagged(&mut self, kind: StructKind, tag: &str, name: &TypeName) -> Type {
-        if let Some(found) = self.checker.target.struct_named(kind, tag) {
-            return Type::Struct(found);
+        if let Some(found) = self.struct_named(kind, tag) {
+            return found;
+        }
+        // C lets a pointer point to a struct of which nothing is known.
+        if name.suffixes.first() == Some(&TypeSuffix::Pointer) && self.space == Space::Unknown && tag.is_empty() {
+            return Type::Void;
         }
         let word = if kind == StructKind::Struct { "struct" } else { "union" };
-        let names = self.checker.target.struct_names();
-        let near: Vec<String> =
-            near_misses(tag, names.iter().map(String::as_str)).iter().map(|near| format!("{word} {near}")).collect();
+        let names = self.target.struct_names();
+        let all = names.iter().map(String::as_str).chain(self.types.struct_names());
+        let near: Vec<String> = near_misses(tag, all).iter().map(|near| format!("{word} {near}")).collect();
         let near: Vec<&str> = near.iter().map(String::as_str).collect();
         let help = did_you_mean(&near);
         self.unknown_type(&format!("{word} {tag}"), name, help)
@@ -87,8 +176,8 @@ impl Body<'_, '_, '_> {
     fn named_type(&mut self, words: &str, name: &TypeName) -> Type {
         let plain: Vec<&str> = words.split(' ').filter(|word| !matches!(*word, "const" | "volatile")).collect();
         let plain = plain.join(" ");
-        if plain == "string" {
-            return Type::Str(self.checker.settings.max_strlen);
+        if plain == "string" || plain == "buffer" {
+            return if plain == "string" { Type::Str(self.max_strlen) } else { Type::Buffer(self.max_strlen) };
         }
         if let Some((_, ty)) = WORDS.iter().find(|(word, _)| *word == plain) {
             return ty.clone();
@@ -97,23 +186,27 @@ impl Body<'_, '_, '_> {
         if let Some(ty) = c_integer(&plain) {
             return ty;
         }
-        if let Some(ty) = self.checker.target.type_named(&plain) {
+        if let Some(ty) = self.target.type_named(&plain) {
             return ty;
         }
         for kind in [StructKind::Struct, StructKind::Union] {
-            if let Some(found) = self.checker.target.struct_named(kind, &plain) {
-                return Type::Struct(found);
+            if let Some(found) = self.struct_named(kind, &plain) {
+                return found;
             }
+        }
+        if let Some(found) = self.types.enum_named(&plain).or_else(|| self.target.enum_named(&plain)) {
+            return Type::Enum(found);
         }
         let help = did_you_mean(&near_misses(&plain, WORDS.iter().map(|(word, _)| *word)));
         self.unknown_type(&plain, name, help)
     }
 
     fn unknown_type(&mut self, what: &str, name: &TypeName, help: Option<String>) -> Type {
-        let mut diagnostic = Diagnostic::error(Code::UnknownType, name.span, format!("there is no type `{what}`"))
-            .label("not in the kernel's BTF");
-        diagnostic = diagnostic.help(help.unwrap_or_else(|| "types come from the running kernel's BTF".to_string()));
-        self.report(diagnostic);
+        self.diagnostics.push(
+            Diagnostic::error(Code::UnknownType, name.span, format!("there is no type `{what}`"))
+                .label("neither in the script nor in the kernel's BTF")
+                .help(help.unwrap_or_else(|| "define it in the script: `struct NAME { int a; };`".to_string())),
+        );
         Type::Unknown
     }
 }

@@ -54,6 +54,9 @@ codes! {
     NotYet = "R0007", "not supported yet",
         "The construct is part of the language, and this version cannot run it.",
         "import \"x\"; BEGIN { }";
+    Macro = "R0009", "wrong use of a macro",
+        "A macro takes the arguments that one of its forms asks for, sees only what it is given, and cannot expand to itself.",
+        "macro twice(a) { a + a } BEGIN { print(twice(1, 2)); }";
     NoProbes = "R0008", "no probes",
         "A script needs at least one probe with a block.",
         "// nothing";

@@ -16,6 +16,8 @@ pub enum Token {
     AngleClose,
     /// The name of a named argument, before its colon.
     ArgumentName(String),
+    /// `__attribute__((packed))`
+    Packed,
     /// The parenthesis that opens a cast.
     CastOpen,
     /// The parenthesis of `sizeof(` and its kin before a type.

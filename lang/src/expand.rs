@@ -1,0 +1,225 @@
+//! Macros and `#define`s: their uses are replaced by what they stand for, before anything is checked. Replaces text of
+//! the script by other text of the script; resolves no name of the language.
+
+mod define;
+mod substitute;
+
+use std::collections::HashMap;
+
+use crate::ast::rewrite::{Rewrite, walk_expr, walk_type};
+use crate::ast::{Block, Expr, ExprKind, Item, Member, Name, Script, TypeName, TypeSuffix};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::Span;
+
+/// A macro of the script, or a `#define`.
+struct Macro {
+    name: String,
+    parameters: Vec<Expr>,
+    body: Block,
+    /// A `#define` may use what its place has; a macro sees its parameters only.
+    is_define: bool,
+}
+
+/// Macros that expand macros that expand macros: deeper than anyone writes, and short of exhausting the stack.
+const MOST_DEPTH: usize = 64;
+
+/// Expressions that all expansions of a script may make together: a few lines can otherwise stand for billions.
+const MOST_EXPANSIONS: usize = 100_000;
+
+/// The script with all macros and definitions expanded; its other items as they were.
+pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> Script {
+    let mut macros: HashMap<String, Vec<Macro>> = HashMap::new();
+    for item in &script.items {
+        let found = match item {
+            Item::Macro { name, parameters, body, .. } => parameters_are_names(parameters, diagnostics).then(|| Macro {
+                name: name.text.clone(),
+                parameters: parameters.clone(),
+                body: body.clone(),
+                is_define: false,
+            }),
+            Item::Directive { text, span } => define::read(text, *span),
+            Item::Clause(_)
+            | Item::Function { .. }
+            | Item::Struct { .. }
+            | Item::Enum { .. }
+            | Item::Config { .. }
+            | Item::Import { .. }
+            | Item::MapDeclaration { .. } => None,
+        };
+        if let Some(found) = found {
+            let all = macros.entry(found.name.clone()).or_default();
+            if found.is_define {
+                // The last definition counts, as in C.
+                all.clear();
+            }
+            all.push(found);
+        }
+    }
+    let mut script = script.clone();
+    if macros.is_empty() {
+        return script;
+    }
+    let mut expander = Expander { macros: &macros, diagnostics, open: Vec::new(), expansions: 0 };
+    for item in &mut script.items {
+        match item {
+            Item::Clause(clause) => {
+                if let Some(predicate) = &mut clause.predicate {
+                    expander.expr(predicate);
+                }
+                expander.block(&mut clause.body);
+            }
+            Item::Function { body, .. } => expander.block(body),
+            Item::Config { settings, .. } => settings.iter_mut().for_each(|(_, value)| expander.expr(value)),
+            Item::MapDeclaration { arguments, .. } => {
+                arguments.iter_mut().for_each(|argument| expander.expr(argument));
+            }
+            Item::Enum { members, .. } => {
+                members.iter_mut().filter_map(|(_, value)| value.as_mut()).for_each(|value| expander.expr(value));
+            }
+            Item::Struct { members, .. } => expander.members(members),
+            Item::Macro { .. } | Item::Import { .. } | Item::Directive { .. } => {}
+        }
+    }
+    script
+}
+
+fn parameters_are_names(parameters: &[Expr], diagnostics: &mut Vec<Diagnostic>) -> bool {
+    let wrong = parameters.iter().find(|parameter| match &parameter.kind {
+        ExprKind::Ident(_) | ExprKind::Variable(_) => false,
+        ExprKind::Map { keys, .. } => !keys.is_empty(),
+        _ => true,
+    });
+    if let Some(wrong) = wrong {
+        diagnostics.push(
+            Diagnostic::error(Code::Syntax, wrong.span, "a macro's parameter is a name")
+                .label("no name")
+                .help("macro add(a, $b, @c) { ... }: an expression, a variable and a map"),
+        );
+    }
+    wrong.is_none()
+}
+
+struct Expander<'a> {
+    macros: &'a HashMap<String, Vec<Macro>>,
+    diagnostics: &'a mut Vec<Diagnostic>,
+    /// Names of the macros that are being expanded.
+    open: Vec<String>,
+    expansions: usize,
+}
+
+impl Rewrite for Expander<'_> {
+    fn expr(&mut self, e: &mut Expr) {
+        let (name, arguments): (Name, Vec<Expr>) = match &e.kind {
+            ExprKind::Ident(name) if self.macros.contains_key(name) => {
+                (Name { text: name.clone(), span: e.span }, Vec::new())
+            }
+            ExprKind::Call { name, arguments } if self.macros.contains_key(&name.text) => {
+                (name.clone(), arguments.iter().map(|argument| argument.value.clone()).collect())
+            }
+            _ => return walk_expr(self, e),
+        };
+        if let Some(expanded) = self.expand(&name, arguments, e.span) {
+            *e = expanded;
+        }
+    }
+
+    fn type_name(&mut self, ty: &mut TypeName) {
+        for suffix in &mut ty.suffixes {
+            if let TypeSuffix::Named(name) = suffix
+                && self.macros.contains_key(name.as_str())
+            {
+                let length = Name { text: name.clone(), span: ty.span };
+                if let Some(Expr { kind: ExprKind::Int(length), .. }) = self.expand(&length, Vec::new(), ty.span) {
+                    *suffix = TypeSuffix::Array(Some(length));
+                }
+            }
+        }
+        walk_type(self, ty);
+    }
+}
+
+impl Expander<'_> {
+    /// The types of a struct's members.
+    fn members(&mut self, members: &mut [Member]) {
+        for member in members {
+            self.type_name(&mut member.ty);
+            self.members(member.nested.as_deref_mut().unwrap_or_default());
+        }
+    }
+
+    fn expand(&mut self, name: &Name, mut arguments: Vec<Expr>, span: Span) -> Option<Expr> {
+        if self.open.contains(&name.text) || self.open.len() >= MOST_DEPTH {
+            self.diagnostics.push(
+                Diagnostic::error(Code::Macro, span, format!("the macro `{}` expands to itself", name.text))
+                    .label("used inside its own expansion")
+                    .help("a loop repeats: for $i : 0..10 { ... }"),
+            );
+            return None;
+        }
+        self.expansions += 1;
+        if self.expansions > MOST_EXPANSIONS {
+            if self.expansions == MOST_EXPANSIONS + 1 {
+                self.diagnostics.push(
+                    Diagnostic::error(Code::Macro, span, format!("more than {MOST_EXPANSIONS} macros are expanded"))
+                        .label("here"),
+                );
+            }
+            return None;
+        }
+        let all = &self.macros[&name.text];
+        let Some(found) = all.iter().filter(|one| fits(one, &arguments)).max_by_key(|one| strictness(one)) else {
+            self.diagnostics.push(mismatch(name, all, &arguments, span));
+            return None;
+        };
+        // What is passed belongs to the place of the call: it is expanded there.
+        arguments.iter_mut().for_each(|argument| self.expr(argument));
+        let mut body = substitute::substitute(found, &arguments, self.expansions, self.diagnostics);
+        self.open.push(name.text.clone());
+        self.block(&mut body);
+        self.open.pop();
+        if body.statements.is_empty()
+            && let Some(value) = body.value
+        {
+            return Some(Expr { span, ..*value });
+        }
+        Some(Expr { kind: ExprKind::Block(body), span })
+    }
+}
+
+/// Whether the arguments are what the parameters ask for: a variable for `$b`, a map for `@c`, anything for `a`.
+fn fits(candidate: &Macro, arguments: &[Expr]) -> bool {
+    candidate.parameters.len() == arguments.len()
+        && candidate.parameters.iter().zip(arguments).all(|(parameter, argument)| match &parameter.kind {
+            ExprKind::Variable(_) => matches!(argument.kind, ExprKind::Variable(_)),
+            ExprKind::Map { .. } => matches!(&argument.kind, ExprKind::Map { keys, .. } if keys.is_empty()),
+            _ => true,
+        })
+}
+
+/// Parameters that ask for more go before those that take anything.
+fn strictness(candidate: &Macro) -> usize {
+    candidate.parameters.iter().filter(|parameter| !matches!(parameter.kind, ExprKind::Ident(_))).count()
+}
+
+fn mismatch(name: &Name, all: &[Macro], arguments: &[Expr], span: Span) -> Diagnostic {
+    let forms: Vec<String> = all
+        .iter()
+        .map(|one| {
+            let parameters: Vec<String> = one
+                .parameters
+                .iter()
+                .map(|parameter| match &parameter.kind {
+                    ExprKind::Ident(name) => name.clone(),
+                    ExprKind::Variable(name) => format!("${name}"),
+                    ExprKind::Map { name, .. } => format!("@{name}"),
+                    _ => "?".to_string(),
+                })
+                .collect();
+            format!("`{}({})`", one.name, parameters.join(", "))
+        })
+        .collect();
+    let count = arguments.len();
+    Diagnostic::error(Code::Macro, span, format!("the macro `{}` does not take these arguments", name.text))
+        .label(format!("given {count} argument{}", if count == 1 { "" } else { "s" }))
+        .help(format!("its forms: {}; `$x` takes a variable, `@x` a whole map", forms.join(", ")))
+}

@@ -1,0 +1,156 @@
+//! Structs, unions and enums that a script defines itself, laid out as C does on x86-64. Holds data and looks it up; what
+//! a member's type means is the checker's to find out.
+
+use std::sync::Arc;
+
+use crate::types::{EnumRef, Field, StructKind, StructRef, Type};
+
+/// Types of the script have numbers from here on; those of the kernel's BTF are far below.
+const FIRST_ID: u32 = 1 << 31;
+
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ScriptTypes {
+    structs: Vec<ScriptStruct>,
+    enums: Vec<ScriptEnum>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct ScriptStruct {
+    own: StructRef,
+    fields: Vec<Field>,
+    /// Bytes that its address is a multiple of.
+    alignment: u32,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct ScriptEnum {
+    own: EnumRef,
+    members: Vec<(Arc<str>, i64)>,
+}
+
+/// A member before it has its place.
+pub struct NewField {
+    pub name: Arc<str>,
+    pub ty: Type,
+    /// Width of a bit field.
+    pub bits: Option<u8>,
+}
+
+impl ScriptTypes {
+    /// Adds a struct or a union and gives its members their places.
+    pub fn add_struct(&mut self, kind: StructKind, name: &str, members: Vec<NewField>, packed: bool) -> StructRef {
+        let mut fields = Vec::new();
+        let (mut end_bits, mut alignment) = (0u32, 1u32);
+        for member in members {
+            let (bytes, own_alignment) = (member.ty.size(), if packed { 1 } else { self.alignment(&member.ty) });
+            let unit_bits = (bytes * 8).max(8);
+            let start = match (kind, member.bits) {
+                (StructKind::Union, _) => 0,
+                // A field of no bits closes its unit.
+                (StructKind::Struct, Some(0)) => end_bits.next_multiple_of(unit_bits),
+                (StructKind::Struct, Some(width)) => {
+                    let last = end_bits + u32::from(width) - 1;
+                    let fits = packed || end_bits / unit_bits == last / unit_bits;
+                    if fits { end_bits } else { end_bits.next_multiple_of(unit_bits) }
+                }
+                (StructKind::Struct, None) => end_bits.next_multiple_of(own_alignment * 8),
+            };
+            let width = member.bits.map_or(bytes.saturating_mul(8), u32::from);
+            end_bits = end_bits.max(start.saturating_add(width));
+            alignment = alignment.max(own_alignment);
+            if member.bits != Some(0) {
+                fields.push(Field { name: member.name, ty: member.ty, bit_offset: start, bit_width: member.bits });
+            }
+        }
+        let size = end_bits.div_ceil(8).next_multiple_of(alignment);
+        let own = StructRef { kind, name: name.into(), id: FIRST_ID + self.structs.len() as u32, size };
+        self.structs.push(ScriptStruct { own: own.clone(), fields, alignment });
+        own
+    }
+
+    pub fn add_enum(&mut self, name: &str, members: Vec<(Arc<str>, i64)>) {
+        let signed = members.iter().any(|(_, value)| *value < 0);
+        let wide = members.iter().any(|(_, value)| i32::try_from(*value).is_err() && u32::try_from(*value).is_err());
+        let id = FIRST_ID + self.enums.len() as u32;
+        let own = EnumRef { name: name.into(), id, size: if wide { 8 } else { 4 }, signed };
+        self.enums.push(ScriptEnum { own, members });
+    }
+
+    fn alignment(&self, ty: &Type) -> u32 {
+        match ty {
+            Type::Struct(of) => match self.found(of) {
+                Some(found) => found.alignment,
+                // A struct of the kernel's, whose members are not at hand: most hold a pointer.
+                None => 8.min(of.size.max(1).next_power_of_two()),
+            },
+            Type::Array { of, .. } => self.alignment(of),
+            Type::Str(_) | Type::Buffer(_) => 1,
+            other => other.size().clamp(1, 8),
+        }
+    }
+
+    fn found(&self, of: &StructRef) -> Option<&ScriptStruct> {
+        self.structs.get(of.id.checked_sub(FIRST_ID)? as usize)
+    }
+
+    pub fn struct_named(&self, kind: StructKind, name: &str) -> Option<StructRef> {
+        let found = self.structs.iter().rev().find(|one| one.own.kind == kind && *one.own.name == *name);
+        found.map(|one| one.own.clone())
+    }
+
+    pub fn struct_names(&self) -> impl Iterator<Item = &str> {
+        self.structs.iter().map(|one| &*one.own.name).filter(|name| !name.is_empty())
+    }
+
+    /// None for a struct that the script does not define.
+    pub fn fields(&self, of: &StructRef) -> Option<&[Field]> {
+        self.found(of).map(|found| found.fields.as_slice())
+    }
+
+    pub fn enum_named(&self, name: &str) -> Option<EnumRef> {
+        self.enums.iter().rev().find(|one| *one.own.name == *name).map(|one| one.own.clone())
+    }
+
+    pub fn enumerators(&self, of: &EnumRef) -> Option<&[(Arc<str>, i64)]> {
+        let found = self.enums.get(of.id.checked_sub(FIRST_ID)? as usize)?;
+        Some(&found.members)
+    }
+
+    pub fn enumerator(&self, name: &str) -> Option<(i64, EnumRef)> {
+        self.enums.iter().find_map(|one| {
+            let (_, value) = one.members.iter().find(|(known, _)| **known == *name)?;
+            Some((*value, one.own.clone()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(name: &str, bytes: u8, bits: Option<u8>) -> NewField {
+        NewField { name: name.into(), ty: Type::Int { bytes, signed: false }, bits }
+    }
+
+    fn places(types: &ScriptTypes, of: &StructRef) -> Vec<u32> {
+        types.fields(of).expect("a struct of the script").iter().map(|field| field.bit_offset).collect()
+    }
+
+    #[test]
+    fn members_are_where_c_puts_them() {
+        let mut types = ScriptTypes::default();
+        let members = || vec![field("a", 1, None), field("b", 4, None), field("c", 2, None), field("d", 8, None)];
+        let plain = types.add_struct(StructKind::Struct, "plain", members(), false);
+        assert_eq!((places(&types, &plain), plain.size), (vec![0, 32, 64, 128], 24));
+        let packed = types.add_struct(StructKind::Struct, "packed", members(), true);
+        assert_eq!((places(&types, &packed), packed.size), (vec![0, 8, 40, 56], 15));
+        let union = types.add_struct(StructKind::Union, "union", members(), false);
+        assert_eq!((places(&types, &union), union.size), (vec![0; 4], 8));
+        let bits = vec![field("a", 4, Some(3)), field("b", 4, Some(30)), field("c", 1, None)];
+        let bits = types.add_struct(StructKind::Struct, "bits", bits, false);
+        assert_eq!((places(&types, &bits), bits.size), (vec![0, 32, 64], 12));
+        let nested = vec![field("a", 1, None), NewField { name: "p".into(), ty: Type::Struct(plain), bits: None }];
+        let nested = types.add_struct(StructKind::Struct, "nested", nested, false);
+        assert_eq!((places(&types, &nested), nested.size), (vec![0, 64], 32));
+    }
+}
