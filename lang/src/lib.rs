@@ -7,6 +7,7 @@ pub mod ast;
 pub mod builtins;
 pub mod calls;
 pub mod check;
+pub mod constants;
 pub mod diagnostic;
 pub mod format;
 pub mod hir;
