@@ -14,6 +14,7 @@ pub mod format;
 pub mod hir;
 pub mod lexer;
 pub mod limits;
+pub mod names;
 pub mod parse;
 pub mod probe;
 pub mod script_types;

@@ -1,4 +1,4 @@
-//! Bare words: builtin values, register arguments and enumerators.
+//! Bare words: builtin values, register arguments, constants and enumerators.
 
 use crate::aggregations;
 use crate::builtins::{self, BUILTINS, Builtin, Intrinsic, Lowering};
@@ -35,13 +35,18 @@ impl Body<'_, '_, '_> {
             return Expr { kind: ExprKind::ContextPointer, ty: Type::pointer(Type::Void, Space::Kernel), span };
         }
         let own = self.checker.types.enumerator(name);
+        // The first use of the kernel's BTF takes a millisecond, and it cannot say more about these.
         if own.is_none()
-            && let Some(value) = constants::named(name)
+            && let Some(value) = constants::fixed(name)
         {
-            return Expr::int(value, span);
+            let ty = if constants::is_unsigned(name) { Type::U64 } else { Type::I64 };
+            return Expr { kind: ExprKind::Int(value), ty, span };
         }
         if let Some((value, of)) = own.or_else(|| self.checker.target.enumerator(name)) {
             return Expr { kind: ExprKind::Int(value), ty: Type::Enum(of), span };
+        }
+        if let Some(value) = constants::enumerated(name) {
+            return Expr::int(value, span);
         }
         let names = BUILTINS.iter().map(|row| row.name).chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));
         let mut diagnostic = Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}`"))
@@ -49,7 +54,10 @@ impl Body<'_, '_, '_> {
         diagnostic = match did_you_mean(&near_misses(name, names)) {
             Some(help) => diagnostic.help(help),
             None if self.lookup(name).is_some() => diagnostic.help(format!("the variable is written `${name}`")),
-            None => diagnostic.help("variables begin with `$`, maps with `@`"),
+            None => match did_you_mean(&near_constants(name)) {
+                Some(help) => diagnostic.help(help),
+                None => diagnostic.help("variables begin with `$`, maps with `@`"),
+            },
         };
         self.fail(diagnostic)
     }
@@ -217,6 +225,12 @@ impl Body<'_, '_, '_> {
                 .help(format!("arguments go from arg0 to arg{last}")),
         )
     }
+}
+
+/// Constants that may have been meant. A word in small letters is none, unless the letters are all that is wrong.
+fn near_constants(name: &str) -> Vec<&'static str> {
+    let is_small = !name.contains(|letter: char| letter.is_ascii_uppercase());
+    near_misses(name, constants::names().filter(|known| !is_small || known.eq_ignore_ascii_case(name)))
 }
 
 /// Helpers that came after kernel 5.10, the oldest that is supported (include/uapi/linux/bpf.h by release).
