@@ -31,6 +31,8 @@ const MEM: u8 = 0x60;
 const ATOMIC: u8 = 0xc0;
 const X: u8 = 0x08;
 const MOV: u8 = 0xb0;
+/// With X: to the byte order of networks, which is the other one here.
+const END: u8 = 0xd0;
 const CALL: u8 = 0x80;
 const EXIT: u8 = 0x90;
 const JA: u8 = 0x00;
@@ -234,6 +236,10 @@ impl Encoder<'_> {
             MachineKind::Low32 { .. } => {
                 let (from, to) = (next(), next());
                 self.push(ALU | MOV | X, to, from, 0, 0);
+            }
+            MachineKind::ByteSwap { bytes, .. } => {
+                let (_, to) = (next(), next());
+                self.push(ALU | END | X, to, 0, 0, i32::from(*bytes) * 8);
             }
             MachineKind::Alu { op, right, .. } => {
                 let (_, to) = (next(), next());

@@ -108,6 +108,11 @@ pub enum InstKind {
         bytes: u8,
         signed: bool,
     },
+    /// The low bytes (2, 4 or 8) in the other order, zero-extended.
+    ByteSwap {
+        value: Value,
+        bytes: u8,
+    },
     /// Moves a pointer.
     PointerAdd {
         pointer: Value,
@@ -312,7 +317,9 @@ impl InstKind {
                 *left = f(*left);
                 *right = f(*right);
             }
-            InstKind::Extend { value, .. } | InstKind::Address(value) => *value = f(*value),
+            InstKind::Extend { value, .. } | InstKind::ByteSwap { value, .. } | InstKind::Address(value) => {
+                *value = f(*value);
+            }
             InstKind::PointerAdd { pointer, offset } => {
                 *pointer = f(*pointer);
                 *offset = f(*offset);

@@ -77,6 +77,12 @@ pub enum MachineKind {
         left: Register,
         right: Source,
     },
+    /// `to` is the register of `from`.
+    ByteSwap {
+        to: Register,
+        from: Register,
+        bytes: u8,
+    },
     /// The low 32 bits, zero-extended.
     Low32 {
         to: Register,

@@ -146,6 +146,8 @@ pub enum ErrorKind {
     MapFull(MapId),
     /// No stack could be taken, or no room was left to keep it.
     Stack,
+    /// An index outside of its array.
+    Index,
     /// A loop was ended because it took more rounds than the kernel allows.
     Loop,
 }

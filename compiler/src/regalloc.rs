@@ -138,6 +138,10 @@ fn operands(kind: &MachineKind) -> Vec<Operand> {
             out.push(Operand::reg_reuse_def(virtual_register(*to), 0));
             source(&mut out, right);
         }
+        MachineKind::ByteSwap { to, from, .. } => {
+            out.push(used(from));
+            out.push(Operand::reg_reuse_def(virtual_register(*to), 0));
+        }
         MachineKind::SetIf { to, left, right, .. } => {
             out.push(used(left));
             // Written before the comparison reads its operands.

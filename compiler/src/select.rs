@@ -185,6 +185,10 @@ impl Select {
                     (bytes, true) => self.sign_extend(to, from, *bytes),
                 }
             }
+            InstKind::ByteSwap { value, bytes } => {
+                let from = self.register(*value);
+                self.push(MachineKind::ByteSwap { to, from, bytes: *bytes });
+            }
             InstKind::Address(pointer) => {
                 let from = self.register(*pointer);
                 self.push(MachineKind::Move { to, from });

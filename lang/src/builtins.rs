@@ -1,6 +1,10 @@
 //! Every builtin value and function: one row each, with its documentation and how it is lowered. Help, completion and
 //! documentation follow from the rows; aggregations have a table of their own.
 
+mod macros;
+
+pub use macros::MACROS;
+
 use crate::calls;
 
 /// A row of the table.
@@ -28,35 +32,58 @@ pub enum Lowering {
         bits: u8,
     },
     Intrinsic(Intrinsic),
+    /// A macro, or several forms of one, written in the language.
+    Macro(&'static str),
 }
 
 /// Builtins that need code of their own, in the checker and in the compiler.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Intrinsic {
     Args,
+    Buffer,
+    ByteSwap,
+    Cat,
     Clear,
     Comm,
+    CompareStrings,
+    Concatenate,
     CurrentTask,
     Delete,
     Elapsed,
+    ErrorMessage,
+    ErrorText,
     Exit,
     Func,
     HasKey,
+    Inet,
+    KernelAddress,
+    KernelPointer,
     KernelStack,
     KernelSymbol,
-    KernelAddress,
     Len,
-    PossibleCpus,
+    Mac,
     Nsecs,
+    PossibleCpus,
     Print,
     Printf,
     Probe,
+    Register,
     ReturnValue,
     Signal,
+    SignalName,
+    StaticAssert,
     Str,
+    StringLength,
     System,
+    SystemCallName,
+    Time,
+    TimeText,
+    UserMode,
+    UserName,
+    UserPointer,
     UserStack,
     UserSymbol,
+    WarningMessage,
     Zero,
 }
 
@@ -112,6 +139,30 @@ pub static BUILTINS: &[Builtin] = &[
         "tracepoint:syscalls:sys_enter_read { @ = sum(args.count); }",
         Lowering::Intrinsic(I::Args),
     ),
+    function(
+        "bswap",
+        (1, 1),
+        "bswap(number): the same type",
+        "The bytes of a number in the other order: 2, 4 or 8 of them, as its type has.",
+        "BEGIN { printf(\"%x\\n\", bswap((uint16)0x1234)); }",
+        I::ByteSwap,
+    ),
+    function(
+        "buf",
+        (1, 2),
+        "buf(pointer, length) or buf(array): buffer",
+        "Raw bytes from memory, printed with %r; at most max_strlen of them.",
+        "BEGIN { printf(\"%r\\n\", buf(curtask.comm)); }",
+        I::Buffer,
+    ),
+    function(
+        "cat",
+        (1, usize::MAX),
+        "cat(\"format\", ...)",
+        "Prints the contents of a file when the event reaches the tool: at most max_cat_bytes.",
+        "BEGIN { cat(\"/proc/loadavg\"); }",
+        I::Cat,
+    ),
     value(
         "cgroup",
         "cgroup: uint64",
@@ -163,6 +214,14 @@ pub static BUILTINS: &[Builtin] = &[
         "BEGIN { printf(\"%d\\n\", elapsed > 0); }",
         Lowering::Intrinsic(I::Elapsed),
     ),
+    function(
+        "errorf",
+        (1, usize::MAX),
+        "errorf(\"format\", ...)",
+        "Prints a message as an error, with its place in the script.",
+        "BEGIN { errorf(\"odd: %d\", 3); }",
+        I::ErrorMessage,
+    ),
     bare(function(
         "exit",
         (0, 1),
@@ -208,6 +267,14 @@ pub static BUILTINS: &[Builtin] = &[
         "BEGIN { printf(\"%s\\n\", ksym(kaddr(\"jiffies\"))); }",
         I::KernelAddress,
     ),
+    function(
+        "kptr",
+        (1, 1),
+        "kptr(pointer)",
+        "The same pointer, known to point into the kernel.",
+        "BEGIN { print(kptr(curtask).pid > 0); }",
+        I::KernelPointer,
+    ),
     bare(function(
         "kstack",
         (0, 2),
@@ -232,6 +299,14 @@ pub static BUILTINS: &[Builtin] = &[
         "BEGIN { @x[1] = 1; printf(\"%d\\n\", len(@x)); }",
         I::Len,
     ),
+    function(
+        "macaddr",
+        (1, 1),
+        "macaddr(bytes): macaddr",
+        "Six bytes in memory that print as the address of a network device.",
+        "BEGIN { print(macaddr(curtask.comm)); }",
+        I::Mac,
+    ),
     value(
         "ncpus",
         "ncpus: uint64",
@@ -247,6 +322,14 @@ pub static BUILTINS: &[Builtin] = &[
         "BEGIN { @start = nsecs; printf(\"%d\\n\", nsecs >= @start); }",
         I::Nsecs,
     )),
+    function(
+        "ntop",
+        (1, 2),
+        "ntop(family = by size, address): inet",
+        "An address of the internet as text: of a number, or of 4 or 16 bytes in memory.",
+        "BEGIN { print(ntop(0x0100007f)); }",
+        I::Inet,
+    ),
     value(
         "numaid",
         "numaid: uint32",
@@ -291,6 +374,14 @@ pub static BUILTINS: &[Builtin] = &[
         "BEGIN { printf(\"%d\\n\", rand >= 0); }",
         helper(calls::GET_PRANDOM_U32, 0, 32),
     ),
+    function(
+        "reg",
+        (1, 1),
+        "reg(\"name\"): uint64",
+        "A register of the processor, by its name: ax bx cx dx si di bp sp ip r8 ... r15 cs ss flags orig_ax.",
+        "profile:hz:99 { @[ksym(reg(\"ip\"))] = count(); }",
+        I::Register,
+    ),
     value(
         "retval",
         "retval",
@@ -307,12 +398,76 @@ pub static BUILTINS: &[Builtin] = &[
         I::Signal,
     )),
     function(
+        "signal_name",
+        (1, 1),
+        "signal_name(number): signal",
+        "A signal's number that prints as its name.",
+        "BEGIN { print(signal_name(9)); }",
+        I::SignalName,
+    ),
+    function(
+        "static_assert",
+        (2, 2),
+        "static_assert(condition, \"message\")",
+        "Refuses the script where the condition, a constant, is false.",
+        "BEGIN { static_assert(sizeof(uint64) == 8, \"width\"); }",
+        I::StaticAssert,
+    ),
+    function(
         "str",
         (1, 2),
         "str(pointer, length = max_strlen): string",
         "Reads a NUL-terminated string from kernel or user memory.",
         "tracepoint:syscalls:sys_enter_openat { printf(\"%s\\n\", str(args.filename)); }",
         I::Str,
+    ),
+    function(
+        "str_concat",
+        (2, 2),
+        "str_concat(a, b): string",
+        "Both strings, one behind the other. `+` is short for it.",
+        "BEGIN { print(str_concat(\"ab\", \"cd\")); }",
+        I::Concatenate,
+    ),
+    function(
+        "strerror",
+        (1, 1),
+        "strerror(errno): error",
+        "An error's number that prints as its text.",
+        "BEGIN { print(strerror(ENOENT)); }",
+        I::ErrorText,
+    ),
+    function(
+        "strftime",
+        (2, 2),
+        "strftime(\"format\", nsecs): time",
+        "A point in time that prints as strftime(3) writes it; %f are microseconds.",
+        "BEGIN { print(strftime(\"%Y\", nsecs)); }",
+        I::TimeText,
+    ),
+    function(
+        "strlen",
+        (1, 1),
+        "strlen(string): int64",
+        "Bytes of the string.",
+        "BEGIN { print(strlen(\"abc\")); }",
+        I::StringLength,
+    ),
+    function(
+        "strncmp",
+        (3, 3),
+        "strncmp(a, b, length): int64",
+        "Compares that many bytes of two strings: 0 where they are equal, below or above where not.",
+        "BEGIN { print(strncmp(\"abc\", \"abd\", 2)); }",
+        I::CompareStrings,
+    ),
+    function(
+        "syscall_name",
+        (1, 1),
+        "syscall_name(number): system call",
+        "A system call's number that prints as its name.",
+        "BEGIN { print(syscall_name(0)); }",
+        I::SystemCallName,
     ),
     needs_unsafe(function(
         "system",
@@ -329,12 +484,42 @@ pub static BUILTINS: &[Builtin] = &[
         "BEGIN { printf(\"%d\\n\", tid > 0); }",
         helper(calls::GET_CURRENT_PID_TGID, 0, 32),
     ),
+    function(
+        "time",
+        (0, 1),
+        "time(\"format\" = \"%H:%M:%S\\n\")",
+        "Prints the time of day when the event reaches the tool.",
+        "BEGIN { time(\"%Y\\n\"); }",
+        I::Time,
+    ),
     value(
         "uid",
         "uid: uint64",
         "The user id of the current task, in the first user namespace.",
         "BEGIN { printf(\"%d\\n\", uid); }",
         helper(calls::GET_CURRENT_UID_GID, 0, 32),
+    ),
+    function(
+        "uptr",
+        (1, 1),
+        "uptr(pointer)",
+        "The same pointer, known to point into the process.",
+        "tracepoint:syscalls:sys_enter_openat { @[str(uptr(args.filename))] = count(); }",
+        I::UserPointer,
+    ),
+    value(
+        "usermode",
+        "usermode: uint8",
+        "1 where the processor was running a program, 0 where it was in the kernel.",
+        "profile:hz:99 { @[usermode] = count(); }",
+        Lowering::Intrinsic(I::UserMode),
+    ),
+    value(
+        "username",
+        "username: user name",
+        "The name of the current task's user, found when it is printed.",
+        "BEGIN { print(username); }",
+        Lowering::Intrinsic(I::UserName),
     ),
     bare(function(
         "ustack",
@@ -353,6 +538,14 @@ pub static BUILTINS: &[Builtin] = &[
         I::UserSymbol,
     ),
     function(
+        "warnf",
+        (1, usize::MAX),
+        "warnf(\"format\", ...)",
+        "Prints a message as a warning, with its place in the script.",
+        "BEGIN { warnf(\"odd: %d\", 3); }",
+        I::WarningMessage,
+    ),
+    function(
         "zero",
         (1, 1),
         "zero(@map)",
@@ -362,9 +555,17 @@ pub static BUILTINS: &[Builtin] = &[
     ),
 ];
 
+/// All rows.
+pub fn all() -> impl Iterator<Item = &'static Builtin> {
+    BUILTINS.iter().chain(MACROS)
+}
+
 /// The row of that name.
 pub fn named(name: &str) -> Option<&'static Builtin> {
-    BUILTINS.binary_search_by(|row| row.name.cmp(name)).ok().map(|at| &BUILTINS[at])
+    [BUILTINS, MACROS].into_iter().find_map(|rows| {
+        let at = rows.binary_search_by(|row| row.name.cmp(name)).ok()?;
+        Some(&rows[at])
+    })
 }
 
 /// The number of `argN`, if the name is one.
@@ -380,5 +581,6 @@ mod tests {
     #[test]
     fn rows_are_sorted_so_that_they_can_be_searched() {
         assert!(BUILTINS.is_sorted_by(|a, b| a.name < b.name));
+        assert!(MACROS.is_sorted_by(|a, b| a.name < b.name));
     }
 }

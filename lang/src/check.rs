@@ -7,6 +7,7 @@ mod call;
 mod definitions;
 mod expr;
 mod fields;
+mod functions;
 mod groups;
 mod loops;
 mod maps;
@@ -200,6 +201,8 @@ fn setting(name: &ast::Name, value: &ast::Expr, settings: &mut Settings, diagnos
         ("max_map_keys", _, _) => wrong("a number from 1 to 4294967295"),
         ("max_strlen", Some(n), _) if n > 0 && n <= u64::from(LARGEST_MAX_STRLEN) => settings.max_strlen = n as u32,
         ("max_strlen", _, _) => wrong(&format!("a number from 1 to {LARGEST_MAX_STRLEN}")),
+        ("max_cat_bytes", Some(n), _) => settings.max_cat_bytes = n,
+        ("max_cat_bytes", _, _) => wrong("a number of bytes"),
         ("print_maps_on_exit", _, ExprKind::Bool(on)) => settings.print_maps_on_exit = *on,
         ("print_maps_on_exit", Some(n), _) if n < 2 => settings.print_maps_on_exit = n == 1,
         ("print_maps_on_exit", _, _) => wrong("true or false"),

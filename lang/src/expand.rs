@@ -1,13 +1,15 @@
 //! Macros and `#define`s: their uses are replaced by what they stand for, before anything is checked. Replaces text of
 //! the script by other text of the script; resolves no name of the language.
 
+mod builtin;
 mod define;
 mod substitute;
 
 use std::collections::HashMap;
 
 use crate::ast::rewrite::{Rewrite, walk_expr, walk_type};
-use crate::ast::{Block, Expr, ExprKind, Item, Member, Name, Script, TypeName, TypeSuffix};
+use crate::ast::{Argument, BinaryOp, Block, Expr, ExprKind, Item, Member, Name, Script, TypeName, TypeSuffix, UnaryOp};
+use crate::builtins::{self, Lowering};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
 
@@ -56,9 +58,6 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> Script {
         }
     }
     let mut script = script.clone();
-    if macros.is_empty() {
-        return script;
-    }
     let mut expander = Expander { macros: &macros, diagnostics, open: Vec::new(), expansions: 0 };
     for item in &mut script.items {
         match item {
@@ -109,11 +108,20 @@ struct Expander<'a> {
 
 impl Rewrite for Expander<'_> {
     fn expr(&mut self, e: &mut Expr) {
+        if let ExprKind::Binary { op: op @ (BinaryOp::Match | BinaryOp::NotMatch), left, right } = &e.kind {
+            let argument = |e: &Expr| Argument { name: None, value: e.clone() };
+            let name = Name { text: "glob".to_string(), span: e.span };
+            let kind = ExprKind::Call { name, arguments: vec![argument(left), argument(right)] };
+            let call = Expr { kind, span: e.span };
+            let kind = match op {
+                BinaryOp::Match => call.kind,
+                _ => ExprKind::Unary { op: UnaryOp::Not, operand: Box::new(call) },
+            };
+            *e = Expr { kind, span: e.span };
+        }
         let (name, arguments): (Name, Vec<Expr>) = match &e.kind {
-            ExprKind::Ident(name) if self.macros.contains_key(name) => {
-                (Name { text: name.clone(), span: e.span }, Vec::new())
-            }
-            ExprKind::Call { name, arguments } if self.macros.contains_key(&name.text) => {
+            ExprKind::Ident(name) if self.is_macro(name) => (Name { text: name.clone(), span: e.span }, Vec::new()),
+            ExprKind::Call { name, arguments } if self.is_macro(&name.text) => {
                 (name.clone(), arguments.iter().map(|argument| argument.value.clone()).collect())
             }
             _ => return walk_expr(self, e),
@@ -139,6 +147,11 @@ impl Rewrite for Expander<'_> {
 }
 
 impl Expander<'_> {
+    fn is_macro(&self, name: &str) -> bool {
+        let is_builtin = || builtins::named(name).is_some_and(|row| matches!(row.lowering, Lowering::Macro(_)));
+        self.macros.contains_key(name) || is_builtin()
+    }
+
     /// The types of a struct's members.
     fn members(&mut self, members: &mut [Member]) {
         for member in members {
@@ -148,7 +161,13 @@ impl Expander<'_> {
     }
 
     fn expand(&mut self, name: &Name, mut arguments: Vec<Expr>, span: Span) -> Option<Expr> {
-        if self.open.contains(&name.text) || self.open.len() >= MOST_DEPTH {
+        let builtin = match self.macros.contains_key(&name.text) {
+            true => Vec::new(),
+            false => builtin::macros_of(&name.text, span),
+        };
+        // A form of a builtin may stand for another form of it.
+        let is_recursive = builtin.is_empty() && self.open.contains(&name.text);
+        if is_recursive || self.open.len() >= MOST_DEPTH {
             self.diagnostics.push(
                 Diagnostic::error(Code::Macro, span, format!("the macro `{}` expands to itself", name.text))
                     .label("used inside its own expansion")
@@ -166,7 +185,7 @@ impl Expander<'_> {
             }
             return None;
         }
-        let all = &self.macros[&name.text];
+        let all = self.macros.get(&name.text).unwrap_or(&builtin);
         let Some(found) = all.iter().filter(|one| fits(one, &arguments)).max_by_key(|one| strictness(one)) else {
             self.diagnostics.push(mismatch(name, all, &arguments, span));
             return None;

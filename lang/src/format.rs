@@ -39,6 +39,12 @@ pub enum ConversionKind {
     Pointer,
     /// %s: any value as print() shows it.
     Text,
+    /// %r: bytes, those that are no printable ASCII as \xNN.
+    Bytes,
+    /// %rx: all bytes as \xNN.
+    EscapedBytes,
+    /// %rh: bytes in hexadecimal, separated by spaces.
+    HexBytes,
 }
 
 impl ConversionKind {
@@ -53,6 +59,9 @@ impl ConversionKind {
             ConversionKind::Character => "%c",
             ConversionKind::Pointer => "%p",
             ConversionKind::Text => "%s",
+            ConversionKind::Bytes => "%r",
+            ConversionKind::EscapedBytes => "%rx",
+            ConversionKind::HexBytes => "%rh",
         }
     }
 }
@@ -142,6 +151,17 @@ pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
             Some(b'c') => ConversionKind::Character,
             Some(b'p') => ConversionKind::Pointer,
             Some(b's') => ConversionKind::Text,
+            Some(b'r') => match text.get(at + 1) {
+                Some(b'x') => {
+                    at += 1;
+                    ConversionKind::EscapedBytes
+                }
+                Some(b'h') => {
+                    at += 1;
+                    ConversionKind::HexBytes
+                }
+                _ => ConversionKind::Bytes,
+            },
             Some(other) => {
                 return Err(BadFormat {
                     offset: start,

@@ -35,6 +35,7 @@ pub struct Hir {
 pub struct Settings {
     pub max_map_keys: u64,
     pub max_strlen: u32,
+    pub max_cat_bytes: u64,
     pub print_maps_on_exit: bool,
 }
 
@@ -43,6 +44,7 @@ impl Default for Settings {
         Settings {
             max_map_keys: crate::limits::DEFAULT_MAX_MAP_KEYS,
             max_strlen: crate::limits::DEFAULT_MAX_STRLEN,
+            max_cat_bytes: crate::limits::DEFAULT_MAX_CAT_BYTES,
             print_maps_on_exit: true,
         }
     }
@@ -135,6 +137,12 @@ pub struct Record {
 pub enum RecordKind {
     Printf(Vec<Piece>),
     System(Vec<Piece>),
+    /// The contents of a file.
+    Cat(Vec<Piece>),
+    /// errorf() and warnf()
+    Message { is_error: bool, pieces: Vec<Piece> },
+    /// The time of day, as strftime(3) writes it.
+    Time(String),
     /// print(value)
     Print,
     PrintMap {
@@ -334,6 +342,40 @@ pub enum ExprKind {
     Block {
         statements: Vec<Stmt>,
         value: Box<Expr>,
+    },
+    /// An element of a kept string, array or buffer, by a number that is known only when the program runs. Outside of a
+    /// string it is 0; outside of an array it is counted, too.
+    Element {
+        base: Box<Expr>,
+        index: Box<Expr>,
+    },
+    /// Where a value lies: behind a pointer, in the context, or in the tool's own memory.
+    AddressOf(Box<Expr>),
+    /// Bytes up to the NUL.
+    StringLength(Box<Expr>),
+    /// Below zero, zero or above it, as the first string comes before the second in the order of bytes; at most so many
+    /// bytes count.
+    StringOrder {
+        left: Box<Expr>,
+        right: Box<Expr>,
+        limit: Option<u32>,
+    },
+    Concatenate(Box<Expr>, Box<Expr>),
+    /// The bytes in the other order, that many of them.
+    ByteSwap {
+        value: Box<Expr>,
+        bytes: u8,
+    },
+    /// Bytes behind a pointer, at most as many as the type holds.
+    ReadBytes {
+        pointer: Box<Expr>,
+        length: Box<Expr>,
+    },
+    /// `bytes` bytes behind a pointer, or with 0 the number itself.
+    Inet {
+        family: Box<Expr>,
+        address: Box<Expr>,
+        bytes: u32,
     },
     /// What an aggregation holds now, the parts of all processors merged.
     AggregationValue {

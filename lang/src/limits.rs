@@ -12,6 +12,9 @@ pub const DEFAULT_MAX_STRLEN: u32 = 1024;
 /// The largest `max_strlen`: larger strings would not fit a per-CPU map value next to a key.
 pub const LARGEST_MAX_STRLEN: u32 = 64 * 1024;
 
+/// Default number of bytes that `cat()` prints of a file; what scripts written for bpftrace expect.
+pub const DEFAULT_MAX_CAT_BYTES: u64 = 10_240;
+
 /// Default number of keys of a map; what scripts written for bpftrace expect.
 pub const DEFAULT_MAX_MAP_KEYS: u64 = 4096;
 

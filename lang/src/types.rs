@@ -40,6 +40,21 @@ pub struct EnumRef {
     pub signed: bool,
 }
 
+/// What a number stands for.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Shown {
+    /// An errno, as strerror(3) tells it.
+    ErrorText,
+    SignalName,
+    SystemCallName,
+    /// A user id.
+    UserName,
+    /// The six bytes of a network device's address.
+    Mac,
+    /// Nanoseconds of the boot clock, as strftime(3) writes them.
+    Time(Arc<str>),
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Type {
     /// What a statement-like call gives, and what `void *` points to.
@@ -82,6 +97,10 @@ pub enum Type {
     FunctionName,
     /// A point in time, nanoseconds.
     Timestamp,
+    /// A number that is shown as what it stands for.
+    Shown(Shown),
+    /// An address of the internet: a word with its family (AF_INET, AF_INET6), then up to 16 bytes.
+    Inet,
     /// Nothing is known yet: a map or variable that no statement has given a type.
     Unknown,
 }
@@ -107,6 +126,7 @@ impl Type {
                 | Type::ProbeName
                 | Type::FunctionName
                 | Type::Timestamp
+                | Type::Shown(_)
                 | Type::Stack { .. }
         )
     }
@@ -138,7 +158,14 @@ impl Type {
             Type::Array { of, len } => of.size().saturating_mul(*len),
             Type::Tuple(parts) => parts.iter().map(Type::size).sum(),
             Type::Record(parts) => parts.iter().map(|(_, ty)| ty.size()).sum(),
-            Type::Stack { .. } | Type::Symbol { .. } | Type::ProbeName | Type::FunctionName | Type::Timestamp => 8,
+            Type::Shown(Shown::Mac) => 6,
+            Type::Inet => 24,
+            Type::Stack { .. }
+            | Type::Symbol { .. }
+            | Type::ProbeName
+            | Type::FunctionName
+            | Type::Timestamp
+            | Type::Shown(_) => 8,
         }
     }
 }
@@ -157,10 +184,13 @@ impl Type {
             | Type::ProbeName
             | Type::FunctionName
             | Type::Timestamp
+            | Type::Shown(_)
             | Type::Symbol { user: false }
             | Type::Stack { user: false, .. } => 8,
             Type::Symbol { user: true } | Type::Stack { user: true, .. } => 16,
-            Type::Str(_) | Type::Buffer(_) | Type::Struct(_) | Type::Array { .. } => self.size().next_multiple_of(8),
+            // A word with its length goes before the bytes.
+            Type::Buffer(_) => 8 + self.size().next_multiple_of(8),
+            Type::Str(_) | Type::Struct(_) | Type::Array { .. } | Type::Inet => self.size().next_multiple_of(8),
             Type::Tuple(parts) => parts.iter().map(Type::stored_bytes).sum(),
             Type::Record(parts) => parts.iter().map(|(_, ty)| ty.stored_bytes()).sum(),
         }
@@ -213,6 +243,13 @@ impl fmt::Display for Type {
             Type::ProbeName => f.write_str("probe name"),
             Type::FunctionName => f.write_str("function name"),
             Type::Timestamp => f.write_str("timestamp"),
+            Type::Shown(Shown::ErrorText) => f.write_str("error"),
+            Type::Shown(Shown::SignalName) => f.write_str("signal"),
+            Type::Shown(Shown::SystemCallName) => f.write_str("system call"),
+            Type::Shown(Shown::UserName) => f.write_str("user name"),
+            Type::Shown(Shown::Mac) => f.write_str("macaddr"),
+            Type::Shown(Shown::Time(_)) => f.write_str("time"),
+            Type::Inet => f.write_str("inet"),
             Type::Unknown => f.write_str("unknown"),
         }
     }

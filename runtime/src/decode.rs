@@ -8,6 +8,7 @@ use rtrace_lang::target::Target;
 use rtrace_lang::types::Type;
 
 use crate::event::{Frame, Value};
+use crate::names::{self, Names};
 use crate::symbols::{KernelSymbols, MappingEvent, UserSymbols};
 
 /// Gives the frames of the stack of that hash; None where it is not kept.
@@ -19,6 +20,7 @@ pub struct Decoder {
     kernel: KernelSymbols,
     user: UserSymbols,
     enumerators: HashMap<u32, Vec<(Arc<str>, i64)>>,
+    names: Names,
     stacks: HashMap<(u64, u64), Arc<[Frame]>>,
 }
 
@@ -33,6 +35,7 @@ impl Decoder {
             kernel: KernelSymbols::new(),
             user: UserSymbols::new(),
             enumerators: HashMap::new(),
+            names: Names::default(),
             stacks: HashMap::new(),
         }
     }
@@ -66,7 +69,12 @@ impl Decoder {
                 let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
                 Value::Str(bytes[..end].to_vec())
             }
-            Type::Buffer(length) => Value::Buffer(bytes[..bytes.len().min(*length as usize)].to_vec()),
+            Type::Buffer(capacity) => {
+                let length = (first as usize).min(*capacity as usize).min(bytes.len().saturating_sub(8));
+                Value::Buffer(bytes.get(8..8 + length).unwrap_or(&[]).to_vec())
+            }
+            Type::Shown(shown) => Value::Named { text: self.names.show(shown, first), number: first as i64 },
+            Type::Inet => Value::Symbol(names::internet(first, bytes.get(8..24).unwrap_or(&[])).into()),
             Type::Pointer { .. } => Value::Pointer(first),
             Type::Stack { user: false, .. } => Value::Stack(self.stack(first, None, stacks)),
             Type::Stack { user: true, .. } => Value::Stack(self.stack(first, Some(word(bytes, 8)), stacks)),

@@ -17,6 +17,11 @@ pub enum Value {
         name: Option<Arc<str>>,
         number: i64,
     },
+    /// A number that is shown as what it stands for.
+    Named {
+        text: Arc<str>,
+        number: i64,
+    },
     /// Innermost frame first.
     Stack(Arc<[Frame]>),
     /// A symbol, or an address in hexadecimal.
@@ -86,6 +91,12 @@ pub enum Event {
     Attached(usize),
     /// The streamed output is over; what follows is printed at the end.
     Ending,
+    /// errorf() and warnf(): a message of the script's.
+    Message {
+        is_error: bool,
+        text: Vec<u8>,
+        place: Place,
+    },
     /// Something that the numbers do not hold: lost events, failed reads. A message with its place in the script.
     Problem {
         message: String,

@@ -2,10 +2,12 @@
 //! that is the provider's.
 
 pub mod child;
+mod clock;
 mod decode;
 pub mod driver;
 pub mod event;
 mod maps;
+mod names;
 pub mod output;
 pub mod session;
 mod signals;

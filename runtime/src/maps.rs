@@ -205,6 +205,7 @@ fn compare(a: &Value, b: &Value) -> Ordering {
         (Value::Str(a), Value::Str(b)) | (Value::Buffer(a), Value::Buffer(b)) => a.cmp(b),
         (Value::Enum { number: a, .. }, Value::Enum { number: b, .. }) => a.cmp(b),
         (Value::Symbol(a), Value::Symbol(b)) => a.cmp(b),
+        (Value::Named { number: a, .. }, Value::Named { number: b, .. }) => a.cmp(b),
         (Value::Stack(a), Value::Stack(b)) => {
             a.iter().map(|frame| frame.address).cmp(b.iter().map(|frame| frame.address))
         }

@@ -33,6 +33,7 @@ pub fn disassemble(instructions: &[u64]) -> String {
             }
             3 if opcode & 0xe0 == 0xc0 => writeln!(out, "lock *({size} *)(r{to} {offset:+}) += r{from}"),
             3 => writeln!(out, "*({size} *)(r{to} {offset:+}) = r{from}"),
+            4 if opcode >> 4 == 0xd => writeln!(out, "r{to} = be{immediate} r{to}"),
             4 | 7 => {
                 let name = if opcode & 7 == 4 { "w" } else { "r" };
                 let source = if opcode & 8 != 0 { format!("{name}{from}") } else { source };

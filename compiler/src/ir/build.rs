@@ -117,6 +117,10 @@ impl Builder {
         if bytes == 8 { value } else { self.define(InstKind::Extend { value, bytes, signed }, ValueKind::Int) }
     }
 
+    pub fn byte_swap(&mut self, value: Value, bytes: u8) -> Value {
+        self.define(InstKind::ByteSwap { value, bytes }, ValueKind::Int)
+    }
+
     pub fn pointer_add(&mut self, pointer: Value, offset: Value) -> Value {
         let kind = self.function.kind(pointer);
         self.define(InstKind::PointerAdd { pointer, offset }, kind)

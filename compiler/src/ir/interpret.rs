@@ -205,6 +205,7 @@ impl Run<'_> {
             InstKind::Const(n) => *n as u64,
             InstKind::Binary { op, left, right } => binary(*op, self.get(*left)?, self.get(*right)?)?,
             InstKind::Extend { value, bytes, signed } => extend(self.get(*value)?, *bytes, *signed),
+            InstKind::ByteSwap { value, bytes } => self.get(*value)?.swap_bytes() >> (64 - u32::from(*bytes) * 8),
             InstKind::PointerAdd { pointer, offset } => self.pointer(*pointer)?.0.wrapping_add(self.get(*offset)?),
             InstKind::Address(pointer) => self.get(*pointer)?,
             InstKind::Load { base, offset, bytes, signed } => {

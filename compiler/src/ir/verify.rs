@@ -145,6 +145,7 @@ fn check_inst(function: &Function, constants: &[Option<i64>], kind: &InstKind) -
         }
         InstKind::Const(_)
         | InstKind::Extend { .. }
+        | InstKind::ByteSwap { .. }
         | InstKind::Address(_)
         | InstKind::Context
         | InstKind::Parameter(_)

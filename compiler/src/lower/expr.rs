@@ -8,6 +8,7 @@ use rtrace_lang::types::{Space, Type};
 use crate::ir::{Block, Value, ValueKind, Variable};
 use crate::object::{ErrorKind, START_OFFSET};
 
+use super::memory::read_helper;
 use super::{Lower, Place};
 
 pub(super) fn variable(local: LocalId) -> Variable {
@@ -123,8 +124,23 @@ impl Lower<'_> {
                 self.statements(statements);
                 self.value(value)
             }
+            ExprKind::Element { base, index } => self.element(base, index, e),
+            ExprKind::AddressOf(inner) => self.address_of(inner),
+            ExprKind::StringLength(inner) => self.string_length(inner),
+            ExprKind::StringOrder { left, right, limit } => self.string_order(left, right, *limit),
+            ExprKind::ByteSwap { value, bytes } => {
+                let value = self.value(value);
+                let swapped = self.b.byte_swap(value, *bytes);
+                self.b.extend(swapped, *bytes, e.ty.is_signed())
+            }
             ExprKind::AggregationValue { map, key } => self.aggregation_value(*map, key),
-            ExprKind::Str(_) | ExprKind::ReadString { .. } | ExprKind::Comm | ExprKind::Tuple(_) => {
+            ExprKind::Str(_)
+            | ExprKind::ReadString { .. }
+            | ExprKind::Comm
+            | ExprKind::Concatenate(..)
+            | ExprKind::ReadBytes { .. }
+            | ExprKind::Inet { .. }
+            | ExprKind::Tuple(_) => {
                 unreachable!("{} does not fit a register", e.ty)
             }
         }
@@ -338,6 +354,68 @@ impl Lower<'_> {
         }
     }
 
+    /// Where a value lies that the context holds or leads to.
+    pub(super) fn context_address(&mut self, location: &Location) -> Value {
+        match location {
+            Location::Context { offset } | Location::ContextCopy { offset } => {
+                let context = self.context;
+                let context = self.b.address(context);
+                self.b.binary_int(BinaryOp::Add, context, i64::from(*offset))
+            }
+            Location::Behind { pointer, offset, .. } => {
+                let pointer = self.context_word(*pointer);
+                self.b.binary_int(BinaryOp::Add, pointer, i64::from(*offset))
+            }
+            Location::DataLocation { offset, base } => self.data_location(*offset, *base),
+        }
+    }
+
+    fn address_of(&mut self, e: &Expr) -> Value {
+        match &e.kind {
+            ExprKind::Deref { pointer, offset, .. } => self.place_address(pointer, *offset).0,
+            ExprKind::Context(location) => self.context_address(location),
+            _ => {
+                let place = self.kept(e);
+                let pointer = self.pointer(place);
+                // Through memory it becomes a number, which may be computed with; the verifier bounds pointers.
+                let slot = self.scratch_memory(8);
+                self.b.store(slot.base, slot.offset, 8, pointer);
+                self.b.load(slot.base, slot.offset, 8, false)
+            }
+        }
+    }
+
+    /// An element of a kept string or array by a number that is not known.
+    fn element(&mut self, base: &Expr, index: &Expr, e: &Expr) -> Value {
+        let index = self.value(index);
+        let place = self.kept(base);
+        let (count, skipped) = match &base.ty {
+            Type::Array { len, .. } => (*len, 0),
+            // Its length goes before its bytes.
+            Type::Buffer(capacity) => (*capacity, 8),
+            other => (other.size(), 0),
+        };
+        let last = self.b.int(i64::from(count) - 1);
+        let (inside, outside) = (self.b.block(), self.b.block());
+        let (after, result) = self.b.block_with(ValueKind::Int);
+        self.b.branch(BinaryOp::LessEqualUnsigned, index, last, inside, outside);
+        self.b.enter(outside);
+        if let Type::Array { .. } = base.ty {
+            self.count_error(ErrorKind::Index, e.span);
+        }
+        let zero = self.b.int(0);
+        self.b.jump(after, &[zero]);
+        self.b.enter(inside);
+        let bytes = e.ty.size().clamp(1, 8);
+        let scaled = self.b.binary_int(BinaryOp::Multiply, index, i64::from(bytes));
+        let pointer = self.pointer(place.at(skipped));
+        let pointer = self.b.pointer_add(pointer, scaled);
+        let value = self.b.load(pointer, 0, bytes as u8, e.ty.is_signed());
+        self.b.jump(after, &[value]);
+        self.b.enter(after);
+        result
+    }
+
     /// The address of the data that a `__data_loc` word tells.
     pub(super) fn data_location(&mut self, offset: u32, base: u32) -> Value {
         let context = self.context;
@@ -368,16 +446,13 @@ impl Lower<'_> {
             let zero = self.b.int(0);
             self.b.store(place.base, place.offset, 8, zero);
         }
-        let helper = match space {
-            Space::Kernel => calls::PROBE_READ_KERNEL,
-            Space::User => calls::PROBE_READ_USER,
-            Space::Unknown => calls::PROBE_READ,
-        };
         let (pointer, size) = (self.pointer(place), self.b.int(i64::from(bytes)));
-        let result = self.b.call(helper, &[pointer, size, address]);
+        let result = self.b.call(read_helper(space), &[pointer, size, address]);
         self.if_negative(result, |lower| lower.count_error(ErrorKind::Read, e.span));
         let Some(bits) = bits else {
-            return self.b.load(place.base, place.offset, bytes as u8, e.ty.is_signed());
+            // Six bytes of a device's address, say: what was not read is zero.
+            let whole = if bytes.is_power_of_two() { bytes } else { 8 };
+            return self.b.load(place.base, place.offset, whole as u8, e.ty.is_signed());
         };
         let word = self.b.load(place.base, place.offset, 8, false);
         self.bit_field(word, bits, &e.ty)

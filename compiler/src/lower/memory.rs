@@ -1,11 +1,11 @@
 //! Values written into memory: keys, map values, records. Every part takes a multiple of 8 bytes, padded with zeros.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::{Expr, ExprKind};
+use rtrace_lang::hir::{BinaryOp, Expr, ExprKind};
 use rtrace_lang::span::Span;
 use rtrace_lang::types::{Space, Type};
 
-use crate::ir::Value;
+use crate::ir::{Value, ValueKind};
 use crate::object::ErrorKind;
 
 use super::{Lower, Place};
@@ -48,6 +48,22 @@ impl Lower<'_> {
                 let from = self.place_of(e);
                 self.copy_from(from, place, ty);
             }
+            (Type::Buffer(capacity), ExprKind::ReadBytes { pointer, length }) => {
+                self.write_buffer(pointer, length, *capacity, place, e.span);
+            }
+            (Type::Buffer(capacity), ExprKind::Deref { pointer, offset, .. }) => {
+                let (address, space) = self.place_address(pointer, *offset);
+                let length = self.b.int(i64::from(*capacity));
+                self.b.store(place.base, place.offset, 8, length);
+                self.read_bytes(address, space, *capacity, place.at(8), e.span);
+            }
+            (Type::Struct(_) | Type::Array { .. }, ExprKind::Context(location)) => {
+                let address = self.context_address(location);
+                self.read_bytes(address, Space::Kernel, ty.size(), place, e.span);
+            }
+            (Type::Inet, ExprKind::Inet { family, address, bytes }) => {
+                self.write_inet(family, address, *bytes, place, e.span);
+            }
             (Type::Struct(_) | Type::Array { .. }, ExprKind::Deref { pointer, offset, .. }) => {
                 let (address, space) = self.place_address(pointer, *offset);
                 self.read_bytes(address, space, ty.size(), place, e.span);
@@ -63,6 +79,50 @@ impl Lower<'_> {
                 }
             }
         }
+    }
+
+    /// The length, then that many bytes; of what cannot be read there are none.
+    fn write_buffer(&mut self, pointer: &Expr, length: &Expr, capacity: u32, place: Place, span: Span) {
+        let space = match &pointer.ty {
+            Type::Pointer { space, .. } => *space,
+            _ => Space::Unknown,
+        };
+        let (address, length) = (self.value(pointer), self.value(length));
+        let (fits, wide) = (self.b.block(), self.b.block());
+        let (go, size) = self.b.block_with(ValueKind::Int);
+        let most = self.b.int(i64::from(capacity));
+        self.b.branch(BinaryOp::LessEqualUnsigned, length, most, fits, wide);
+        self.b.enter(fits);
+        self.b.jump(go, &[length]);
+        self.b.enter(wide);
+        let most = self.b.int(i64::from(capacity));
+        self.b.jump(go, &[most]);
+        self.b.enter(go);
+        self.b.store(place.base, place.offset, 8, size);
+        // Equal buffers are equal bytes, also as keys.
+        self.fill_zero(place.at(8), capacity.next_multiple_of(8));
+        let to = self.pointer(place.at(8));
+        let result = self.b.call(read_helper(space), &[to, size, address]);
+        self.if_negative(result, |lower| {
+            lower.count_error(ErrorKind::Read, span);
+            let zero = lower.b.int(0);
+            lower.b.store(place.base, place.offset, 8, zero);
+        });
+    }
+
+    fn write_inet(&mut self, family: &Expr, address: &Expr, bytes: u32, place: Place, span: Span) {
+        let (family, value) = (self.value(family), self.value(address));
+        self.b.store(place.base, place.offset, 8, family);
+        self.fill_zero(place.at(8), 16);
+        if bytes == 0 {
+            self.b.store(place.base, place.offset + 8, 8, value);
+            return;
+        }
+        let space = match &address.ty {
+            Type::Pointer { space, .. } => *space,
+            _ => Space::Unknown,
+        };
+        self.read_bytes(value, space, bytes, place.at(8), span);
     }
 
     fn write_parts<'t>(&mut self, parts: &[Expr], types: impl Iterator<Item = &'t Type>, place: Place) {
@@ -103,6 +163,18 @@ impl Lower<'_> {
         }
     }
 
+    /// The same, never on the stack: there the kernel's verifier wants to know each place that is read.
+    pub(super) fn kept(&mut self, e: &Expr) -> Place {
+        match &e.kind {
+            ExprKind::Local(local) if self.memory_of(*local).is_some() => self.place_of(e),
+            _ => {
+                let place = self.scratch_memory(e.ty.stored_bytes());
+                self.write(e, place);
+                place
+            }
+        }
+    }
+
     fn written(&mut self, e: &Expr) -> Place {
         let place = self.temporary(e.ty.stored_bytes());
         self.write(e, place);
@@ -134,13 +206,8 @@ impl Lower<'_> {
     /// Reads that many bytes safely; what cannot be read is zero and counted.
     pub(super) fn read_bytes(&mut self, address: Value, space: Space, bytes: u32, place: Place, span: Span) {
         self.clear_tail(place, bytes);
-        let helper = match space {
-            Space::Kernel => calls::PROBE_READ_KERNEL,
-            Space::User => calls::PROBE_READ_USER,
-            Space::Unknown => calls::PROBE_READ,
-        };
         let (pointer, size) = (self.pointer(place), self.b.int(i64::from(bytes)));
-        let result = self.b.call(helper, &[pointer, size, address]);
+        let result = self.b.call(read_helper(space), &[pointer, size, address]);
         self.if_negative(result, |lower| lower.count_error(ErrorKind::Read, span));
     }
 
@@ -208,5 +275,14 @@ impl Lower<'_> {
             at += ty.stored_bytes();
         }
         self.pointer(place)
+    }
+}
+
+/// The helper that copies memory from there safely.
+pub(super) fn read_helper(space: Space) -> u32 {
+    match space {
+        Space::Kernel => calls::PROBE_READ_KERNEL,
+        Space::User => calls::PROBE_READ_USER,
+        Space::Unknown => calls::PROBE_READ,
     }
 }

@@ -3,7 +3,6 @@
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Expr, ExprKind};
 use rtrace_lang::limits::COMM_BYTES;
-use rtrace_lang::target::Location;
 use rtrace_lang::types::{Space, Type};
 
 use crate::ir::{Value, ValueKind};
@@ -63,18 +62,7 @@ impl Lower<'_> {
                 self.read_string(address, space, size, room, place, padded, e);
             }
             ExprKind::Context(location) => {
-                let address = match location {
-                    Location::Context { offset } | Location::ContextCopy { offset } => {
-                        let context = self.context;
-                        let context = self.b.address(context);
-                        self.b.binary_int(BinaryOp::Add, context, i64::from(*offset))
-                    }
-                    Location::Behind { pointer, offset, .. } => {
-                        let pointer = self.context_word(*pointer);
-                        self.b.binary_int(BinaryOp::Add, pointer, i64::from(*offset))
-                    }
-                    Location::DataLocation { offset, base } => self.data_location(*offset, *base),
-                };
+                let address = self.context_address(location);
                 let size = self.b.int(i64::from(e.ty.size().min(capacity)));
                 self.read_string(address, Space::Kernel, size, room, place, padded, e);
             }
@@ -98,6 +86,7 @@ impl Lower<'_> {
                 self.statements(statements);
                 self.write_string(value, capacity, place, padded);
             }
+            ExprKind::Concatenate(left, right) => self.concatenate(left, right, place, room, padded),
             ExprKind::MapGet { map, key } => {
                 let own = e.ty.stored_bytes();
                 self.copy_from_map(*map, key, own.min(room), place);
@@ -125,6 +114,101 @@ impl Lower<'_> {
         } else if padded && room > own {
             self.fill_zero(place.at(own), room - own);
         }
+    }
+
+    /// Both strings, one behind the other: put together in the scratch memory, then copied.
+    fn concatenate(&mut self, left: &Expr, right: &Expr, place: Place, room: u32, padded: bool) {
+        let (Type::Str(a), Type::Str(b)) = (&left.ty, &right.ty) else { unreachable!("two strings") };
+        let (a, b) = (*a, *b);
+        let whole = self.scratch_memory(a + b);
+        if padded {
+            self.fill_zero(whole, (a + b).next_multiple_of(8));
+        }
+        let (first, second) = (self.scratch_memory(a), self.scratch_memory(b));
+        self.write_string(left, a, first, false);
+        self.write_string(right, b, second, false);
+        let end = self.read_kept(first, a, whole);
+        let start = self.pointer(whole);
+        let joint = self.b.pointer_add(start, end);
+        let (size, second) = (self.b.int(i64::from(b)), self.pointer(second));
+        let second = self.b.address(second);
+        self.b.call(calls::PROBE_READ_KERNEL_STR, &[joint, size, second]);
+        self.copy_string(whole, (a + b).next_multiple_of(8), place, room, padded);
+    }
+
+    /// Copies a kept string of that capacity; gives its length without the NUL, which is below the capacity.
+    fn read_kept(&mut self, from: Place, capacity: u32, to: Place) -> Value {
+        let (to, from, size) = (self.pointer(to), self.pointer(from), self.b.int(i64::from(capacity)));
+        let from = self.b.address(from);
+        let length = self.b.call(calls::PROBE_READ_KERNEL_STR, &[to, size, from]);
+        let length = self.b.binary_int(BinaryOp::Subtract, length, 1);
+        let last = self.b.int(i64::from(capacity) - 1);
+        let (good, bad) = (self.b.block(), self.b.block());
+        let (after, result) = self.b.block_with(ValueKind::Int);
+        self.b.branch(BinaryOp::LessEqualUnsigned, length, last, good, bad);
+        self.b.enter(good);
+        self.b.jump(after, &[length]);
+        self.b.enter(bad);
+        let zero = self.b.int(0);
+        self.b.jump(after, &[zero]);
+        self.b.enter(after);
+        result
+    }
+
+    pub(super) fn string_length(&mut self, e: &Expr) -> Value {
+        let Type::Str(capacity) = e.ty else { unreachable!("a string has a capacity") };
+        let place = self.kept(e);
+        let copy = self.scratch_memory(capacity);
+        self.read_kept(place, capacity, copy)
+    }
+
+    /// -1, 0 or 1: which of two strings comes first.
+    pub(super) fn string_order(&mut self, left: &Expr, right: &Expr, limit: Option<u32>) -> Value {
+        let capacity = left.ty.size().max(right.ty.size()).min(limit.map_or(u32::MAX, |limit| limit + 1));
+        let (first, second) = (self.scratch_memory(capacity), self.scratch_memory(capacity));
+        self.write_cut(left, capacity, first);
+        self.write_cut(right, capacity, second);
+        let words = capacity.div_ceil(8);
+        let (head, index) = self.b.block_with(ValueKind::Int);
+        let (body, equal, next, differ) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
+        let (after, result) = self.b.block_with(ValueKind::Int);
+        let (first, second, zero) = (self.pointer(first), self.pointer(second), self.b.int(0));
+        self.b.jump(head, &[zero]);
+        self.b.enter_unsealed(head);
+        let end = self.b.int(i64::from(words) * 8);
+        self.b.branch(BinaryOp::LessUnsigned, index, end, body, equal);
+        self.b.enter(body);
+        let a = self.b.pointer_add(first, index);
+        let a = self.b.load(a, 0, 8, false);
+        let b = self.b.pointer_add(second, index);
+        let b = self.b.load(b, 0, 8, false);
+        self.b.branch(BinaryOp::Equal, a, b, next, differ);
+        self.b.enter(next);
+        let following = self.b.binary_int(BinaryOp::Add, index, 8);
+        self.b.jump(head, &[following]);
+        self.b.seal(head);
+        self.b.enter(differ);
+        // The first byte is the highest once the bytes are in the other order.
+        let (a, b) = (self.b.byte_swap(a, 8), self.b.byte_swap(b, 8));
+        let less = self.b.binary(BinaryOp::LessUnsigned, a, b);
+        let twice = self.b.binary_int(BinaryOp::Multiply, less, -2);
+        let order = self.b.binary_int(BinaryOp::Add, twice, 1);
+        self.b.jump(after, &[order]);
+        self.b.enter(equal);
+        let zero = self.b.int(0);
+        self.b.jump(after, &[zero]);
+        self.b.enter(after);
+        result
+    }
+
+    /// Writes a string, padded, of which only the first bytes may fit.
+    fn write_cut(&mut self, e: &Expr, capacity: u32, place: Place) {
+        if e.ty.size() <= capacity {
+            return self.write_string(e, capacity, place, true);
+        }
+        let whole = self.kept(e);
+        self.fill_zero(place, capacity.next_multiple_of(8));
+        self.read_kept(whole, capacity, place);
     }
 
     fn comm(&mut self, place: Place) {

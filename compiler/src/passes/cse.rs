@@ -26,6 +26,7 @@ enum Key {
     Const(i64),
     Binary(u8, Value, Value),
     Extend(Value, u8, bool),
+    ByteSwap(Value, u8),
     PointerAdd(Value, Value),
     Address(Value),
     Load(Value, i32, u8, bool),
@@ -86,6 +87,7 @@ fn key(kind: &InstKind, function: &Function) -> Option<Key> {
         InstKind::Const(n) => Key::Const(*n),
         InstKind::Binary { op, left, right } => Key::Binary(*op as u8, *left, *right),
         InstKind::Extend { value, bytes, signed } => Key::Extend(*value, *bytes, *signed),
+        InstKind::ByteSwap { value, bytes } => Key::ByteSwap(*value, *bytes),
         InstKind::PointerAdd { pointer, offset } => Key::PointerAdd(*pointer, *offset),
         InstKind::Address(value) => Key::Address(*value),
         // The context and kernel objects behind it do not change while a program runs; other memory does.

@@ -103,6 +103,7 @@ fn has_effect(kind: &InstKind) -> bool {
         InstKind::Const(_)
         | InstKind::Binary { .. }
         | InstKind::Extend { .. }
+        | InstKind::ByteSwap { .. }
         | InstKind::PointerAdd { .. }
         | InstKind::Address(_)
         | InstKind::Load { .. }

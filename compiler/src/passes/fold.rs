@@ -98,6 +98,13 @@ fn simplify(kind: &InstKind, made: &[Option<InstKind>]) -> Simplified {
             },
         },
         InstKind::PointerAdd { pointer, offset } if constant(*offset, made) == Some(0) => Simplified::Value(*pointer),
+        InstKind::ByteSwap { value, bytes } => match constant(*value, made) {
+            Some(n) => {
+                let swapped = (n as u64).swap_bytes() >> (64 - u32::from(*bytes) * 8);
+                Simplified::Kind(InstKind::Const(swapped as i64))
+            }
+            None => Simplified::Same,
+        },
         InstKind::Const(_)
         | InstKind::PointerAdd { .. }
         | InstKind::Address(_)

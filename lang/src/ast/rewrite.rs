@@ -9,6 +9,10 @@ pub trait Rewrite {
         walk_expr(self, e);
     }
 
+    fn statement(&mut self, statement: &mut Stmt) {
+        walk_statement(self, statement);
+    }
+
     /// The name of a variable, where it is used or declared.
     fn variable(&mut self, _: &mut String) {}
 
@@ -25,7 +29,7 @@ pub trait Rewrite {
 
 pub fn walk_block<R: Rewrite + ?Sized>(rewrite: &mut R, block: &mut Block) {
     for statement in &mut block.statements {
-        walk_statement(rewrite, statement);
+        rewrite.statement(statement);
     }
     if let Some(value) = &mut block.value {
         rewrite.expr(value);

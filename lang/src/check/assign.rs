@@ -127,6 +127,8 @@ impl Body<'_, '_, '_> {
             | Type::ProbeName
             | Type::FunctionName
             | Type::Timestamp
+            | Type::Shown(_)
+            | Type::Inet
             | Type::Unknown => true,
         };
         if !ok {

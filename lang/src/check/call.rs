@@ -2,7 +2,7 @@
 
 use crate::aggregations;
 use crate::ast;
-use crate::builtins::{self, BUILTINS, Builtin, Intrinsic, Lowering};
+use crate::builtins::{self, Builtin, Intrinsic, Lowering};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::format::{ConversionKind, Piece, parse_format};
 use crate::hir::{Expr, ExprKind, MapId, RecordKind, Stmt, StmtKind};
@@ -19,8 +19,7 @@ impl Body<'_, '_, '_> {
                 self.aggregation_out_of_place(&name.text, span);
                 return None;
             }
-            let names = BUILTINS
-                .iter()
+            let names = builtins::all()
                 .filter(|row| !row.bare || row.arguments.1 > 0)
                 .map(|row| row.name)
                 .chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));
@@ -31,7 +30,7 @@ impl Body<'_, '_, '_> {
                 Some(help) => diagnostic.help(help),
                 None => {
                     let names: Vec<&str> =
-                        BUILTINS.iter().filter(|row| row.arguments.1 > 0).map(|row| row.name).collect();
+                        builtins::all().filter(|row| row.arguments.1 > 0).map(|row| row.name).collect();
                     diagnostic.help(format!("the functions are {}", names.join(", ")))
                 }
             };
@@ -72,7 +71,11 @@ impl Body<'_, '_, '_> {
     pub fn call(&mut self, name: &ast::Name, arguments: &[ast::Argument], span: Span) -> Expr {
         let unknown = Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         let Some(row) = self.function(name, arguments, span) else { return unknown };
-        let Lowering::Intrinsic(intrinsic) = row.lowering else { return self.builtin(row, span) };
+        let intrinsic = match row.lowering {
+            Lowering::Intrinsic(intrinsic) => intrinsic,
+            Lowering::Helper { .. } => return self.builtin(row, span),
+            Lowering::Macro(_) => return unknown,
+        };
         match intrinsic {
             Intrinsic::Str => self.str(arguments, span),
             Intrinsic::Delete | Intrinsic::HasKey => self.keyed(intrinsic, arguments, span),
@@ -152,11 +155,32 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Print
             | Intrinsic::Printf
             | Intrinsic::System
+            | Intrinsic::Cat
+            | Intrinsic::ErrorMessage
+            | Intrinsic::WarningMessage
+            | Intrinsic::Time
+            | Intrinsic::StaticAssert
+            | Intrinsic::UserName
+            | Intrinsic::UserMode
             | Intrinsic::Zero => self.builtin(row, span),
+            Intrinsic::Buffer
+            | Intrinsic::ByteSwap
+            | Intrinsic::CompareStrings
+            | Intrinsic::Concatenate
+            | Intrinsic::ErrorText
+            | Intrinsic::Inet
+            | Intrinsic::KernelPointer
+            | Intrinsic::Mac
+            | Intrinsic::Register
+            | Intrinsic::SignalName
+            | Intrinsic::StringLength
+            | Intrinsic::SystemCallName
+            | Intrinsic::TimeText
+            | Intrinsic::UserPointer => self.function_value(intrinsic, row, arguments, span),
         }
     }
 
-    fn wrong_type(&mut self, row: &Builtin, value: &Expr, wanted: &str) -> Expr {
+    pub fn wrong_type(&mut self, row: &Builtin, value: &Expr, wanted: &str) -> Expr {
         self.fail(
             Diagnostic::error(
                 Code::TypeMismatch,
@@ -326,12 +350,26 @@ impl Body<'_, '_, '_> {
                 | Intrinsic::Clear
                 | Intrinsic::Zero
                 | Intrinsic::Exit
+                | Intrinsic::Cat
+                | Intrinsic::ErrorMessage
+                | Intrinsic::WarningMessage
+                | Intrinsic::Time
+                | Intrinsic::StaticAssert
         );
         if !statement || self.function(name, arguments, span).is_none() {
             return statement;
         }
         let kind = match intrinsic {
-            Intrinsic::Printf | Intrinsic::System => self.formatted(intrinsic, arguments, span),
+            Intrinsic::Printf
+            | Intrinsic::System
+            | Intrinsic::Cat
+            | Intrinsic::ErrorMessage
+            | Intrinsic::WarningMessage => self.formatted(intrinsic, arguments, span),
+            Intrinsic::Time => self.time(arguments, span),
+            Intrinsic::StaticAssert => {
+                self.static_assert(arguments, span);
+                None
+            }
             Intrinsic::Print => self.print(arguments, span),
             Intrinsic::Clear => self.map_argument(&arguments[0].value).map(|map| {
                 let record = self.record(RecordKind::ClearMap(map), Vec::new(), span);
@@ -366,6 +404,23 @@ impl Body<'_, '_, '_> {
         Some(StmtKind::Exit { record, code })
     }
 
+    fn time(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
+        let format = match arguments.first().map(|argument| &argument.value) {
+            None => "%H:%M:%S\n".to_string(),
+            Some(ast::Expr { kind: ast::ExprKind::Str(text), .. }) => String::from_utf8_lossy(text).into_owned(),
+            Some(other) => {
+                self.report(
+                    Diagnostic::error(Code::NotConstant, other.span, "the format must be a string in quotes")
+                        .label("not a string in quotes")
+                        .help("time(\"%H:%M:%S\\n\")"),
+                );
+                return None;
+            }
+        };
+        let record = self.record(RecordKind::Time(format), Vec::new(), span);
+        Some(StmtKind::Emit { record, parts: Vec::new() })
+    }
+
     fn formatted(&mut self, intrinsic: Intrinsic, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
         let format = &arguments[0].value;
         let ast::ExprKind::Str(text) = &format.kind else {
@@ -382,7 +437,7 @@ impl Body<'_, '_, '_> {
                 self.report(
                     Diagnostic::error(Code::Format, format.span, bad.message)
                         .label(format!("at character {} of this format", bad.offset + 1))
-                        .help("conversions are %d %i %u %x %X %o %c %p %s; a percent sign itself is %%"),
+                        .help("conversions are %d %i %u %x %X %o %c %p %s %r; a percent sign itself is %%"),
                 );
                 return None;
             }
@@ -422,14 +477,33 @@ impl Body<'_, '_, '_> {
             if !self.storable(value) {
                 return None;
             }
-            let numeric = value.ty.is_integer() || matches!(value.ty, Type::Pointer { .. });
-            if conversion.kind != ConversionKind::Text && !numeric {
+            let fits = match conversion.kind {
+                ConversionKind::Text => true,
+                ConversionKind::Bytes | ConversionKind::EscapedBytes | ConversionKind::HexBytes => {
+                    matches!(value.ty, Type::Buffer(_) | Type::Str(_) | Type::Array { .. })
+                }
+                ConversionKind::Signed
+                | ConversionKind::Unsigned
+                | ConversionKind::Hexadecimal
+                | ConversionKind::UpperHexadecimal
+                | ConversionKind::Octal
+                | ConversionKind::Character
+                | ConversionKind::Pointer => {
+                    value.ty.is_integer()
+                        || matches!(value.ty, Type::Pointer { .. } | Type::Symbol { .. } | Type::Shown(_))
+                }
+            };
+            if !fits {
                 let ty = value.ty.clone();
                 self.report(
                     Diagnostic::error(
                         Code::Format,
                         value.span,
-                        format!("{} takes a number, not {ty:#}", conversion.kind.written()),
+                        format!(
+                            "{} takes {}, not {ty:#}",
+                            conversion.kind.written(),
+                            if conversion.kind.written().starts_with("%r") { "bytes" } else { "a number" }
+                        ),
                     )
                     .label(format!("of type {ty:#}"))
                     .help("%s prints any value"),
@@ -438,7 +512,14 @@ impl Body<'_, '_, '_> {
             }
         }
         let parts = values.iter().map(|value| value.ty.clone()).collect();
-        let kind = if intrinsic == Intrinsic::Printf { RecordKind::Printf(pieces) } else { RecordKind::System(pieces) };
+        let kind = match intrinsic {
+            Intrinsic::Printf => RecordKind::Printf(pieces),
+            Intrinsic::Cat => RecordKind::Cat(pieces),
+            Intrinsic::ErrorMessage | Intrinsic::WarningMessage => {
+                RecordKind::Message { is_error: intrinsic == Intrinsic::ErrorMessage, pieces }
+            }
+            _ => RecordKind::System(pieces),
+        };
         let record = self.record(kind, parts, span);
         Some(StmtKind::Emit { record, parts: values })
     }

@@ -86,7 +86,7 @@ impl Body<'_, '_, '_> {
         }
     }
 
-    fn string(&mut self, value: &[u8], span: Span) -> Expr {
+    pub fn string(&mut self, value: &[u8], span: Span) -> Expr {
         let most = self.checker.settings.max_strlen;
         if value.len() as u64 >= u64::from(most) {
             return self.fail(

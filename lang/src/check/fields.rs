@@ -220,6 +220,11 @@ impl Body<'_, '_, '_> {
             (Type::Str(len), ExprKind::Deref { pointer, offset, .. }) => {
                 (*pointer, offset, Arc::new(Type::Int { bytes: 1, signed: true }), Some(len))
             }
+            (Type::Str(_) | Type::Buffer(_), kind) => {
+                let base = Box::new(Expr { kind, ty: value.ty.clone(), span: base.span });
+                let kind = ExprKind::Element { base, index: Box::new(index) };
+                return Expr { kind, ty: Type::Int { bytes: 1, signed: false }, span };
+            }
             (Type::Array { of, len }, kind) => {
                 let base = Expr { kind, ty: value.ty.clone(), span: base.span };
                 return self.kept_element(base, &of, len, &index, span);
@@ -272,7 +277,11 @@ impl Body<'_, '_, '_> {
                 Diagnostic::error(Code::BadValue, index.span, format!("index {n} is outside the array"))
                     .label(format!("the array has {length} elements, counted from 0")),
             ),
-            None => self.not_yet(span, "an index that is not constant into an array that is kept"),
+            None if of.is_scalar() => {
+                let kind = ExprKind::Element { base: Box::new(base), index: Box::new(index.clone()) };
+                Expr { kind, ty: of.clone(), span }
+            }
+            None => self.not_yet(span, "an index that is not constant into an array of structs that is kept"),
         }
     }
 

@@ -220,6 +220,7 @@ pub fn unify(a: &Type, b: &Type) -> Option<Type> {
         (Type::Int { .. }, Type::Pointer { .. }) => Some(b.clone()),
         (Type::Pointer { .. }, Type::Pointer { .. }) => Some(a.clone()),
         (Type::Str(a), Type::Str(b)) => Some(Type::Str(*a.max(b))),
+        (Type::Buffer(a), Type::Buffer(b)) => Some(Type::Buffer(*a.max(b))),
         (Type::Stack { user: u, frames: m }, Type::Stack { user: v, frames: n }) if u == v => {
             Some(Type::Stack { user: *u, frames: *m.max(n) })
         }

@@ -1,7 +1,7 @@
 //! Bare words: builtin values, register arguments, constants and enumerators.
 
 use crate::aggregations;
-use crate::builtins::{self, BUILTINS, Builtin, Intrinsic, Lowering};
+use crate::builtins::{self, Builtin, Intrinsic, Lowering};
 use crate::calls;
 use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
@@ -9,7 +9,7 @@ use crate::hir::{Expr, ExprKind};
 use crate::limits::COMM_BYTES;
 use crate::span::Span;
 use crate::target::{Feature, ProgramKind};
-use crate::types::{Space, StructKind, Type};
+use crate::types::{Shown, Space, StructKind, Type};
 
 use super::body::Body;
 
@@ -48,7 +48,7 @@ impl Body<'_, '_, '_> {
         if let Some(value) = constants::enumerated(name) {
             return Expr::int(value, span);
         }
-        let names = BUILTINS.iter().map(|row| row.name).chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));
+        let names = builtins::all().map(|row| row.name).chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));
         let mut diagnostic = Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}`"))
             .label("no builtin, no constant");
         diagnostic = match did_you_mean(&near_misses(name, names)) {
@@ -85,6 +85,8 @@ impl Body<'_, '_, '_> {
                 return Expr { kind: ExprKind::Helper { id, shift, bits }, ty, span };
             }
             Lowering::Intrinsic(intrinsic) => intrinsic,
+            // Its expansion has failed, which is reported.
+            Lowering::Macro(_) => return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span },
         };
         match intrinsic {
             Intrinsic::Args => self.not_yet(span, "`args` as a whole (`args.NAME` can)"),
@@ -126,6 +128,11 @@ impl Body<'_, '_, '_> {
                 Some(value) => Expr { kind: ExprKind::Context(value.at), ty: value.ty, span },
                 None => self.not_here("retval", "kretprobe, uretprobe and fexit probes", span),
             },
+            Intrinsic::UserMode => self.user_mode(span),
+            Intrinsic::UserName => {
+                let user = Expr { kind: ExprKind::Helper { id: calls::GET_CURRENT_UID_GID, shift: 0, bits: 32 }, ty: Type::U64, span };
+                Expr { kind: ExprKind::Convert(Box::new(user)), ty: Type::Shown(Shown::UserName), span }
+            }
             Intrinsic::KernelStack => self.stack(false, None, span),
             Intrinsic::UserStack => self.stack(true, None, span),
             Intrinsic::Clear
@@ -141,6 +148,25 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Str
             | Intrinsic::System
             | Intrinsic::UserSymbol
+            | Intrinsic::Buffer
+            | Intrinsic::ByteSwap
+            | Intrinsic::Cat
+            | Intrinsic::CompareStrings
+            | Intrinsic::Concatenate
+            | Intrinsic::ErrorMessage
+            | Intrinsic::ErrorText
+            | Intrinsic::Inet
+            | Intrinsic::KernelPointer
+            | Intrinsic::Mac
+            | Intrinsic::Register
+            | Intrinsic::SignalName
+            | Intrinsic::StaticAssert
+            | Intrinsic::StringLength
+            | Intrinsic::SystemCallName
+            | Intrinsic::Time
+            | Intrinsic::TimeText
+            | Intrinsic::UserPointer
+            | Intrinsic::WarningMessage
             | Intrinsic::Zero => self.fail(
                 Diagnostic::error(Code::TypeMismatch, span, format!("{}() gives no value", row.name))
                     .label("used as a value")
@@ -201,7 +227,7 @@ impl Body<'_, '_, '_> {
         false
     }
 
-    fn not_here(&mut self, name: &str, places: &str, span: Span) -> Expr {
+    pub fn not_here(&mut self, name: &str, places: &str, span: Span) -> Expr {
         let provider = self.group.provider;
         self.fail(
             Diagnostic::error(Code::NotHere, span, format!("{name} has no value in {provider} probes"))

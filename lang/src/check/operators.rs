@@ -56,7 +56,11 @@ impl Body<'_, '_, '_> {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
         match op {
+            // Expanded before, as a call of glob().
             Op::Match | Op::NotMatch => return self.not_yet(span, "matching a glob"),
+            Op::Add if matches!((&left.ty, &right.ty), (Type::Str(_), Type::Str(_))) => {
+                return self.concatenate(left, right, span);
+            }
             Op::Equal | Op::NotEqual | Op::Less | Op::LessEqual | Op::Greater | Op::GreaterEqual => {
                 return self.comparison(op, left, right, span);
             }
@@ -160,10 +164,23 @@ impl Body<'_, '_, '_> {
 
     fn comparison(&mut self, op: Op, left: Expr, right: Expr, span: Span) -> Expr {
         if let (Type::Str(_), Type::Str(_)) = (&left.ty, &right.ty) {
-            if !matches!(op, Op::Equal | Op::NotEqual) {
-                return self.not_yet(span, "ordering strings");
-            }
-            let kind = ExprKind::StrEqual { negated: op == Op::NotEqual, left: Box::new(left), right: Box::new(right) };
+            let order = |a: Expr, b: Expr| Expr {
+                kind: ExprKind::StringOrder { left: Box::new(a), right: Box::new(b), limit: None },
+                ty: Type::I64,
+                span,
+            };
+            let (order, op) = match op {
+                Op::Less => (order(left, right), BinaryOp::LessSigned),
+                Op::LessEqual => (order(left, right), BinaryOp::LessEqualSigned),
+                Op::Greater => (order(right, left), BinaryOp::LessSigned),
+                Op::GreaterEqual => (order(right, left), BinaryOp::LessEqualSigned),
+                _ => {
+                    let negated = op == Op::NotEqual;
+                    let kind = ExprKind::StrEqual { negated, left: Box::new(left), right: Box::new(right) };
+                    return Expr { kind, ty: Type::Bool, span };
+                }
+            };
+            let kind = ExprKind::Binary { op, left: Box::new(order), right: Box::new(Expr::int(0, span)) };
             return Expr { kind, ty: Type::Bool, span };
         }
         let comparable = |ty: &Type| {
@@ -217,7 +234,18 @@ impl Body<'_, '_, '_> {
 
     pub fn unary(&mut self, op: UnaryOp, operand: &ast::Expr, span: Span) -> Expr {
         if op == UnaryOp::AddressOf {
-            return self.not_yet(span, "taking an address");
+            let value = self.expr(operand);
+            let has_memory = matches!(value.kind, ExprKind::Deref { bits: None, .. })
+                || !value.ty.is_scalar() && matches!(value.kind, ExprKind::Local(_) | ExprKind::Context(_));
+            return match value.ty {
+                Type::Unknown => value,
+                _ if has_memory => self.address_of(value, span),
+                _ => self.fail(
+                    Diagnostic::error(Code::TypeMismatch, span, "this has no address")
+                        .label("not in memory")
+                        .help("`&` takes a field behind a pointer, or a $variable that holds a string or a struct"),
+                ),
+            };
         }
         let value = if op == UnaryOp::Not { self.condition(operand) } else { self.expr(operand) };
         if value.ty == Type::Unknown {

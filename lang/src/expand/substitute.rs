@@ -70,6 +70,14 @@ impl Rewrite for Substitution<'_> {
                 }
                 walk_expr(self, e);
             }
+            ExprKind::OffsetOfType { path, .. } | ExprKind::OffsetOf { path, .. } => {
+                for name in path {
+                    if let Some(Expr { kind: ExprKind::Ident(given), .. }) = self.expressions.get(name.text.as_str()) {
+                        name.text.clone_from(given);
+                    }
+                }
+                walk_expr(self, e);
+            }
             _ => walk_expr(self, e),
         }
     }

@@ -50,6 +50,9 @@ fn record_name(kind: &RecordKind) -> String {
     match kind {
         RecordKind::Printf(_) => "printf".to_string(),
         RecordKind::System(_) => "system".to_string(),
+        RecordKind::Cat(_) => "cat".to_string(),
+        RecordKind::Message { is_error, .. } => if *is_error { "errorf" } else { "warnf" }.to_string(),
+        RecordKind::Time(format) => format!("time {format:?}"),
         RecordKind::Print => "print".to_string(),
         RecordKind::PrintMap { map, top, divisor } => format!("print map {} top {top:?} div {divisor}", map.0),
         RecordKind::ClearMap(map) => format!("clear map {}", map.0),
@@ -182,6 +185,21 @@ impl Dumper<'_> {
                 let mut inner = String::new();
                 self.block(statements, 0, &mut inner);
                 format!("{{ {}; {} }}", inner.trim_end().replace('\n', "; "), self.text(value))
+            }
+            ExprKind::Element { base, index } => format!("{}[{}]", self.text(base), self.text(index)),
+            ExprKind::AddressOf(inner) => format!("&{}", self.text(inner)),
+            ExprKind::StringLength(inner) => format!("strlen({})", self.text(inner)),
+            ExprKind::StringOrder { left, right, limit } => {
+                let limit = limit.map_or(String::new(), |limit| format!(", {limit}"));
+                format!("order({}, {}{limit})", self.text(left), self.text(right))
+            }
+            ExprKind::Concatenate(left, right) => format!("(str+ {} {})", self.text(left), self.text(right)),
+            ExprKind::ByteSwap { value, bytes } => format!("swap{bytes}({})", self.text(value)),
+            ExprKind::ReadBytes { pointer, length } => {
+                format!("buf({}, {}): {}", self.text(pointer), self.text(length), e.ty)
+            }
+            ExprKind::Inet { family, address, bytes } => {
+                format!("inet({}, {}, {bytes})", self.text(family), self.text(address))
             }
             ExprKind::AggregationValue { map, key } => format!("value({})", self.place(*map, key)),
         }

@@ -142,6 +142,11 @@ impl Expr {
             | ExprKind::Delete { key, .. }
             | ExprKind::AggregationValue { key, .. } => key.iter().for_each(f),
             ExprKind::Binary { left, right, .. }
+            | ExprKind::Element { base: left, index: right }
+            | ExprKind::StringOrder { left, right, .. }
+            | ExprKind::Concatenate(left, right)
+            | ExprKind::ReadBytes { pointer: left, length: right }
+            | ExprKind::Inet { family: left, address: right, .. }
             | ExprKind::StrEqual { left, right, .. }
             | ExprKind::And(left, right)
             | ExprKind::Or(left, right) => {
@@ -153,6 +158,9 @@ impl Expr {
             | ExprKind::Not(inner)
             | ExprKind::Convert(inner)
             | ExprKind::Signal(inner)
+            | ExprKind::AddressOf(inner)
+            | ExprKind::StringLength(inner)
+            | ExprKind::ByteSwap { value: inner, .. }
             | ExprKind::Deref { pointer: inner, .. }
             | ExprKind::Part { base: inner, .. }
             | ExprKind::Member { base: inner, .. }

@@ -130,7 +130,12 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
             expr(hir, program, left)?;
             expr(hir, program, right)
         }
-        ExprKind::StrEqual { left, right, .. } | ExprKind::And(left, right) | ExprKind::Or(left, right) => {
+        ExprKind::Element { base: left, index: right }
+        | ExprKind::StringOrder { left, right, .. }
+        | ExprKind::Concatenate(left, right)
+        | ExprKind::ReadBytes { pointer: left, length: right }
+        | ExprKind::Inet { family: left, address: right, .. }
+        | ExprKind::StrEqual { left, right, .. } | ExprKind::And(left, right) | ExprKind::Or(left, right) => {
             expr(hir, program, left)?;
             expr(hir, program, right)
         }
@@ -139,6 +144,9 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::Not(inner)
         | ExprKind::Convert(inner)
         | ExprKind::Signal(inner)
+        | ExprKind::AddressOf(inner)
+        | ExprKind::StringLength(inner)
+        | ExprKind::ByteSwap { value: inner, .. }
         | ExprKind::Deref { pointer: inner, .. } => expr(hir, program, inner),
         ExprKind::ReadString { pointer, limit, .. } => {
             expr(hir, program, pointer)?;

@@ -23,8 +23,28 @@ pub fn format(pieces: &[Piece], values: &[Value]) -> Vec<u8> {
 }
 
 fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
-    if conversion.kind == ConversionKind::Text {
-        let mut text = render(value);
+    let bytes = || match value {
+        Value::Str(bytes) | Value::Buffer(bytes) => bytes.clone(),
+        Value::Array(parts) => parts.iter().map(|part| number_of(part) as u8).collect(),
+        other => render(other),
+    };
+    let text = match conversion.kind {
+        ConversionKind::Text => Some(render(value)),
+        ConversionKind::Bytes => Some(escaped(&bytes(), false)),
+        ConversionKind::EscapedBytes => Some(escaped(&bytes(), true)),
+        ConversionKind::HexBytes => {
+            let parts: Vec<String> = bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            Some(parts.join(" ").into_bytes())
+        }
+        ConversionKind::Signed
+        | ConversionKind::Unsigned
+        | ConversionKind::Hexadecimal
+        | ConversionKind::UpperHexadecimal
+        | ConversionKind::Octal
+        | ConversionKind::Character
+        | ConversionKind::Pointer => None,
+    };
+    if let Some(mut text) = text {
         if let Some(precision) = conversion.precision {
             text.truncate(precision as usize);
         }
@@ -66,8 +86,22 @@ fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
             digits(conversion, prefix, format!("{unsigned:o}"), out);
         }
         ConversionKind::Pointer => digits(conversion, b"0x", format!("{number:x}"), out),
-        ConversionKind::Text => unreachable!("handled above"),
+        ConversionKind::Text
+        | ConversionKind::Bytes
+        | ConversionKind::EscapedBytes
+        | ConversionKind::HexBytes => unreachable!("handled above"),
     }
+}
+
+/// Bytes as text: those that are no printable ASCII, or all of them, as \xNN.
+pub fn escaped(bytes: &[u8], all: bool) -> Vec<u8> {
+    bytes
+        .iter()
+        .flat_map(|byte| match byte {
+            b' '..=b'~' if !all => vec![*byte],
+            _ => format!("\\x{byte:02x}").into_bytes(),
+        })
+        .collect()
 }
 
 fn number_of(value: &Value) -> i64 {
@@ -75,7 +109,7 @@ fn number_of(value: &Value) -> i64 {
         Value::Int(n) => *n,
         Value::Uint(n) | Value::Pointer(n) => *n as i64,
         Value::Bool(b) => i64::from(*b),
-        Value::Enum { number, .. } => *number,
+        Value::Enum { number, .. } | Value::Named { number, .. } => *number,
         Value::Str(_)
         | Value::Buffer(_)
         | Value::Stack(_)

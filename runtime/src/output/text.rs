@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::event::{Cell, Event, MapEvent, Value};
 
-use super::{Sink, histogram};
+use super::{Sink, histogram, printf};
 
 pub struct Text {
     writer: io::BufWriter<Box<dyn Write>>,
@@ -51,6 +51,14 @@ impl Sink for Text {
             Event::Ending => self.writer.write_all(b"\n\n"),
             Event::Attached(count) => {
                 tell(&format!("Attached {count} probe{}\n", if *count == 1 { "" } else { "s" }));
+                Ok(())
+            }
+            Event::Message { is_error, text, place } => {
+                self.writer.flush()?;
+                let word = if *is_error { "error" } else { "warning" };
+                let text = String::from_utf8_lossy(text);
+                let text = text.trim_end();
+                tell(&format!("{word}: {text}\n  --> {}:{}:{}\n", place.file, place.line, place.column));
                 Ok(())
             }
             Event::Problem { message, place, count } => {
@@ -104,17 +112,11 @@ pub(super) fn render(value: &Value) -> Vec<u8> {
         Value::Uint(n) => n.to_string().into_bytes(),
         Value::Bool(b) => b.to_string().into_bytes(),
         Value::Str(bytes) => bytes.clone(),
-        Value::Buffer(bytes) => bytes
-            .iter()
-            .flat_map(|byte| match byte {
-                b' '..=b'~' => vec![*byte],
-                _ => format!("\\x{byte:02x}").into_bytes(),
-            })
-            .collect(),
+        Value::Buffer(bytes) => printf::escaped(bytes, false),
         Value::Pointer(address) => format!("{address:#x}").into_bytes(),
         Value::Enum { name: Some(name), .. } => name.as_bytes().to_vec(),
         Value::Enum { name: None, number } => number.to_string().into_bytes(),
-        Value::Symbol(name) => name.as_bytes().to_vec(),
+        Value::Symbol(name) | Value::Named { text: name, .. } => name.as_bytes().to_vec(),
         Value::Stack(frames) => {
             let mut out = String::from("\n");
             for frame in frames.iter() {

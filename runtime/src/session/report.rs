@@ -40,6 +40,7 @@ impl Session<'_> {
                     let map = &self.hir.maps[map.index()];
                     format!("@{} is full at {} keys: updates were dropped; raise max_map_keys", map.name, map.entries)
                 }
+                ErrorKind::Index => "an index was outside of its array, which gave 0".to_string(),
                 ErrorKind::Loop => "a loop was ended: it takes more rounds than this kernel allows".to_string(),
                 ErrorKind::Stack => "a stack could not be taken or kept".to_string(),
             };

@@ -13,6 +13,7 @@ use rtrace_probes::kernel::bpf::{self, TestRun};
 use rtrace_probes::provider_named;
 
 use crate::child::Child;
+use crate::clock;
 use crate::decode::word;
 use crate::event::{Cell, Event, MapEvent, Value};
 use crate::maps;
@@ -229,6 +230,16 @@ impl Session<'_> {
             RecordKind::ClearMap(map) => return Ok(self.maps[map.index()].clear(self.cpus)?),
             RecordKind::ZeroMap(map) => return Ok(self.maps[map.index()].zero(self.cpus)?),
             RecordKind::Exit => return Ok(()),
+            RecordKind::Time(format) => Event::Text(clock::format(format, clock::now()).into_bytes()),
+            RecordKind::Message { is_error, pieces } => Event::Message {
+                is_error: *is_error,
+                text: printf::format(pieces, &self.values(&record.parts, &bytes[8..])),
+                place: self.place(record.span),
+            },
+            RecordKind::Cat(pieces) => {
+                let path = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                Event::Text(contents(&path, self.hir.settings.max_cat_bytes)?)
+            }
             RecordKind::System(pieces) => {
                 let command = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
                 sink.flush().map_err(SessionError::Output)?;
@@ -318,6 +329,8 @@ fn shows_user_addresses(hir: &Hir) -> bool {
             | Type::ProbeName
             | Type::FunctionName
             | Type::Timestamp
+            | Type::Shown(_)
+            | Type::Inet
             | Type::Unknown => false,
         }
     }
@@ -336,6 +349,20 @@ fn frames(stacks: &maps::LiveMap, hash: u64, cpus: u32) -> Option<Vec<u64>> {
     let value = stacks.get(&hash.to_le_bytes(), cpus).ok()??;
     let count = (word(&value, 0) as usize).min(value.len() / 8 - 1);
     Some((1..=count).map(|number| word(&value, number * 8)).collect())
+}
+
+/// The first bytes of a file; a file that cannot be read is told on stderr, and is no reason to end.
+fn contents(path: &[u8], most: u64) -> Result<Vec<u8>, SessionError> {
+    use std::io::{Read, Write};
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        let message = format!("warning: cat() cannot read {}: {error}\n", path.display());
+        std::io::stderr().write_all(message.as_bytes()).map_err(SessionError::Output)?;
+    }
+    Ok(bytes)
 }
 
 /// Runs a shell command; gives what it printed.

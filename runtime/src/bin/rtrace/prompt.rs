@@ -3,7 +3,7 @@
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
-use rtrace_lang::builtins::BUILTINS;
+use rtrace_lang::builtins;
 use rtrace_lang::parse::is_complete;
 
 use crate::arguments::Arguments;
@@ -66,7 +66,7 @@ fn command(line: &str, arguments: &Arguments) -> bool {
             listing::run((!pattern.is_empty()).then_some(pattern), arguments.verbose);
         }
         ":builtins" => {
-            for row in BUILTINS {
+            for row in builtins::all() {
                 println!("{:<44} {}", row.signature, row.doc);
             }
         }

@@ -1,0 +1,308 @@
+//! Builtins that the language itself can express: each is a macro, written in the language. A row's name, parameters and
+//! kinds of parameters are those of its macro.
+
+use super::{Builtin, Lowering};
+
+const fn row(
+    name: &'static str,
+    arguments: (usize, usize),
+    signature: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    text: &'static str,
+) -> Builtin {
+    Builtin {
+        name,
+        arguments,
+        bare: arguments.0 == 0,
+        signature,
+        doc,
+        example,
+        is_unsafe: false,
+        lowering: Lowering::Macro(text),
+    }
+}
+
+pub static MACROS: &[Builtin] = &[
+    row(
+        "assert",
+        (2, 2),
+        "assert(condition, \"message\")",
+        "Where the condition is false: prints the message as an error and ends with status 1.",
+        "BEGIN { assert(1 < 2, \"order\"); }",
+        "macro assert(condition, message) { if (!(condition)) { errorf(message); exit(1); } }",
+    ),
+    row(
+        "basename",
+        (1, 1),
+        "basename(path): string",
+        "What follows the last slash of a path.",
+        "BEGIN { print(basename(\"/usr/bin/ls\")); }",
+        "macro basename(path) { let $path = path; substr($path, rindex($path, \"/\") + 1) }",
+    ),
+    row(
+        "container_of",
+        (3, 3),
+        "container_of(pointer, type, member): type *",
+        "The struct of which the pointer points to that member.",
+        "BEGIN { print(container_of(&curtask.pid, typeof(struct task_struct), pid).comm); }",
+        "macro container_of(pointer, type, member) { (type *)((uint64)pointer - offsetof(type, member)) }",
+    ),
+    row(
+        "dirname",
+        (1, 1),
+        "dirname(path): string",
+        "What precedes the last slash of a path.",
+        "BEGIN { print(dirname(\"/usr/bin/ls\")); }",
+        "macro dirname(path) { let $path = path; let $at = rindex($path, \"/\");
+            $at > 0 ? substr($path, 0, $at) : ($at == 0 ? \"/\" : \".\") }",
+    ),
+    row(
+        "execname",
+        (0, 0),
+        "execname: string[16]",
+        "The name of the current thread, as D calls it.",
+        "BEGIN { printf(\"%d\\n\", execname == comm); }",
+        "macro execname { comm }",
+    ),
+    row(
+        "find",
+        (3, 3),
+        "find(@map, key, $variable): bool",
+        "Puts an entry's value into the variable, if there is such an entry, and tells whether there is.",
+        "BEGIN { @x[1] = 7; let $v = 0; if (find(@x, 1, $v)) { print($v); } }",
+        "macro find(@map, key, $out) { let $has = has_key(@map, key); if ($has) { $out = @map[key]; } $has }",
+    ),
+    row(
+        "glob",
+        (2, 2),
+        "glob(string, pattern): bool",
+        "Whether the string matches the pattern: `*` stands for any text, `?` for any character. `=~` is short for it.",
+        "BEGIN { print(glob(\"ksoftirqd/0\", \"ksoft*/?\")); }",
+        "macro glob(string, pattern) {
+            let $s = string; let $p = pattern; let $i = 0; let $j = 0; let $star = -1; let $mark = 0; let $ok = true;
+            while ($s[$i] != 0) {
+                if ($p[$j] == 42) { $star = $j; $j = $j + 1; $mark = $i; }
+                else if ($p[$j] == 63 || $p[$j] == $s[$i]) { $i = $i + 1; $j = $j + 1; }
+                else if ($star >= 0) { $j = $star + 1; $mark = $mark + 1; $i = $mark; }
+                else { $ok = false; break; }
+            }
+            while ($ok && $p[$j] == 42) { $j = $j + 1; }
+            $ok && $p[$j] == 0
+        }",
+    ),
+    row(
+        "htonl",
+        (1, 1),
+        "htonl(number): uint32",
+        "The number in the byte order of networks.",
+        "BEGIN { printf(\"%x\\n\", htonl(1)); }",
+        "macro htonl(number) { bswap((uint32)number) }",
+    ),
+    row(
+        "htons",
+        (1, 1),
+        "htons(number): uint16",
+        "The number in the byte order of networks.",
+        "BEGIN { printf(\"%x\\n\", htons(1)); }",
+        "macro htons(number) { bswap((uint16)number) }",
+    ),
+    row(
+        "index",
+        (2, 2),
+        "index(string, part): int64",
+        "Where the part first stands in the string, counted from 0; -1 where it does not.",
+        "BEGIN { print(index(\"abcabc\", \"c\")); }",
+        "macro index(string, part) { strstr(string, part) }",
+    ),
+    row(
+        "is_err",
+        (1, 1),
+        "is_err(pointer): bool",
+        "Whether a pointer of the kernel is an error number (include/linux/err.h).",
+        "BEGIN { print(is_err(curtask)); }",
+        "macro is_err(pointer) { (uint64)pointer >= 0xfffffffffffff001 }",
+    ),
+    row(
+        "join",
+        (1, 2),
+        "join(argv, separator = \" \")",
+        "Prints the strings of an array of pointers that ends with a null: up to 16 of them.",
+        "tracepoint:syscalls:sys_enter_execve { join(args.argv); }",
+        JOIN,
+    ),
+    row(
+        "leader_comm",
+        (0, 0),
+        "leader_comm: string[16]",
+        "The name of the current process's first thread.",
+        "BEGIN { print(leader_comm); }",
+        "macro leader_comm { curtask.group_leader.comm }",
+    ),
+    row(
+        "leader_tid",
+        (0, 0),
+        "leader_tid: int64",
+        "The thread id of the current process's first thread.",
+        "BEGIN { printf(\"%d\\n\", leader_tid == pid); }",
+        "macro leader_tid { curtask.group_leader.pid }",
+    ),
+    row(
+        "memcmp",
+        (3, 3),
+        "memcmp(a, b, bytes): int64",
+        "Compares memory behind two pointers: 0 where it is equal, else the difference of the first bytes that differ.",
+        "BEGIN { print(memcmp(curtask, curtask, 16)); }",
+        "macro memcmp(a, b, bytes) {
+            let $a = (uint64)a; let $b = (uint64)b; let $difference = 0;
+            for $i : 0..bytes {
+                $difference = *(uint8 *)($a + $i) - *(uint8 *)($b + $i);
+                if ($difference != 0) { break; }
+            }
+            $difference
+        }",
+    ),
+    row(
+        "ntohl",
+        (1, 1),
+        "ntohl(number): uint32",
+        "A number that came in the byte order of networks.",
+        "BEGIN { printf(\"%x\\n\", ntohl(0x1000000)); }",
+        "macro ntohl(number) { bswap((uint32)number) }",
+    ),
+    row(
+        "ntohs",
+        (1, 1),
+        "ntohs(number): uint16",
+        "A number that came in the byte order of networks.",
+        "BEGIN { printf(\"%x\\n\", ntohs(0x100)); }",
+        "macro ntohs(number) { bswap((uint16)number) }",
+    ),
+    row(
+        "pcomm",
+        (0, 0),
+        "pcomm: string[16]",
+        "The name of the current process's parent.",
+        "BEGIN { print(pcomm); }",
+        "macro pcomm { curtask.real_parent.comm }",
+    ),
+    row(
+        "ppid",
+        (0, 0),
+        "ppid: int64",
+        "The process id of the current process's parent.",
+        "BEGIN { printf(\"%d\\n\", ppid >= 0); }",
+        "macro ppid { curtask.real_parent.tgid }",
+    ),
+    row(
+        "rindex",
+        (2, 2),
+        "rindex(string, character): int64",
+        "Where the character last stands in the string, counted from 0; -1 where it does not.",
+        "BEGIN { print(rindex(\"abcabc\", \"c\")); }",
+        "macro rindex(string, character) {
+            let $s = string; let $c = character; let $last = -1;
+            for $i : 0..strlen($s) { if ($s[$i] == $c[0]) { $last = $i; } }
+            $last
+        }",
+    ),
+    row(
+        "strchr",
+        (2, 2),
+        "strchr(string, character): string",
+        "The rest of the string from the first such character on; empty where there is none.",
+        "BEGIN { print(strchr(\"abcabc\", \"b\")); }",
+        "macro strchr(string, character) {
+            let $s = string; let $at = strstr($s, character); $at < 0 ? \"\" : substr($s, $at)
+        }",
+    ),
+    row(
+        "strcontains",
+        (2, 2),
+        "strcontains(string, part): bool",
+        "Whether the part stands in the string.",
+        "BEGIN { print(strcontains(\"abcabc\", \"ca\")); }",
+        "macro strcontains(string, part) { strstr(string, part) >= 0 }",
+    ),
+    row(
+        "strjoin",
+        (2, 2),
+        "strjoin(a, b): string",
+        "Both strings, one behind the other. `+` is short for it.",
+        "BEGIN { print(strjoin(\"ab\", \"cd\")); }",
+        "macro strjoin(a, b) { str_concat(a, b) }",
+    ),
+    row(
+        "strrchr",
+        (2, 2),
+        "strrchr(string, character): string",
+        "The rest of the string from the last such character on; empty where there is none.",
+        "BEGIN { print(strrchr(\"abcabc\", \"b\")); }",
+        "macro strrchr(string, character) {
+            let $s = string; let $at = rindex($s, character); $at < 0 ? \"\" : substr($s, $at)
+        }",
+    ),
+    row(
+        "strstr",
+        (2, 2),
+        "strstr(string, part): int64",
+        "Where the part first stands in the string, counted from 0; -1 where it does not.",
+        "BEGIN { print(strstr(\"abcabc\", \"ca\")); }",
+        "macro strstr(string, part) {
+            let $s = string; let $p = part; let $length = strlen($p); let $found = -1;
+            for $i : 0..(strlen($s) - $length + 1) {
+                let $same = 0;
+                while ($same < $length && $s[$i + $same] == $p[$same]) { $same = $same + 1; }
+                if ($same == $length) { $found = $i; break; }
+            }
+            $found
+        }",
+    ),
+    row(
+        "substr",
+        (2, 3),
+        "substr(string, start, length = all): string",
+        "A part of a string, from a place that is counted from 0.",
+        "BEGIN { print(substr(\"abcdef\", 2, 3)); }",
+        "macro substr(string, start) { let $s = string; str(&$s + start) }
+         macro substr(string, start, length) { let $s = string; str(&$s + start, length) }",
+    ),
+    row(
+        "timestamp",
+        (0, 0),
+        "timestamp: uint64",
+        "Nanoseconds of a clock that never goes back, as D calls it.",
+        "BEGIN { printf(\"%d\\n\", timestamp > 0); }",
+        "macro timestamp { nsecs(monotonic) }",
+    ),
+];
+
+const JOIN: &str = "macro join(argv) { join(argv, \" \") }
+    macro join(argv, separator) {
+        let $a = (uint64)argv;
+        let $p0 = *(uint64 *)$a;
+        let $p1 = $p0 ? *(uint64 *)($a + 8) : 0;
+        let $p2 = $p1 ? *(uint64 *)($a + 16) : 0;
+        let $p3 = $p2 ? *(uint64 *)($a + 24) : 0;
+        let $p4 = $p3 ? *(uint64 *)($a + 32) : 0;
+        let $p5 = $p4 ? *(uint64 *)($a + 40) : 0;
+        let $p6 = $p5 ? *(uint64 *)($a + 48) : 0;
+        let $p7 = $p6 ? *(uint64 *)($a + 56) : 0;
+        let $p8 = $p7 ? *(uint64 *)($a + 64) : 0;
+        let $p9 = $p8 ? *(uint64 *)($a + 72) : 0;
+        let $p10 = $p9 ? *(uint64 *)($a + 80) : 0;
+        let $p11 = $p10 ? *(uint64 *)($a + 88) : 0;
+        let $p12 = $p11 ? *(uint64 *)($a + 96) : 0;
+        let $p13 = $p12 ? *(uint64 *)($a + 104) : 0;
+        let $p14 = $p13 ? *(uint64 *)($a + 112) : 0;
+        let $p15 = $p14 ? *(uint64 *)($a + 120) : 0;
+        printf(\"%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\\n\",
+            $p0 ? str($p0) : \"\", $p1 ? separator : \"\", $p1 ? str($p1) : \"\", $p2 ? separator : \"\",
+            $p2 ? str($p2) : \"\", $p3 ? separator : \"\", $p3 ? str($p3) : \"\", $p4 ? separator : \"\",
+            $p4 ? str($p4) : \"\", $p5 ? separator : \"\", $p5 ? str($p5) : \"\", $p6 ? separator : \"\",
+            $p6 ? str($p6) : \"\", $p7 ? separator : \"\", $p7 ? str($p7) : \"\", $p8 ? separator : \"\",
+            $p8 ? str($p8) : \"\", $p9 ? separator : \"\", $p9 ? str($p9) : \"\", $p10 ? separator : \"\",
+            $p10 ? str($p10) : \"\", $p11 ? separator : \"\", $p11 ? str($p11) : \"\", $p12 ? separator : \"\",
+            $p12 ? str($p12) : \"\", $p13 ? separator : \"\", $p13 ? str($p13) : \"\", $p14 ? separator : \"\",
+            $p14 ? str($p14) : \"\", $p15 ? separator : \"\", $p15 ? str($p15) : \"\");
+    }";

@@ -1,0 +1,60 @@
+//! What numbers stand for: users, errors, signals, system calls, addresses of networks and devices.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use rtrace_lang::names;
+use rtrace_lang::types::Shown;
+
+use crate::clock;
+
+const AF_INET6: u64 = 10;
+
+/// Names of users, read when the first is asked for.
+#[derive(Default)]
+pub struct Names {
+    users: Option<HashMap<u64, Arc<str>>>,
+}
+
+impl Names {
+    /// The text of a number.
+    pub fn show(&mut self, shown: &Shown, number: u64) -> Arc<str> {
+        let known = match shown {
+            Shown::ErrorText => names::errno_text(number as i64).map(Arc::from),
+            Shown::SignalName => names::signal_name(number as i64).map(Arc::from),
+            Shown::SystemCallName => names::syscall_name(number as i64).map(Arc::from),
+            Shown::UserName => self.users.get_or_insert_with(users).get(&number).cloned(),
+            Shown::Mac => {
+                let bytes = number.to_le_bytes();
+                let parts: Vec<String> = bytes[..6].iter().map(|byte| format!("{byte:02X}")).collect();
+                Some(parts.join(":").into())
+            }
+            Shown::Time(format) => Some(clock::format(format, clock::wall_of_boot(number)).into()),
+        };
+        known.unwrap_or_else(|| (number as i64).to_string().into())
+    }
+}
+
+/// An address of that family; `bytes` holds 16 of them, of which IPv4 takes the first four.
+pub fn internet(family: u64, bytes: &[u8]) -> String {
+    let mut all = [0; 16];
+    let length = bytes.len().min(16);
+    all[..length].copy_from_slice(&bytes[..length]);
+    match family {
+        AF_INET6 => Ipv6Addr::from(all).to_string(),
+        _ => Ipv4Addr::new(all[0], all[1], all[2], all[3]).to_string(),
+    }
+}
+
+/// Users of /etc/passwd (passwd(5)).
+fn users() -> HashMap<u64, Arc<str>> {
+    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let mut parts = line.split(':');
+            let (name, number) = (parts.next()?, parts.nth(1)?);
+            Some((number.parse().ok()?, name.into()))
+        })
+        .collect()
+}
