@@ -1,5 +1,6 @@
 //! The passes over a function, in their order. Each keeps what `ir::verify` demands.
 
+mod callbacks;
 mod cse;
 mod dead;
 mod fold;
@@ -19,6 +20,7 @@ pub static PASSES: &[(&str, Run)] = &[
     ("settle", settle::run),
     ("dead", dead::run),
     ("settle again", settle::run),
+    ("callbacks", callbacks::run),
 ];
 
 /// Which value stands for another one.

@@ -20,8 +20,8 @@ use std::collections::HashMap;
 
 use crate::ast::{self, ExprKind, Item, Script};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
-use crate::hir::{Hir, Local, Program, Record, Settings, verify};
 use crate::expand::expand;
+use crate::hir::{Hir, Local, Program, Record, Settings, verify};
 use crate::limits::LARGEST_MAX_STRLEN;
 use crate::script_types::ScriptTypes;
 use crate::span::Span;

@@ -8,7 +8,9 @@ mod substitute;
 use std::collections::HashMap;
 
 use crate::ast::rewrite::{Rewrite, walk_expr, walk_type};
-use crate::ast::{Argument, BinaryOp, Block, Expr, ExprKind, Item, Member, Name, Script, TypeName, TypeSuffix, UnaryOp};
+use crate::ast::{
+    Argument, BinaryOp, Block, Expr, ExprKind, Item, Member, Name, Script, TypeName, TypeSuffix, UnaryOp,
+};
 use crate::builtins::{self, Lowering};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
@@ -33,11 +35,8 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> Script {
     let mut macros: HashMap<String, Vec<Macro>> = HashMap::new();
     for item in &script.items {
         let found = match item {
-            Item::Macro { name, parameters, body, .. } => parameters_are_names(parameters, diagnostics).then(|| Macro {
-                name: name.text.clone(),
-                parameters: parameters.clone(),
-                body: body.clone(),
-                is_define: false,
+            Item::Macro { name, parameters, body, .. } => parameters_are_names(parameters, diagnostics).then(|| {
+                Macro { name: name.text.clone(), parameters: parameters.clone(), body: body.clone(), is_define: false }
             }),
             Item::Directive { text, span } => define::read(text, *span),
             Item::Clause(_)

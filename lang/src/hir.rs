@@ -140,7 +140,10 @@ pub enum RecordKind {
     /// The contents of a file.
     Cat(Vec<Piece>),
     /// errorf() and warnf()
-    Message { is_error: bool, pieces: Vec<Piece> },
+    Message {
+        is_error: bool,
+        pieces: Vec<Piece>,
+    },
     /// The time of day, as strftime(3) writes it.
     Time(String),
     /// print(value)
@@ -210,17 +213,9 @@ pub enum LoopKind {
     /// As long as the condition holds.
     While(Expr),
     /// The variable goes from `from` to the last number before `to`; both are evaluated once.
-    Range {
-        variable: LocalId,
-        from: Expr,
-        to: Expr,
-    },
+    Range { variable: LocalId, from: Expr, to: Expr },
     /// Each entry of a map with keys, in no order. Several keys come as a tuple, an aggregation as its merged value.
-    Map {
-        map: MapId,
-        key: LocalId,
-        value: LocalId,
-    },
+    Map { map: MapId, key: LocalId, value: LocalId },
     /// That many times, written out one behind the other.
     Unroll(u32),
 }

@@ -26,7 +26,16 @@ pub struct Lexed {
 }
 
 pub fn lex(text: &str) -> Lexed {
-    let mut lexer = Lexer { text, at: 0, tokens: Vec::new(), diagnostics: Vec::new(), depth: 0, run: 0, defined: Default::default(), conditions: 0 };
+    let mut lexer = Lexer {
+        text,
+        at: 0,
+        tokens: Vec::new(),
+        diagnostics: Vec::new(),
+        depth: 0,
+        run: 0,
+        defined: Default::default(),
+        conditions: 0,
+    };
     lexer.script();
     shape::shape(&mut lexer.tokens);
     Lexed { tokens: lexer.tokens, diagnostics: lexer.diagnostics }

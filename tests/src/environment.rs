@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
+use rtrace_lang::calls;
 use rtrace_lang::target::{Feature, Target};
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
@@ -22,6 +23,12 @@ pub enum Need {
     Cookies,
     /// Many functions of a program under one attachment.
     UprobeMulti,
+    /// Loops over the entries of a map.
+    MapLoops,
+    /// Loops of any number of rounds.
+    Loops,
+    /// Programs that read what other processors have counted.
+    OtherProcessors,
 }
 
 const NEEDS: &[(&str, Need)] = &[
@@ -30,6 +37,9 @@ const NEEDS: &[(&str, Need)] = &[
     ("hardware", Need::Hardware),
     ("cookies", Need::Cookies),
     ("uprobe_multi", Need::UprobeMulti),
+    ("map_loops", Need::MapLoops),
+    ("loops", Need::Loops),
+    ("other_cpus", Need::OtherProcessors),
 ];
 
 impl Need {
@@ -49,6 +59,9 @@ impl Need {
             Need::Hardware => Path::new("/sys/bus/event_source/devices/cpu").exists(),
             Need::Cookies => machine.has(Feature::AttachCookie),
             Need::UprobeMulti => machine.has(Feature::UprobeMulti),
+            Need::MapLoops => machine.has(Feature::Helper(calls::FOR_EACH_MAP_ELEM)),
+            Need::Loops => machine.has(Feature::Helper(calls::LOOP)),
+            Need::OtherProcessors => machine.has(Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM)),
         }
     }
 
@@ -58,8 +71,8 @@ impl Need {
         match self {
             Need::Kprobes | Need::Fentry => !in_guest,
             Need::Hardware => true,
-            // Kernels before 5.15 and 6.6 lack them.
-            Need::Cookies | Need::UprobeMulti => true,
+            // Kernels before 5.13, 5.15, 5.17, 5.19 and 6.6 lack one or another of them.
+            Need::Cookies | Need::UprobeMulti | Need::MapLoops | Need::Loops | Need::OtherProcessors => true,
         }
     }
 }

@@ -222,10 +222,9 @@ impl Run<'_> {
                 before
             }
             InstKind::Context => self.context,
-            InstKind::Parameter(number) => *self
-                .parameters
-                .get(usize::from(*number))
-                .ok_or_else(|| format!("there is no parameter {number}"))?,
+            InstKind::Parameter(number) => {
+                *self.parameters.get(usize::from(*number)).ok_or_else(|| format!("there is no parameter {number}"))?
+            }
             InstKind::Callback(number) => u64::from(*number),
             InstKind::StackAddress { offset } => self.stack + u64::from(*offset),
             InstKind::Map(map) => u64::from(map.0),

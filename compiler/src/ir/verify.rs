@@ -110,7 +110,9 @@ pub fn verify(function: &Function) -> Result<(), String> {
 
 fn check_inst(function: &Function, constants: &[Option<i64>], kind: &InstKind) -> Result<(), String> {
     let base = |value: Value, stored: bool| match function.kind(value) {
-        ValueKind::Pointer(Memory::Context | Memory::Object | Memory::MapKey) if stored => Err(format!("a store through v{}", value.0)),
+        ValueKind::Pointer(Memory::Context | Memory::Object | Memory::MapKey) if stored => {
+            Err(format!("a store through v{}", value.0))
+        }
         // A tested pointer keeps its kind; that it was tested is the kernel verifier's to prove.
         ValueKind::Pointer(_) | ValueKind::Nullable(_) => Ok(()),
         ValueKind::Int | ValueKind::Map | ValueKind::Callback => Err(format!("v{} is no pointer", value.0)),

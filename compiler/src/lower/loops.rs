@@ -435,8 +435,16 @@ impl Lower<'_> {
         self.scratch_next = scratch_next;
         let stack_bytes = self.stack_used;
         let mut function = std::mem::replace(&mut self.b, outer.0).function;
-        (self.context, self.scratch, self.site, self.frame, self.loops, self.stack_used, self.stack_next, self.rounds) =
-            (outer.1, outer.2, outer.3, outer.4, outer.5, outer.6, outer.7, outer.8);
+        (
+            self.context,
+            self.scratch,
+            self.site,
+            self.frame,
+            self.loops,
+            self.stack_used,
+            self.stack_next,
+            self.rounds,
+        ) = (outer.1, outer.2, outer.3, outer.4, outer.5, outer.6, outer.7, outer.8);
         function.stack_bytes = stack_bytes;
         close(&mut function, self.program.span);
         self.b.callback(function)

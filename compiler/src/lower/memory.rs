@@ -156,9 +156,7 @@ impl Lower<'_> {
                 Some(place) => place,
                 None => self.written(e),
             },
-            ExprKind::Part { base, offset } | ExprKind::Member { base, offset, .. } => {
-                self.place_of(base).at(*offset)
-            }
+            ExprKind::Part { base, offset } | ExprKind::Member { base, offset, .. } => self.place_of(base).at(*offset),
             _ => self.written(e),
         }
     }

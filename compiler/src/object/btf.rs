@@ -33,9 +33,7 @@ impl DebugInfo {
         let functions: Vec<[u32; 2]> = program
             .functions
             .iter()
-            .map(|function| {
-                [function.instruction, types.function(&function.name, signature, Linkage::Static).0]
-            })
+            .map(|function| [function.instruction, types.function(&function.name, signature, Linkage::Static).0])
             .collect();
         let line_info = lines(&mut types, program, file, text);
         DebugInfo {

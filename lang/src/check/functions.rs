@@ -122,9 +122,13 @@ impl Body<'_, '_, '_> {
             let wrong = if matches!(left.ty, Type::Str(_)) { right } else { left };
             let ty = wrong.ty.clone();
             return self.fail(
-                Diagnostic::error(Code::TypeMismatch, wrong.span, format!("a string is joined with a string, not {ty:#}"))
-                    .label(format!("of type {ty:#}"))
-                    .help("printf(\"%s%d\", ...) puts different values together"),
+                Diagnostic::error(
+                    Code::TypeMismatch,
+                    wrong.span,
+                    format!("a string is joined with a string, not {ty:#}"),
+                )
+                .label(format!("of type {ty:#}"))
+                .help("printf(\"%s%d\", ...) puts different values together"),
             );
         };
         if let (ExprKind::Str(a), ExprKind::Str(b)) = (&left.kind, &right.kind) {

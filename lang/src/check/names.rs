@@ -130,7 +130,11 @@ impl Body<'_, '_, '_> {
             },
             Intrinsic::UserMode => self.user_mode(span),
             Intrinsic::UserName => {
-                let user = Expr { kind: ExprKind::Helper { id: calls::GET_CURRENT_UID_GID, shift: 0, bits: 32 }, ty: Type::U64, span };
+                let user = Expr {
+                    kind: ExprKind::Helper { id: calls::GET_CURRENT_UID_GID, shift: 0, bits: 32 },
+                    ty: Type::U64,
+                    span,
+                };
                 Expr { kind: ExprKind::Convert(Box::new(user)), ty: Type::Shown(Shown::UserName), span }
             }
             Intrinsic::KernelStack => self.stack(false, None, span),

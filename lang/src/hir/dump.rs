@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{LoopKind, Dispatch, Expr, ExprKind, Hir, MapId, MapValue, RecordKind, Stmt, StmtKind};
+use super::{Dispatch, Expr, ExprKind, Hir, LoopKind, MapId, MapValue, RecordKind, Stmt, StmtKind};
 
 pub fn dump(hir: &Hir) -> String {
     let mut out = String::new();

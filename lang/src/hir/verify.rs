@@ -135,7 +135,9 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::Concatenate(left, right)
         | ExprKind::ReadBytes { pointer: left, length: right }
         | ExprKind::Inet { family: left, address: right, .. }
-        | ExprKind::StrEqual { left, right, .. } | ExprKind::And(left, right) | ExprKind::Or(left, right) => {
+        | ExprKind::StrEqual { left, right, .. }
+        | ExprKind::And(left, right)
+        | ExprKind::Or(left, right) => {
             expr(hir, program, left)?;
             expr(hir, program, right)
         }

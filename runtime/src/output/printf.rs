@@ -86,10 +86,9 @@ fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
             digits(conversion, prefix, format!("{unsigned:o}"), out);
         }
         ConversionKind::Pointer => digits(conversion, b"0x", format!("{number:x}"), out),
-        ConversionKind::Text
-        | ConversionKind::Bytes
-        | ConversionKind::EscapedBytes
-        | ConversionKind::HexBytes => unreachable!("handled above"),
+        ConversionKind::Text | ConversionKind::Bytes | ConversionKind::EscapedBytes | ConversionKind::HexBytes => {
+            unreachable!("handled above")
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use rtrace_lang::aggregations::{Aggregation, Fold};
-use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, Hir, LocalId, MapId, MapValue, Program, Stmt, StmtKind};
+use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, Hir, LocalId, LoopKind, MapId, MapValue, Program, Stmt, StmtKind};
 use rtrace_lang::span::Span;
 use rtrace_lang::types::Type;
 
@@ -46,8 +46,12 @@ fn zero_value(value: &MapValue) -> Vec<Datum> {
     }
 }
 
-/// The program has come to its end.
-struct Ended;
+/// Why statements are not carried on with.
+enum Leaves {
+    Program,
+    Loop,
+    Round,
+}
 
 struct Evaluator<'a> {
     hir: &'a Hir,
@@ -58,11 +62,11 @@ struct Evaluator<'a> {
 }
 
 impl Evaluator<'_> {
-    fn block(&mut self, statements: &[Stmt]) -> Result<(), Ended> {
+    fn block(&mut self, statements: &[Stmt]) -> Result<(), Leaves> {
         statements.iter().try_for_each(|statement| self.statement(statement))
     }
 
-    fn statement(&mut self, statement: &Stmt) -> Result<(), Ended> {
+    fn statement(&mut self, statement: &Stmt) -> Result<(), Leaves> {
         match &statement.kind {
             StmtKind::Expr(e) => {
                 self.value(e);
@@ -93,13 +97,43 @@ impl Evaluator<'_> {
             StmtKind::Exit { record, code } => {
                 let code = self.int(code) & 0xff;
                 self.outcome.records.push((u64::from(record.0), vec![Datum::Int(code)]));
-                return Err(Ended);
+                return Err(Leaves::Program);
             }
             StmtKind::If { condition, then, otherwise } => {
                 let taken = if self.int(condition) != 0 { then } else { otherwise };
                 return self.block(taken);
             }
-            StmtKind::Return => return Err(Ended),
+            StmtKind::Loop { kind, body } => return self.repeat(kind, body),
+            StmtKind::Break => return Err(Leaves::Loop),
+            StmtKind::Continue => return Err(Leaves::Round),
+            StmtKind::Return => return Err(Leaves::Program),
+        }
+        Ok(())
+    }
+
+    fn repeat(&mut self, kind: &LoopKind, body: &[Stmt]) -> Result<(), Leaves> {
+        let (mut from, mut to) = match kind {
+            LoopKind::Range { from, to, .. } => (self.int(from), self.int(to)),
+            LoopKind::Unroll(count) => (0, i64::from(*count)),
+            LoopKind::While(_) => (0, 1),
+            LoopKind::Map { .. } => panic!("not generated"),
+        };
+        while from < to {
+            match kind {
+                LoopKind::While(condition) => {
+                    if self.int(condition) == 0 {
+                        break;
+                    }
+                    to += 1;
+                }
+                LoopKind::Range { variable, .. } => self.set_local(*variable, Datum::Int(from)),
+                LoopKind::Unroll(_) | LoopKind::Map { .. } => {}
+            }
+            match self.block(body) {
+                Err(Leaves::Loop) => break,
+                Err(Leaves::Program) => return Err(Leaves::Program),
+                Ok(()) | Err(Leaves::Round) => from += 1,
+            }
         }
         Ok(())
     }
@@ -215,6 +249,31 @@ impl Evaluator<'_> {
                 Datum::Int(if *old { before } else { after })
             }
             ExprKind::Comm => Datum::Str(self.comm.to_vec()),
+            ExprKind::Block { statements, value } => {
+                assert!(self.block(statements).is_ok(), "not generated: a block with a value that is left");
+                self.value(value)
+            }
+            ExprKind::StringLength(inner) => Datum::Int(self.text(inner).len() as i64),
+            ExprKind::StringOrder { left, right, limit } => {
+                let cut = |text: Vec<u8>| {
+                    text.into_iter().take(limit.map_or(usize::MAX, |n| n as usize)).collect::<Vec<u8>>()
+                };
+                let (left, right) = (cut(self.text(left)), cut(self.text(right)));
+                Datum::Int(left.cmp(&right) as i64)
+            }
+            ExprKind::Concatenate(left, right) => {
+                let (left, right) = (self.text(left), self.text(right));
+                Datum::Str([left, right].concat())
+            }
+            ExprKind::ByteSwap { value, bytes } => {
+                let swapped = (self.int(value) as u64).swap_bytes() >> (64 - u32::from(*bytes) * 8);
+                Datum::Int(converted(swapped as i64, &e.ty))
+            }
+            ExprKind::Element { base, index } => {
+                let index = self.int(index);
+                let text = self.text(base);
+                Datum::Int(usize::try_from(index).ok().and_then(|at| text.get(at)).map_or(0, |byte| i64::from(*byte)))
+            }
             ExprKind::Tuple(parts) => Datum::Tuple(parts.iter().map(|part| self.value(part)).collect()),
             ExprKind::Len { .. }
             | ExprKind::Helper { .. }
@@ -226,6 +285,12 @@ impl Evaluator<'_> {
             | ExprKind::StartTime
             | ExprKind::Site
             | ExprKind::Stack { .. }
+            | ExprKind::Part { .. }
+            | ExprKind::Member { .. }
+            | ExprKind::AddressOf(_)
+            | ExprKind::ReadBytes { .. }
+            | ExprKind::Inet { .. }
+            | ExprKind::AggregationValue { .. }
             | ExprKind::Signal(_) => panic!("not generated: {e:?}"),
         }
     }

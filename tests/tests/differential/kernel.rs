@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya::maps::{Map, MapData, RingBuf};
 use aya_obj::generated::bpf_prog_type;
+use rtrace_compiler::object::btf::{self, DebugInfo};
 use rtrace_compiler::object::{MapKind, MapObject, Object};
 use rtrace_lang::hir::Hir;
 use rtrace_lang::target::Target;
@@ -27,10 +28,14 @@ pub fn run(machine: &Machine, hir: &Hir, object: &Object) -> Result<Outcome, Ker
         let fd = maps[relocation.map as usize].as_raw_fd() as u32;
         instructions[at] = instructions[at] & 0xffff_ffff | u64::from(fd) << 32;
     }
+    let debug = DebugInfo::of(program, "generated", "");
+    let btf = bpf::btf_load(&btf::btf(&debug))?;
     let loaded = bpf::program_load(&bpf::ProgramConfig {
         program_type: bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
         instructions: &instructions,
         name: &program.name,
+        btf_fd: Some(btf.as_fd()),
+        func_info: &debug.func_info,
         ..Default::default()
     })?;
     bpf::program_test_run(loaded.fd.as_fd(), bpf::TestRun::default())?;

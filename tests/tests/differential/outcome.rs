@@ -106,7 +106,9 @@ impl Outcome {
                     outcome.divisions_by_zero.insert((site.span.start, site.span.end), count);
                 }
                 ErrorKind::DivisionByZero => {}
-                ErrorKind::Read | ErrorKind::MapFull(_) | ErrorKind::Stack => assert_eq!(count, 0, "{site:?}"),
+                ErrorKind::Read | ErrorKind::MapFull(_) | ErrorKind::Stack | ErrorKind::Index | ErrorKind::Loop => {
+                    assert_eq!(count, 0, "{site:?}");
+                }
             }
         }
         outcome

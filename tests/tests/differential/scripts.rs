@@ -72,7 +72,9 @@ fn expression() -> impl Strategy<Value = String> {
         let binary = prop::sample::select(vec![
             "+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", "==", "!=", "<", "<=", ">", ">=", "&&", "||",
         ]);
-        let cast = prop::sample::select(vec!["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]);
+        let cast = prop::sample::select(vec![
+            "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+        ]);
         let step = prop::sample::select(vec![("++", ""), ("--", ""), ("", "++"), ("", "--")]);
         prop_oneof![
             8 => (inner.clone(), binary, inner.clone()).prop_map(|(left, op, right)| format!("({left} {op} {right})")),
@@ -84,7 +86,17 @@ fn expression() -> impl Strategy<Value = String> {
             1 => (inner.clone(), text()).prop_map(|(key, text)| format!("@m[{key}, {text}]")),
             1 => inner.clone().prop_map(|key| format!("has_key(@k, {key})")),
             1 => inner.clone().prop_map(|key| format!("delete(@k[{key}])")),
-            1 => (text(), prop::sample::select(vec!["==", "!="]), text()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+            2 => (text(), prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]), text())
+                .prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+            1 => text().prop_map(|text| format!("strlen({text})")),
+            1 => (text(), text(), 0u32..12).prop_map(|(a, b, n)| format!("strncmp({a}, {b}, {n})")),
+            1 => (text(), text()).prop_map(|(a, b)| format!("strlen({a} + {b})")),
+            1 => inner.clone().prop_map(|index| format!("$s[{index}]")),
+            1 => (prop::sample::select(vec!["uint16", "uint32", "uint64"]), inner.clone())
+                .prop_map(|(ty, e)| format!("bswap(({ty})({e}))")),
+            1 => (inner.clone(), inner.clone(), inner.clone())
+                .prop_map(|(c, a, b)| format!("(if ({c}) {{ {a} }} else {{ {b} }})")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({{ let $q = {a}; $q ^ {b} }})")),
         ]
     })
 }
@@ -116,7 +128,21 @@ fn statement() -> impl Strategy<Value = String> {
     leaf.prop_recursive(3, 12, 4, |inner| {
         let block = prop::collection::vec(inner.clone(), 0..4).prop_map(|statements| statements.join(" "));
         let last = prop::sample::select(vec!["", "", "", "", "", "", "", "return;", "exit(3);"]);
+        let leaves = prop::sample::select(vec!["", "", "break;", "continue;"]);
+        // Few rounds, whose number is known or not.
+        let rounds = prop_oneof![
+            2 => (0i64..4).prop_map(|n| format!("0..{n}")),
+            2 => expression().prop_map(|e| format!("0..({e} & 3)")),
+            1 => (expression(), 0i64..3).prop_map(|(e, n)| format!("({e} & 7)..{n}")),
+        ];
         prop_oneof![
+            2 => (rounds, expression(), leaves.clone(), block.clone()).prop_map(|(rounds, e, leave, body)| {
+                format!("for $n : {rounds} {{ $a = $a + $n; if ({e}) {{ {leave} }} {body} }}")
+            }),
+            1 => (expression(), leaves, block.clone()).prop_map(|(e, leave, body)| {
+                format!("while (@w++ < 4 && {e}) {{ {body} if ({e}) {{ {leave} }} $b += 1; }}")
+            }),
+            1 => (1u32..4, block.clone()).prop_map(|(n, body)| format!("unroll {n} {{ {body} }}")),
             2 => (expression(), block.clone()).prop_map(|(e, then)| format!("if ({e}) {{ {then} }}")),
             2 => (expression(), block.clone(), block.clone(), last)
                 .prop_map(|(e, then, other, last)| format!("if ({e}) {{ {then} {last} }} else {{ {other} }}")),
