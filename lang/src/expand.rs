@@ -100,7 +100,7 @@ fn parameters_are_names(parameters: &[Expr], diagnostics: &mut Vec<Diagnostic>) 
 struct Expander<'a> {
     macros: &'a HashMap<String, Vec<Macro>>,
     diagnostics: &'a mut Vec<Diagnostic>,
-    /// Names of the macros that are being expanded.
+    /// The macros that are being expanded: names and numbers of arguments.
     open: Vec<String>,
     expansions: usize,
 }
@@ -164,8 +164,9 @@ impl Expander<'_> {
             true => Vec::new(),
             false => builtin::macros_of(&name.text, span),
         };
-        // A form of a builtin may stand for another form of it.
-        let is_recursive = builtin.is_empty() && self.open.contains(&name.text);
+        // One form of a macro may stand for another one.
+        let form = format!("{}/{}", name.text, arguments.len());
+        let is_recursive = self.open.contains(&form);
         if is_recursive || self.open.len() >= MOST_DEPTH {
             self.diagnostics.push(
                 Diagnostic::error(Code::Macro, span, format!("the macro `{}` expands to itself", name.text))
@@ -192,7 +193,7 @@ impl Expander<'_> {
         // What is passed belongs to the place of the call: it is expanded there.
         arguments.iter_mut().for_each(|argument| self.expr(argument));
         let mut body = substitute::substitute(found, &arguments, self.expansions, self.diagnostics);
-        self.open.push(name.text.clone());
+        self.open.push(form);
         self.block(&mut body);
         self.open.pop();
         if body.statements.is_empty()

@@ -20,6 +20,8 @@ struct ScriptStruct {
     fields: Vec<Field>,
     /// Bytes that its address is a multiple of.
     alignment: u32,
+    /// Its members are not known yet.
+    is_open: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -63,9 +65,29 @@ impl ScriptTypes {
             }
         }
         let size = end_bits.div_ceil(8).next_multiple_of(alignment);
-        let own = StructRef { kind, name: name.into(), id: FIRST_ID + self.structs.len() as u32, size };
-        self.structs.push(ScriptStruct { own: own.clone(), fields, alignment });
+        // A struct that is named before is the one that its own members may point to.
+        let declared = self.structs.iter().position(|one| {
+            !name.is_empty() && one.is_open && one.own.kind == kind && *one.own.name == *name
+        });
+        let number = declared.unwrap_or(self.structs.len());
+        let own = StructRef { kind, name: name.into(), id: FIRST_ID + number as u32, size };
+        let row = ScriptStruct { own: own.clone(), fields, alignment, is_open: false };
+        match declared {
+            Some(number) => self.structs[number] = row,
+            None => self.structs.push(row),
+        }
         own
+    }
+
+    /// Makes a struct known by its name, so that its own members can point to it.
+    pub fn declare(&mut self, kind: StructKind, name: &str) {
+        let own = StructRef { kind, name: name.into(), id: FIRST_ID + self.structs.len() as u32, size: 0 };
+        self.structs.push(ScriptStruct { own, fields: Vec::new(), alignment: 1, is_open: true });
+    }
+
+    /// The struct as it is now: a pointer to it may be older than its members.
+    pub fn current(&self, of: &StructRef) -> StructRef {
+        self.found(of).map_or_else(|| of.clone(), |found| found.own.clone())
     }
 
     pub fn add_enum(&mut self, name: &str, members: Vec<(Arc<str>, i64)>) {

@@ -88,8 +88,11 @@ impl Body<'_, '_, '_> {
             let part = self.expr(e);
             match part.kind {
                 // A tuple as the only key is the same as its parts.
-                ExprKind::Tuple(parts) if keys.len() == 1 => key.extend(parts),
-                _ => key.push(part),
+                ExprKind::Tuple(parts) if keys.len() == 1 && matches!(part.ty, Type::Tuple(_)) => key.extend(parts),
+                kind if keys.len() == 1 && matches!(part.ty, Type::Tuple(_)) => {
+                    key.extend(parts_of(Expr { kind, ty: part.ty, span: part.span }));
+                }
+                kind => key.push(Expr { kind, ty: part.ty, span: part.span }),
             }
         }
         for part in &key {
@@ -307,4 +310,17 @@ impl Body<'_, '_, '_> {
         }
         Some((min, max, step))
     }
+}
+
+/// The parts of a tuple that is kept somewhere.
+fn parts_of(tuple: Expr) -> Vec<Expr> {
+    let Type::Tuple(types) = tuple.ty.clone() else { return vec![tuple] };
+    let mut offset = 0;
+    let mut parts = Vec::new();
+    for ty in types.iter() {
+        let kind = ExprKind::Part { base: Box::new(tuple.clone()), offset };
+        parts.push(Expr { kind, ty: ty.clone(), span: tuple.span });
+        offset += ty.stored_bytes();
+    }
+    parts
 }

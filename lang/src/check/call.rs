@@ -28,11 +28,7 @@ impl Body<'_, '_, '_> {
                     .label("not a function");
             diagnostic = match did_you_mean(&near_misses(&name.text, names)) {
                 Some(help) => diagnostic.help(help),
-                None => {
-                    let names: Vec<&str> =
-                        builtins::all().filter(|row| row.arguments.1 > 0).map(|row| row.name).collect();
-                    diagnostic.help(format!("the functions are {}", names.join(", ")))
-                }
+                None => diagnostic.help("`:builtins` at the prompt lists all functions; `macro` defines a new one"),
             };
             self.report(diagnostic);
             return None;

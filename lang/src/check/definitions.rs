@@ -21,6 +21,7 @@ pub fn definitions(script: &Script, target: &dyn Target, diagnostics: &mut Vec<D
         match item {
             Item::Struct { is_union, name, members, is_packed, span } => {
                 let kind = if *is_union { StructKind::Union } else { StructKind::Struct };
+                definer.types.declare(kind, &name.text);
                 let members = definer.members(members);
                 let own = definer.types.add_struct(kind, &name.text, members, *is_packed);
                 if own.size > LARGEST_STRUCT {
@@ -98,6 +99,7 @@ impl Definer<'_> {
             types: &self.types,
             diagnostics: self.diagnostics,
             space: Space::Unknown,
+            takes_opaque: true,
             max_strlen: crate::limits::DEFAULT_MAX_STRLEN,
         }
     }

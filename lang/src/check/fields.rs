@@ -302,7 +302,11 @@ impl Body<'_, '_, '_> {
                     .help("say what it points to: `*(uint64 *)x`"),
             );
         }
-        Expr { kind: ExprKind::Deref { pointer: Box::new(value), offset: 0, bits: None }, ty: Type::clone(&to), span }
+        let ty = match &*to {
+            Type::Struct(of) => Type::Struct(self.checker.types.current(of)),
+            other => other.clone(),
+        };
+        Expr { kind: ExprKind::Deref { pointer: Box::new(value), offset: 0, bits: None }, ty, span }
     }
 
     pub fn offset_of(&mut self, ty: Type, path: &[ast::Name], span: Span) -> Expr {

@@ -69,6 +69,7 @@ impl Body<'_, '_, '_> {
             types: &self.checker.types,
             diagnostics: &mut self.checker.diagnostics,
             space,
+            takes_opaque: false,
             max_strlen: self.checker.settings.max_strlen,
         }
     }
@@ -81,6 +82,8 @@ pub(super) struct Resolver<'a> {
     pub diagnostics: &'a mut Vec<Diagnostic>,
     /// Where pointers of a type that is written here point to.
     pub space: Space,
+    /// A pointer may point to a struct of which nothing is known, as C allows it in a struct.
+    pub takes_opaque: bool,
     pub max_strlen: u32,
 }
 
@@ -160,8 +163,7 @@ impl Resolver<'_> {
         if let Some(found) = self.struct_named(kind, tag) {
             return found;
         }
-        // C lets a pointer point to a struct of which nothing is known.
-        if name.suffixes.first() == Some(&TypeSuffix::Pointer) && self.space == Space::Unknown && tag.is_empty() {
+        if self.takes_opaque && name.suffixes.first() == Some(&TypeSuffix::Pointer) {
             return Type::Void;
         }
         let word = if kind == StructKind::Struct { "struct" } else { "union" };
