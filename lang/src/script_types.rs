@@ -66,9 +66,10 @@ impl ScriptTypes {
         }
         let size = end_bits.div_ceil(8).next_multiple_of(alignment);
         // A struct that is named before is the one that its own members may point to.
-        let declared = self.structs.iter().position(|one| {
-            !name.is_empty() && one.is_open && one.own.kind == kind && *one.own.name == *name
-        });
+        let declared = self
+            .structs
+            .iter()
+            .position(|one| !name.is_empty() && one.is_open && one.own.kind == kind && *one.own.name == *name);
         let number = declared.unwrap_or(self.structs.len());
         let own = StructRef { kind, name: name.into(), id: FIRST_ID + number as u32, size };
         let row = ScriptStruct { own: own.clone(), fields, alignment, is_open: false };

@@ -2,11 +2,11 @@
 //! representation does not allow. It is the judge of passes and code generation, so it is written to be obviously right,
 //! never to be fast; it is deterministic and does no IO.
 
-mod helpers;
+mod calls;
 mod maps;
 mod memory;
 
-use rtrace_lang::calls;
+use rtrace_lang::calls::{FOR_EACH_MAP_ELEM, LOOP};
 use rtrace_lang::hir::BinaryOp;
 
 use super::{Block, Function, InstKind, Memory as Space, Terminator, Value, ValueKind};
@@ -229,8 +229,8 @@ impl Run<'_> {
             InstKind::StackAddress { offset } => self.stack + u64::from(*offset),
             InstKind::Map(map) => u64::from(map.0),
             InstKind::MapValueAddress { map, offset } => machine.maps.direct(*map)? + u64::from(*offset),
-            InstKind::Call { helper: calls::LOOP, arguments } => self.repeat(machine, arguments, executed)?,
-            InstKind::Call { helper: calls::FOR_EACH_MAP_ELEM, arguments } => {
+            InstKind::Call { helper: LOOP, arguments } => self.repeat(machine, arguments, executed)?,
+            InstKind::Call { helper: FOR_EACH_MAP_ELEM, arguments } => {
                 self.for_each_entry(machine, arguments, executed)?
             }
             InstKind::Call { helper, arguments } => {
@@ -238,7 +238,7 @@ impl Run<'_> {
                     .iter()
                     .map(|value| Ok((self.get(*value)?, self.function.kind(*value))))
                     .collect::<Result<Vec<_>, String>>()?;
-                helpers::call(machine, *helper, &arguments, self.context)?
+                calls::call(machine, *helper, &arguments, self.context)?
             }
         })
     }

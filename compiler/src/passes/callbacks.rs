@@ -12,10 +12,8 @@ pub fn run(function: &mut Function) {
             }
         }
     }
-    let mut next = 0;
-    for number in new_number.iter_mut().flatten() {
-        *number = next;
-        next += 1;
+    for (next, number) in new_number.iter_mut().flatten().enumerate() {
+        *number = next as u32;
     }
     let mut at = 0;
     function.callbacks.retain(|_| {

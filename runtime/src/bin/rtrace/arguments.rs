@@ -88,6 +88,15 @@ pub enum Source<'a> {
 }
 
 impl Arguments {
+    /// The command line's words. `-lv PATTERN` would be a list of what matches `v`: it means `-l -v PATTERN`.
+    pub fn read(words: impl Iterator<Item = String>) -> Result<Arguments, clap::Error> {
+        let separate = |word: String| match word.as_str() {
+            "-lv" => vec!["-l".to_string(), "-v".to_string()],
+            _ => vec![word],
+        };
+        Arguments::try_parse_from(words.flat_map(separate))
+    }
+
     /// None: nothing is given, and programs are read at the prompt.
     pub fn source(&self) -> Option<Source<'_>> {
         match (&self.program, self.words.first().map(String::as_str)) {

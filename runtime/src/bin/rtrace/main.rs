@@ -8,12 +8,10 @@ mod script;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use arguments::Arguments;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::read(std::env::args()) {
         Ok(arguments) => arguments,
         Err(error) => {
             let is_mistake = error.use_stderr();
