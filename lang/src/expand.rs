@@ -173,7 +173,7 @@ impl Expander<'_> {
                     .label("used inside its own expansion")
                     .help("a loop repeats: for $i : 0..10 { ... }"),
             );
-            return None;
+            return Some(nothing(span));
         }
         self.expansions += 1;
         if self.expansions > MOST_EXPANSIONS {
@@ -187,7 +187,12 @@ impl Expander<'_> {
         }
         let all = self.macros.get(&name.text).unwrap_or(&builtin);
         let Some(found) = all.iter().filter(|one| fits(one, &arguments)).max_by_key(|one| strictness(one)) else {
-            self.diagnostics.push(mismatch(name, all, &arguments, span));
+            // A wrong number of arguments of a builtin is found where those of all builtins are.
+            let counts = builtins::named(&name.text).map(|row| row.arguments).filter(|_| !builtin.is_empty());
+            if counts.is_none_or(|(least, most)| (least..=most).contains(&arguments.len())) {
+                self.diagnostics.push(mismatch(name, all, &arguments, span));
+                return Some(nothing(span));
+            }
             return None;
         };
         // What is passed belongs to the place of the call: it is expanded there.
@@ -203,6 +208,11 @@ impl Expander<'_> {
         }
         Some(Expr { kind: ExprKind::Block(body), span })
     }
+}
+
+/// Stands for what could not be expanded, which is reported.
+fn nothing(span: Span) -> Expr {
+    Expr { kind: ExprKind::Int(0), span }
 }
 
 /// Whether the arguments are what the parameters ask for: a variable for `$b`, a map for `@c`, anything for `a`.

@@ -83,6 +83,14 @@ impl Lexer<'_> {
             }
             self.item();
         }
+        if self.conditions > 0 {
+            let end = self.text.trim_end().len();
+            self.report(
+                Diagnostic::error(Code::Syntax, Span::new(end, end), "an `#if` has no `#endif`")
+                    .label("the script ends here")
+                    .help("close it with a line `#endif`"),
+            );
+        }
     }
 
     /// Skips white space and comments; false at the end of the text.
