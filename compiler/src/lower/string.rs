@@ -168,37 +168,13 @@ impl Lower<'_> {
         let (first, second) = (self.scratch_memory(capacity), self.scratch_memory(capacity));
         self.write_cut(left, capacity, first);
         self.write_cut(right, capacity, second);
-        let words = capacity.div_ceil(8);
-        let (head, index) = self.b.block_with(ValueKind::Int);
-        let (body, equal, next, differ) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
-        let (after, result) = self.b.block_with(ValueKind::Int);
-        let (first, second, zero) = (self.pointer(first), self.pointer(second), self.b.int(0));
-        self.b.jump(head, &[zero]);
-        self.b.enter_unsealed(head);
-        let end = self.b.int(i64::from(words) * 8);
-        self.b.branch(BinaryOp::LessUnsigned, index, end, body, equal);
-        self.b.enter(body);
-        let a = self.b.pointer_add(first, index);
-        let a = self.b.load(a, 0, 8, false);
-        let b = self.b.pointer_add(second, index);
-        let b = self.b.load(b, 0, 8, false);
-        self.b.branch(BinaryOp::Equal, a, b, next, differ);
-        self.b.enter(next);
-        let following = self.b.binary_int(BinaryOp::Add, index, 8);
-        self.b.jump(head, &[following]);
-        self.b.seal(head);
-        self.b.enter(differ);
-        // The first byte is the highest once the bytes are in the other order.
-        let (a, b) = (self.b.byte_swap(a, 8), self.b.byte_swap(b, 8));
-        let less = self.b.binary(BinaryOp::LessUnsigned, a, b);
-        let twice = self.b.binary_int(BinaryOp::Multiply, less, -2);
-        let order = self.b.binary_int(BinaryOp::Add, twice, 1);
-        self.b.jump(after, &[order]);
-        self.b.enter(equal);
-        let zero = self.b.int(0);
-        self.b.jump(after, &[zero]);
-        self.b.enter(after);
-        result
+        self.first_difference(first, second, capacity.div_ceil(8), |lower, a, b| {
+            // The first byte is the highest once the bytes are in the other order.
+            let (a, b) = (lower.b.byte_swap(a, 8), lower.b.byte_swap(b, 8));
+            let less = lower.b.binary(BinaryOp::LessUnsigned, a, b);
+            let twice = lower.b.binary_int(BinaryOp::Multiply, less, -2);
+            lower.b.binary_int(BinaryOp::Add, twice, 1)
+        })
     }
 
     /// Writes a string, padded, of which only the first bytes may fit.
@@ -294,7 +270,7 @@ impl Lower<'_> {
             }
             all.unwrap_or_else(|| self.b.int(0))
         } else {
-            self.compare_loop(first, second, words)
+            self.first_difference(first, second, words, |lower, _, _| lower.b.int(1))
         };
         let op = if negated { BinaryOp::NotEqual } else { BinaryOp::Equal };
         self.b.binary_int(op, difference, 0)
@@ -333,8 +309,14 @@ impl Lower<'_> {
         self.b.binary_int(op, difference, 0)
     }
 
-    /// Not zero if one of that many words differs.
-    fn compare_loop(&mut self, first: Place, second: Place, words: u32) -> Value {
+    /// What `differ_value` makes of the first two words that differ, of so many; 0 where none do.
+    fn first_difference(
+        &mut self,
+        first: Place,
+        second: Place,
+        words: u32,
+        differ_value: impl FnOnce(&mut Self, Value, Value) -> Value,
+    ) -> Value {
         let (first, second) = (self.pointer(first), self.pointer(second));
         let (head, index) = self.b.block_with(ValueKind::Int);
         let (body, equal, next, differ) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
@@ -355,8 +337,8 @@ impl Lower<'_> {
         self.b.jump(head, &[following]);
         self.b.seal(head);
         self.b.enter(differ);
-        let one = self.b.int(1);
-        self.b.jump(after, &[one]);
+        let value = differ_value(self, a, b);
+        self.b.jump(after, &[value]);
         self.b.enter(equal);
         let zero = self.b.int(0);
         self.b.jump(after, &[zero]);
