@@ -197,6 +197,17 @@ impl Type {
     }
 }
 
+impl Type {
+    /// The types of a tuple's or a record's parts, in order; none of any other type.
+    pub fn parts(&self) -> Vec<Type> {
+        match self {
+            Type::Tuple(parts) => parts.to_vec(),
+            Type::Record(parts) => parts.iter().map(|(_, ty)| ty.clone()).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// With `{:#}` as messages say it: without the room that a string takes, which is the compiler's alone.
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,7 +31,7 @@ impl Lower<'_> {
             ExprKind::MapGet { map, key } => self.get_map(*map, key),
             ExprKind::HasKey { map, key } => self.has_key(*map, key),
             ExprKind::Delete { map, key } => self.delete(*map, key),
-            ExprKind::Len { .. } => unreachable!("the checker refuses len() of a map"),
+            ExprKind::Len { map } => self.length(*map),
             ExprKind::Binary { op, left, right } => {
                 let (left, right_value) = (self.value(left), self.value(right));
                 self.arithmetic(*op, left, right_value, right.constant(), e)

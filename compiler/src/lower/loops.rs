@@ -130,6 +130,8 @@ impl Homes {
         match &e.kind {
             ExprKind::Local(local) | ExprKind::UpdateLocal { local, .. } => self.note(*local, here),
             ExprKind::Block { statements, .. } => self.block(statements, here, rounds),
+            // Counts by a loop with nothing in it.
+            ExprKind::Len { .. } => self.functions += 1,
             _ => {}
         }
         e.for_each_part(&mut |part| self.expr(part, here, rounds));
@@ -352,8 +354,19 @@ impl Lower<'_> {
             }
             lower.body(body, LoopEnds::Return);
         });
+        self.call_for_each(map, callback);
+    }
+
+    /// How many entries a map has.
+    pub(super) fn length(&mut self, map: MapId) -> Value {
+        let callback = self.callback(4, |_, _| {});
+        self.call_for_each(map, callback)
+    }
+
+    /// Gives how many entries the callback has seen.
+    fn call_for_each(&mut self, map: MapId, callback: Value) -> Value {
         let (map, frame, flags) = (self.b.map(MapRef(map.0)), self.frame_address(), self.b.int(0));
-        self.b.call(calls::FOR_EACH_MAP_ELEM, &[map, callback, frame, flags]);
+        self.b.call(calls::FOR_EACH_MAP_ELEM, &[map, callback, frame, flags])
     }
 
     /// Sets a variable to what lies behind a pointer, as maps keep it.

@@ -1,11 +1,11 @@
 //! Values written into memory: keys, map values, records. Every part takes a multiple of 8 bytes, padded with zeros.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::{BinaryOp, Expr, ExprKind};
+use rtrace_lang::hir::{Expr, ExprKind};
 use rtrace_lang::span::Span;
 use rtrace_lang::types::{Space, Type};
 
-use crate::ir::{Value, ValueKind};
+use crate::ir::Value;
 use crate::object::ErrorKind;
 
 use super::{Lower, Place};
@@ -34,8 +34,10 @@ impl Lower<'_> {
                 self.write_parts(parts, types.iter().map(|(_, ty)| ty), place);
             }
             // Strings inside may have more room here than where they come from.
-            (Type::Tuple(types), _) if e.ty != *ty => self.widen_parts(e, types.iter(), place),
-            (Type::Record(types), _) if e.ty != *ty => self.widen_parts(e, types.iter().map(|(_, ty)| ty), place),
+            (Type::Tuple(_) | Type::Record(_), _) if e.ty != *ty => {
+                let from = self.place_of(e);
+                self.widen(from, &e.ty, ty, place);
+            }
             (_, ExprKind::MapGet { map, key }) if is_wide => self.copy_from_map(*map, key, ty.stored_bytes(), place),
             (_, ExprKind::Ternary { condition, then, otherwise }) if is_wide => {
                 self.either(
@@ -88,16 +90,7 @@ impl Lower<'_> {
             _ => Space::Unknown,
         };
         let (address, length) = (self.value(pointer), self.value(length));
-        let (fits, wide) = (self.b.block(), self.b.block());
-        let (go, size) = self.b.block_with(ValueKind::Int);
-        let most = self.b.int(i64::from(capacity));
-        self.b.branch(BinaryOp::LessEqualUnsigned, length, most, fits, wide);
-        self.b.enter(fits);
-        self.b.jump(go, &[length]);
-        self.b.enter(wide);
-        let most = self.b.int(i64::from(capacity));
-        self.b.jump(go, &[most]);
-        self.b.enter(go);
+        let size = self.at_most(length, capacity);
         self.b.store(place.base, place.offset, 8, size);
         // Equal buffers are equal bytes, also as keys.
         self.fill_zero(place.at(8), capacity.next_multiple_of(8));
@@ -133,19 +126,23 @@ impl Lower<'_> {
         }
     }
 
-    /// Writes a kept tuple part by part, each as the type that is wanted.
-    fn widen_parts<'t>(&mut self, e: &Expr, types: impl Iterator<Item = &'t Type>, place: Place) {
-        let own: Vec<Type> = match &e.ty {
-            Type::Tuple(parts) => parts.to_vec(),
-            Type::Record(parts) => parts.iter().map(|(_, ty)| ty.clone()).collect(),
-            other => unreachable!("{other} has no parts"),
-        };
-        let (mut at, mut offset) = (0, 0);
-        for (own, wanted) in own.iter().zip(types) {
-            let kind = ExprKind::Part { base: Box::new(e.clone()), offset };
-            self.write_as(&Expr { kind, ty: own.clone(), span: e.span }, wanted, place.at(at));
-            offset += own.stored_bytes();
-            at += wanted.stored_bytes();
+    /// Copies a kept value into one of a wider type, part by part.
+    fn widen(&mut self, from: Place, own: &Type, wanted: &Type, to: Place) {
+        let (own_parts, wanted_parts) = (own.parts(), wanted.parts());
+        if own_parts.is_empty() {
+            match wanted {
+                Type::Str(capacity) => {
+                    self.copy_string(from, own.stored_bytes(), to, capacity.next_multiple_of(8), true);
+                }
+                _ => self.copy_from(from, to, wanted),
+            }
+            return;
+        }
+        let (mut read, mut written) = (0, 0);
+        for (own, wanted) in own_parts.iter().zip(&wanted_parts) {
+            self.widen(from.at(read), own, wanted, to.at(written));
+            read += own.stored_bytes();
+            written += wanted.stored_bytes();
         }
     }
 

@@ -105,7 +105,7 @@ impl Lower<'_> {
     }
 
     /// Copies a kept string of `own` bytes into `room`.
-    fn copy_string(&mut self, from: Place, own: u32, place: Place, room: u32, padded: bool) {
+    pub(super) fn copy_string(&mut self, from: Place, own: u32, place: Place, room: u32, padded: bool) {
         self.copy(from, place, own.min(room));
         if room < own {
             // Cut: the last byte ends it.
@@ -225,17 +225,7 @@ impl Lower<'_> {
     fn bounded_size(&mut self, limit: &Expr, most: u32) -> Value {
         let limit = self.value(limit);
         let size = self.b.binary_int(BinaryOp::Add, limit, 1);
-        let most_value = self.b.int(i64::from(most));
-        let (fits, wide) = (self.b.block(), self.b.block());
-        let (after, result) = self.b.block_with(ValueKind::Int);
-        self.b.branch(BinaryOp::LessUnsigned, size, most_value, fits, wide);
-        self.b.enter(fits);
-        self.b.jump(after, &[size]);
-        self.b.enter(wide);
-        let all = self.b.int(i64::from(most));
-        self.b.jump(after, &[all]);
-        self.b.enter(after);
-        result
+        self.at_most(size, most)
     }
 
     /// 1 if the strings are equal (or differ, when negated), else 0.

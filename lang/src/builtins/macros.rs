@@ -71,7 +71,9 @@ pub static MACROS: &[Builtin] = &[
         "find(@map, key, $variable): bool",
         "Puts an entry's value into the variable, if there is such an entry, and tells whether there is.",
         "BEGIN { @x[1] = 7; let $v = 0; if (find(@x, 1, $v)) { print($v); } }",
-        "macro find(@map, key, $out) { let $has = has_key(@map, key); if ($has) { $out = @map[key]; } $has }",
+        "macro find(@map, key, $out) {
+            let $key = key; let $has = has_key(@map, $key); if ($has) { $out = @map[$key]; } $has
+        }",
     ),
     row(
         "glob",

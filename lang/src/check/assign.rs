@@ -90,7 +90,8 @@ impl Body<'_, '_, '_> {
                 // A tuple as the only key is the same as its parts.
                 ExprKind::Tuple(parts) if keys.len() == 1 && matches!(part.ty, Type::Tuple(_)) => key.extend(parts),
                 kind if keys.len() == 1 && matches!(part.ty, Type::Tuple(_)) => {
-                    key.extend(parts_of(Expr { kind, ty: part.ty, span: part.span }));
+                    let tuple = Expr { kind, ty: part.ty, span: part.span };
+                    key.extend(self.parts_of(tuple));
                 }
                 kind => key.push(Expr { kind, ty: part.ty, span: part.span }),
             }
@@ -104,6 +105,21 @@ impl Body<'_, '_, '_> {
             Err(diagnostic) => self.report(*diagnostic),
         }
         (map, key)
+    }
+
+    /// The parts of a tuple that is kept somewhere, which is evaluated once.
+    fn parts_of(&mut self, tuple: Expr) -> Vec<Expr> {
+        let (mut first, tuple) = self.once(tuple);
+        let Type::Tuple(types) = tuple.ty.clone() else { return vec![tuple] };
+        let mut offset = 0;
+        let mut parts = Vec::new();
+        for ty in types.iter() {
+            let kind = ExprKind::Part { base: Box::new(tuple.clone()), offset };
+            let part = Expr { kind, ty: ty.clone(), span: tuple.span };
+            parts.push(self.after(std::mem::take(&mut first), part));
+            offset += ty.stored_bytes();
+        }
+        parts
     }
 
     pub fn set_map_type(&mut self, map: MapId, value: MapValue, span: Span) {
@@ -310,17 +326,4 @@ impl Body<'_, '_, '_> {
         }
         Some((min, max, step))
     }
-}
-
-/// The parts of a tuple that is kept somewhere.
-fn parts_of(tuple: Expr) -> Vec<Expr> {
-    let Type::Tuple(types) = tuple.ty.clone() else { return vec![tuple] };
-    let mut offset = 0;
-    let mut parts = Vec::new();
-    for ty in types.iter() {
-        let kind = ExprKind::Part { base: Box::new(tuple.clone()), offset };
-        parts.push(Expr { kind, ty: ty.clone(), span: tuple.span });
-        offset += ty.stored_bytes();
-    }
-    parts
 }

@@ -164,7 +164,18 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
             }
             // What a macro stands for, or a block as the value of a block: nobody asks for its value.
             ast::ExprKind::Block(block) => {
-                let mut inner = self.block(block);
+                let mut inner = self.scoped(|body| {
+                    let mut inner = body.statements(&block.statements);
+                    if let Some(value) = &block.value {
+                        if has_effect(value) || matches!(value.kind, ast::ExprKind::Block(_) | ast::ExprKind::If(_)) {
+                            body.effect(value, &mut inner);
+                        } else {
+                            let value = body.expr(value);
+                            body.push(&mut inner, StmtKind::Expr(value), e.span);
+                        }
+                    }
+                    inner
+                });
                 out.append(&mut inner);
             }
             ast::ExprKind::If(inner) => self.if_statement(inner, e.span, out),

@@ -185,6 +185,11 @@ impl Body<'_, '_, '_> {
 
     fn ternary(&mut self, condition: &ast::Expr, then: Option<&ast::Expr>, otherwise: &ast::Expr, span: Span) -> Expr {
         let condition_value = self.condition(condition);
+        // `a ?: b` evaluates `a` once.
+        let (first, condition_value) = match then {
+            Some(_) => (Vec::new(), condition_value),
+            None => self.once(condition_value),
+        };
         let then = match then {
             Some(then) => self.expr(then),
             None => condition_value.clone(),
@@ -200,15 +205,12 @@ impl Body<'_, '_, '_> {
                     .label("both sides of `:` take one type"),
             );
         };
-        Expr {
-            kind: ExprKind::Ternary {
-                condition: Box::new(condition_value),
-                then: Box::new(then),
-                otherwise: Box::new(otherwise),
-            },
-            ty: super::maps::stored(&ty),
-            span,
-        }
+        let kind = ExprKind::Ternary {
+            condition: Box::new(condition_value),
+            then: Box::new(then),
+            otherwise: Box::new(otherwise),
+        };
+        self.after(first, Expr { kind, ty: super::maps::stored(&ty), span })
     }
 
     /// The value as that type: integers are cut and extended, integers and pointers change into each other.

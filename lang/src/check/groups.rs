@@ -267,7 +267,7 @@ fn in_expr(e: &ast::Expr, uses: &mut Uses) {
         ExprKind::Ident(name) => match name.as_str() {
             "args" | "retval" => uses.arguments = true,
             "probe" | "func" => uses.site = true,
-            "ctx" => uses.registers = true,
+            "ctx" | "usermode" => uses.registers = true,
             name if builtins::argument_number(name).is_some() => uses.registers = true,
             _ => {}
         },

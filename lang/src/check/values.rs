@@ -37,17 +37,35 @@ impl Body<'_, '_, '_> {
         Expr { kind: ExprKind::Tuple(values), ty, span }
     }
 
+    /// An expression that may stand in several places and gives what this one gave once, after the statements.
+    pub fn once(&mut self, value: Expr) -> (Vec<Stmt>, Expr) {
+        if value.ty == Type::Unknown || matches!(value.kind, ExprKind::Int(_) | ExprKind::Str(_) | ExprKind::Local(_)) {
+            return (Vec::new(), value);
+        }
+        let span = value.span;
+        let local = self.hidden("once", &value.ty);
+        let ty = self.local_type(local);
+        let statements = vec![Stmt { kind: StmtKind::SetLocal { local, value }, span }];
+        (statements, Expr { kind: ExprKind::Local(local), ty, span })
+    }
+
+    /// The value, behind statements that it needs.
+    pub fn after(&mut self, statements: Vec<Stmt>, value: Expr) -> Expr {
+        if statements.is_empty() {
+            return value;
+        }
+        let (ty, span) = (value.ty.clone(), value.span);
+        Expr { kind: ExprKind::Block { statements, value: Box::new(value) }, ty, span }
+    }
+
     /// `{ statements; value }`
     pub fn block_value(&mut self, block: &ast::Block, span: Span) -> Expr {
         self.scoped(|inner| {
             let statements = inner.statements(&block.statements);
             let Some(value) = &block.value else { return inner.no_value(block.span) };
             let value = inner.expr(value);
-            if statements.is_empty() {
-                return value;
-            }
-            let ty = value.ty.clone();
-            Expr { kind: ExprKind::Block { statements, value: Box::new(value) }, ty, span }
+            let value = inner.after(statements, value);
+            Expr { span, ..value }
         })
     }
 
