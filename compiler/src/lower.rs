@@ -261,6 +261,21 @@ impl Lower<'_> {
         result
     }
 
+    /// The smaller of the two, without signs: a bound that the kernel's verifier sees.
+    fn at_most(&mut self, value: Value, most: u32) -> Value {
+        let (fits, wide) = (self.b.block(), self.b.block());
+        let (after, result) = self.b.block_with(ValueKind::Int);
+        let most_value = self.b.int(i64::from(most));
+        self.b.branch(BinaryOp::LessUnsigned, value, most_value, fits, wide);
+        self.b.enter(fits);
+        self.b.jump(after, &[value]);
+        self.b.enter(wide);
+        let most_value = self.b.int(i64::from(most));
+        self.b.jump(after, &[most_value]);
+        self.b.enter(after);
+        result
+    }
+
     fn effect(&mut self, e: &Expr) {
         match &e.ty {
             Type::Void => {

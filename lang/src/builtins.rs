@@ -264,7 +264,7 @@ pub static BUILTINS: &[Builtin] = &[
         (1, 1),
         "kaddr(\"symbol\"): uint64",
         "The address of a kernel symbol, found when the script is compiled.",
-        "BEGIN { printf(\"%s\\n\", ksym(kaddr(\"jiffies\"))); }",
+        "BEGIN { printf(\"%s\\n\", ksym(kaddr(\"vfs_read\"))); }",
         I::KernelAddress,
     ),
     function(
@@ -288,7 +288,7 @@ pub static BUILTINS: &[Builtin] = &[
         (1, 1),
         "ksym(address): ksym",
         "A kernel address that prints as its symbol.",
-        "BEGIN { printf(\"%s\\n\", ksym(kaddr(\"jiffies\"))); }",
+        "BEGIN { printf(\"%s\\n\", ksym(kaddr(\"vfs_read\"))); }",
         I::KernelSymbol,
     ),
     function(
@@ -534,7 +534,7 @@ pub static BUILTINS: &[Builtin] = &[
         (1, 1),
         "usym(address): usym",
         "An address of the current process that prints as its symbol.",
-        "uprobe:/bin/bash:readline { @[usym(arg0)] = count(); }",
+        "profile:hz:99 { @[usym(reg(\"ip\"))] = count(); }",
         I::UserSymbol,
     ),
     function(

@@ -47,7 +47,29 @@ pub enum ConversionKind {
     HexBytes,
 }
 
+/// What a conversion can show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takes {
+    Anything,
+    Bytes,
+    Number,
+}
+
 impl ConversionKind {
+    pub fn takes(self) -> Takes {
+        match self {
+            ConversionKind::Text => Takes::Anything,
+            ConversionKind::Bytes | ConversionKind::EscapedBytes | ConversionKind::HexBytes => Takes::Bytes,
+            ConversionKind::Signed
+            | ConversionKind::Unsigned
+            | ConversionKind::Hexadecimal
+            | ConversionKind::UpperHexadecimal
+            | ConversionKind::Octal
+            | ConversionKind::Character
+            | ConversionKind::Pointer => Takes::Number,
+        }
+    }
+
     /// As it is written, without flags.
     pub fn written(self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use rtrace_lang::target::fake::FakeTarget;
 
 use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Programs};
-use crate::{codes, expectation, leftovers, run, stages};
+use crate::{builtins, codes, expectation, leftovers, run, stages};
 
 /// What became of a test.
 pub enum Outcome {
@@ -58,6 +58,9 @@ impl Plan {
             for example in case::examples(&root.join("examples"), &directory.join("examples"))? {
                 self.of_case(Arc::new(example), None, &mut tests)?;
             }
+        }
+        for (name, needs, load) in builtins::tests(&self.programs) {
+            tests.push(self.gated(name, 1, needs, load));
         }
         for (name, signal) in [("interrupted", libc::SIGINT), ("terminated", libc::SIGTERM), ("killed", libc::SIGKILL)]
         {

@@ -3,8 +3,9 @@
 use crate::aggregations;
 use crate::ast;
 use crate::builtins::{self, Builtin, Intrinsic, Lowering};
+use crate::calls;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
-use crate::format::{ConversionKind, Piece, parse_format};
+use crate::format::{Piece, Takes, parse_format};
 use crate::hir::{Expr, ExprKind, MapId, RecordKind, Stmt, StmtKind};
 use crate::span::Span;
 use crate::types::Type;
@@ -83,7 +84,10 @@ impl Body<'_, '_, '_> {
                                 .label("has no keys"),
                         );
                     }
-                    self.not_yet(span, "len() of a map")
+                    if !self.need_helper("len() of a map", calls::FOR_EACH_MAP_ELEM, span) {
+                        return unknown;
+                    }
+                    Expr { kind: ExprKind::Len { map }, ty: Type::I64, span }
                 }
                 None => unknown,
             },
@@ -473,20 +477,12 @@ impl Body<'_, '_, '_> {
             if !self.storable(value) {
                 return None;
             }
-            let fits = match conversion.kind {
-                ConversionKind::Text => true,
-                ConversionKind::Bytes | ConversionKind::EscapedBytes | ConversionKind::HexBytes => {
-                    matches!(value.ty, Type::Buffer(_) | Type::Str(_) | Type::Array { .. })
-                }
-                ConversionKind::Signed
-                | ConversionKind::Unsigned
-                | ConversionKind::Hexadecimal
-                | ConversionKind::UpperHexadecimal
-                | ConversionKind::Octal
-                | ConversionKind::Character
-                | ConversionKind::Pointer => {
-                    value.ty.is_integer()
-                        || matches!(value.ty, Type::Pointer { .. } | Type::Symbol { .. } | Type::Shown(_))
+            let (fits, wanted) = match conversion.kind.takes() {
+                Takes::Anything => (true, "anything"),
+                Takes::Bytes => (matches!(value.ty, Type::Buffer(_) | Type::Str(_) | Type::Array { .. }), "bytes"),
+                Takes::Number => {
+                    let is_named = matches!(value.ty, Type::Pointer { .. } | Type::Symbol { .. } | Type::Shown(_));
+                    (value.ty.is_integer() || is_named, "a number")
                 }
             };
             if !fits {
@@ -495,11 +491,7 @@ impl Body<'_, '_, '_> {
                     Diagnostic::error(
                         Code::Format,
                         value.span,
-                        format!(
-                            "{} takes {}, not {ty:#}",
-                            conversion.kind.written(),
-                            if conversion.kind.written().starts_with("%r") { "bytes" } else { "a number" }
-                        ),
+                        format!("{} takes {wanted}, not {ty:#}", conversion.kind.written()),
                     )
                     .label(format!("of type {ty:#}"))
                     .help("%s prints any value"),

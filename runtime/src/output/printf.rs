@@ -1,6 +1,6 @@
 //! Applies a format string to finished values, as printf(3) does.
 
-use rtrace_lang::format::{Conversion, ConversionKind, Piece};
+use rtrace_lang::format::{Conversion, ConversionKind, Piece, Takes};
 
 use crate::event::Value;
 
@@ -23,26 +23,10 @@ pub fn format(pieces: &[Piece], values: &[Value]) -> Vec<u8> {
 }
 
 fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
-    let bytes = || match value {
-        Value::Str(bytes) | Value::Buffer(bytes) => bytes.clone(),
-        Value::Array(parts) => parts.iter().map(|part| number_of(part) as u8).collect(),
-        other => render(other),
-    };
-    let text = match conversion.kind {
-        ConversionKind::Text => Some(render(value)),
-        ConversionKind::Bytes => Some(escaped(&bytes(), false)),
-        ConversionKind::EscapedBytes => Some(escaped(&bytes(), true)),
-        ConversionKind::HexBytes => {
-            let parts: Vec<String> = bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-            Some(parts.join(" ").into_bytes())
-        }
-        ConversionKind::Signed
-        | ConversionKind::Unsigned
-        | ConversionKind::Hexadecimal
-        | ConversionKind::UpperHexadecimal
-        | ConversionKind::Octal
-        | ConversionKind::Character
-        | ConversionKind::Pointer => None,
+    let text = match conversion.kind.takes() {
+        Takes::Anything => Some(render(value)),
+        Takes::Bytes => Some(bytes(conversion.kind, value)),
+        Takes::Number => None,
     };
     if let Some(mut text) = text {
         if let Some(precision) = conversion.precision {
@@ -90,6 +74,20 @@ fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
             unreachable!("handled above")
         }
     }
+}
+
+/// The bytes of a value, as %r and its kin show them.
+fn bytes(kind: ConversionKind, value: &Value) -> Vec<u8> {
+    let bytes = match value {
+        Value::Str(bytes) | Value::Buffer(bytes) => bytes.clone(),
+        Value::Array(parts) => parts.iter().map(|part| number_of(part) as u8).collect(),
+        other => render(other),
+    };
+    if kind == ConversionKind::HexBytes {
+        let parts: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        return parts.join(" ").into_bytes();
+    }
+    escaped(&bytes, kind == ConversionKind::EscapedBytes)
 }
 
 /// Bytes as text: those that are no printable ASCII, or all of them, as \xNN.
