@@ -1,6 +1,6 @@
 //! What the programs of an object share: maps, global data, tables. Grows while programs are lowered.
 
-use rtrace_lang::hir::{Hir, MapValue};
+use rtrace_lang::hir::{Hir, MapValue, Owner};
 use rtrace_lang::limits::{DEFAULT_STACK_FRAMES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES};
 use rtrace_lang::span::Span;
 
@@ -29,19 +29,26 @@ impl Shared {
         let mut maps = Vec::new();
         for map in &hir.maps {
             let keyed = !map.key.is_empty();
-            let kind = match (&map.value, keyed) {
-                (MapValue::Plain(_), false) => MapKind::Array,
-                (MapValue::Plain(_), true) => MapKind::Hash,
-                (MapValue::Aggregation(_), false) => MapKind::PerCpuArray,
-                (MapValue::Aggregation(_), true) => MapKind::PerCpuHash,
+            let kind = match (&map.value, keyed, map.evicts) {
+                _ if map.owner == Owner::Thread => MapKind::TaskStorage,
+                (MapValue::Plain(_), false, _) => MapKind::Array,
+                (MapValue::Plain(_), true, false) => MapKind::Hash,
+                (MapValue::Plain(_), true, true) => MapKind::LruHash,
+                (MapValue::Aggregation(_), false, _) => MapKind::PerCpuArray,
+                (MapValue::Aggregation(_), true, false) => MapKind::PerCpuHash,
+                (MapValue::Aggregation(_), true, true) => MapKind::LruPerCpuHash,
             };
             maps.push(MapObject {
                 name: format!("at_{}", map.name),
                 kind,
                 key_bytes: if keyed { map.key_bytes() } else { 4 },
                 value_bytes: map.value.bytes().max(8),
-                entries: u32::try_from(map.entries).unwrap_or(u32::MAX),
-                allocate_on_use: false,
+                // The kernel keeps no count of a thread's values.
+                entries: match map.owner {
+                    Owner::Thread => 0,
+                    Owner::Script | Owner::ThreadByKey => u32::try_from(map.entries).unwrap_or(u32::MAX),
+                },
+                allocate_on_use: map.owner == Owner::Thread,
                 is_mapped: false,
             });
         }

@@ -49,6 +49,19 @@ pub fn btf(info: &DebugInfo) -> Vec<u8> {
     info.types.bytes()
 }
 
+/// Numbers of the types of the key and of the value in what `storage` describes.
+pub const STORAGE_KEY: u32 = 1;
+pub const STORAGE_VALUE: u32 = 3;
+
+/// The BTF of a map of threads' values: the kernel wants keys of type int, and values of any type of the right size.
+pub fn storage(value_bytes: u32) -> Vec<u8> {
+    let mut types = Types::default();
+    let int = types.int();
+    let word = types.unsigned_long();
+    types.array(word, int, value_bytes.div_ceil(8));
+    types.bytes()
+}
+
 /// One `struct bpf_line_info`: instruction, offsets of the file's name and of the line's text, line and column.
 pub struct LineInfo(pub [u32; 4]);
 

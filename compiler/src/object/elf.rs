@@ -209,7 +209,13 @@ impl Writer {
 fn is_data(map: &MapObject) -> bool {
     match map.kind {
         MapKind::Array => true,
-        MapKind::PerCpuArray | MapKind::Hash | MapKind::PerCpuHash | MapKind::RingBuffer => false,
+        MapKind::PerCpuArray
+        | MapKind::Hash
+        | MapKind::PerCpuHash
+        | MapKind::LruHash
+        | MapKind::LruPerCpuHash
+        | MapKind::TaskStorage
+        | MapKind::RingBuffer => false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rtrace_compiler::object::{ErrorKind, ErrorSite};
-use rtrace_lang::hir::RecordKind;
+use rtrace_lang::hir::{Owner, RecordKind};
 use rtrace_lang::span::{Span, line_column};
 use rtrace_probes::kernel::bpf;
 
@@ -38,7 +38,19 @@ impl Session<'_> {
                 ErrorKind::Read => "memory could not be read, which gave 0 or an empty string".to_string(),
                 ErrorKind::MapFull(map) => {
                     let map = &self.hir.maps[map.index()];
-                    format!("@{} is full at {} keys: updates were dropped; raise max_map_keys", map.name, map.entries)
+                    let name = map.written();
+                    // A map of another size is declared.
+                    let advice = if map.entries == self.hir.settings.max_map_keys {
+                        "raise max_map_keys"
+                    } else {
+                        "declare it larger, or as lruhash"
+                    };
+                    match map.owner {
+                        Owner::Thread => format!("{name} could not be kept: the kernel has no memory for it"),
+                        Owner::Script | Owner::ThreadByKey => {
+                            format!("{name} is full at {} keys: updates were dropped; {advice}", map.entries)
+                        }
+                    }
                 }
                 ErrorKind::Index => "an index was outside of its array, which gave 0".to_string(),
                 ErrorKind::Loop => "a loop was ended: it takes more rounds than this kernel allows".to_string(),

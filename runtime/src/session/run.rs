@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, RecordKind};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordKind};
 use rtrace_lang::target::Attach;
 use rtrace_lang::types::Type;
 use rtrace_probes::kernel::bpf::{self, TestRun};
@@ -271,7 +271,7 @@ impl Session<'_> {
             let skip = rows.len().saturating_sub(usize::try_from(top).unwrap_or(usize::MAX));
             rows.drain(..skip);
         }
-        Ok(MapEvent { name: format!("@{}", map.name), keyed: !map.key.is_empty(), rows })
+        Ok(MapEvent { name: map.written(), keyed: !map.key.is_empty(), rows })
     }
 
     fn cell(&mut self, map: &Map, value: &[u8], divisor: u64) -> Option<Cell> {
@@ -296,6 +296,8 @@ impl Session<'_> {
         sink.event(&Event::Ending).map_err(SessionError::Output)?;
         if self.hir.settings.print_maps_on_exit {
             let mut order: Vec<usize> = (0..self.hir.maps.len()).collect();
+            // What belongs to a thread goes away with it.
+            order.retain(|number| self.hir.maps[*number].owner == Owner::Script);
             order.sort_by(|a, b| self.hir.maps[*a].name.cmp(&self.hir.maps[*b].name));
             for number in order {
                 let event = self.map_event(MapId(number as u32), None, 1)?;

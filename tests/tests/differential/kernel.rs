@@ -47,9 +47,9 @@ pub fn run(machine: &Machine, hir: &Hir, object: &Object) -> Result<Outcome, Ker
 
 fn create(map: &MapObject) -> Result<OwnedFd, KernelError> {
     let entries = match map.kind {
-        MapKind::Hash | MapKind::PerCpuHash => map.entries.min(ENTRIES),
+        MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash | MapKind::LruPerCpuHash => map.entries.min(ENTRIES),
         MapKind::RingBuffer => map.entries.min(RING_BYTES),
-        MapKind::Array | MapKind::PerCpuArray => map.entries,
+        MapKind::Array | MapKind::PerCpuArray | MapKind::TaskStorage => map.entries,
     };
     bpf::map_create(&bpf::MapConfig {
         kind: map.kind.number(),
