@@ -144,6 +144,9 @@ codes! {
     PositionalMissing = "R0051", "missing parameter",
         "A positional parameter that is not given is 0, or an empty string.",
         "BEGIN { print($1); }";
+    Import = "R0053", "an import that failed",
+        "import \"path\"; reads another script, a header with structs and definitions, or all of a directory. Paths are relative to the file that imports.",
+        "import \"no/such/file.rt\"; BEGIN { }";
     Config = "R0052", "unknown setting",
         "The config block knows max_map_keys, max_strlen, print_maps_on_exit and their kin.",
         "config = { no_such = 1 } BEGIN { }";

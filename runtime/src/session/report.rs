@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rtrace_compiler::object::{ErrorKind, ErrorSite};
 use rtrace_lang::hir::{Owner, RecordKind};
-use rtrace_lang::span::{Span, line_column};
+use rtrace_lang::span::Span;
 use rtrace_probes::kernel::bpf;
 
 use crate::event::{Event, Place};
@@ -76,9 +76,7 @@ impl Session<'_> {
     }
 
     pub(super) fn place(&self, span: Span) -> Place {
-        let text = &self.options.text;
-        let (line, column) = line_column(text, span.start);
-        let text = text.get(span.range()).unwrap_or("").lines().next().unwrap_or("").to_string();
-        Place { file: Arc::from(self.options.file.as_str()), line, column, text }
+        let place = self.options.source.locate(span);
+        Place { file: Arc::from(place.file), line: place.line, column: place.column, text: place.text.to_string() }
     }
 }
