@@ -133,8 +133,10 @@ pub const EXIT_OFFSET: u32 = 0;
 pub const START_OFFSET: u32 = 8;
 /// Offset of a word that is not zero once the tool has stopped: programs whose attachment ends slowly look at it.
 pub const STOPPED_OFFSET: u32 = 16;
+/// Offset of what is to be added to the boot clock for nanoseconds since 1970.
+pub const WALL_OFFSET: u32 = 24;
 /// Bytes of the global data before what belongs to the script.
-pub const HEADER_BYTES: u32 = 24;
+pub const HEADER_BYTES: u32 = 32;
 /// Set in the exit word once exit() was called.
 pub const EXIT_CALLED: u64 = 1 << 32;
 

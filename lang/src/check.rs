@@ -11,10 +11,12 @@ mod fields;
 mod functions;
 mod groups;
 mod items;
+mod known;
 mod loops;
 mod maps;
 mod names;
 mod operators;
+mod options;
 mod typenames;
 mod values;
 
@@ -32,6 +34,7 @@ use crate::types::Type;
 use groups::Group;
 use items::Items;
 use maps::MapTable;
+pub use options::ScriptOption;
 pub(crate) use typenames::c_integer;
 
 /// What the command line adds to the script.
@@ -42,12 +45,18 @@ pub struct CheckOptions {
     pub pid: Option<u32>,
     /// `$1` and so on.
     pub positional: Vec<String>,
+    /// `--name` and `--name=VALUE` behind the script.
+    pub named: Vec<(String, Option<String>)>,
+    /// The process of `-c`.
+    pub child: Option<u32>,
     pub allow_unsafe: bool,
 }
 
 /// A program, if the script has no mistake, and everything that is to be said about the script.
 pub struct Check {
     pub hir: Option<Hir>,
+    /// Parameters that the script asks for by name.
+    pub options: Vec<ScriptOption>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -66,17 +75,23 @@ pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check
             groups::of_clause(clause, &items, target, options, &mut sites, &mut groups, &mut diagnostics);
         }
     }
-    if groups.is_empty() && diagnostics.is_empty() {
-        let span = ast.items.first().map(ast::Item::span).unwrap_or_default();
-        diagnostics.push(
-            Diagnostic::error(Code::NoProbes, span, "the script has no probe")
+    if groups.is_empty() && !diagnostics.iter().any(Diagnostic::is_error) {
+        let clause = ast.items.iter().find(|item| matches!(item, Item::Clause(_)));
+        let span = clause.or(ast.items.first()).map(ast::Item::span).unwrap_or_default();
+        diagnostics.push(match clause {
+            Some(_) => Diagnostic::error(Code::ProbeNotFound, span, "this machine has none of the script's probes")
+                .label("nothing to trace")
+                .on_machine(),
+            None => Diagnostic::error(Code::NoProbes, span, "the script has no probe")
                 .label("nothing to trace")
                 .help("write at least `BEGIN { ... }`"),
-        );
+        });
     }
     let mut checker = Checker {
         target,
         options,
+        sites: &sites,
+        script_options: Vec::new(),
         items,
         types,
         maps: MapTable::default(),
@@ -116,16 +131,18 @@ pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check
     dedup(&mut diagnostics);
     let settings = checker.items.settings.clone();
     let records = std::mem::take(&mut checker.records);
+    let options = std::mem::take(&mut checker.script_options);
     if diagnostics.iter().any(Diagnostic::is_error) {
-        return Check { hir: None, diagnostics };
+        return Check { hir: None, options, diagnostics };
     }
-    let hir = Hir { sites, programs, maps, records, types: checker.types, settings };
+    let types = checker.types;
+    let hir = Hir { sites, programs, maps, records, types, settings };
     if cfg!(debug_assertions)
         && let Err(breach) = verify(&hir)
     {
         panic!("the checker made a program that is not well formed: {breach}\n{}", crate::hir::dump(&hir));
     }
-    Check { hir: Some(hir), diagnostics }
+    Check { hir: Some(hir), options, diagnostics }
 }
 
 /// A clause of several programs is checked once for each: what they say alike is said once.
@@ -145,6 +162,8 @@ struct Checker<'a> {
     target: &'a dyn Target,
     options: &'a CheckOptions,
     items: Items<'a>,
+    sites: &'a [ProbeSite],
+    script_options: Vec<ScriptOption>,
     /// What the script itself defines.
     types: ScriptTypes,
     maps: MapTable,
@@ -165,6 +184,7 @@ impl Checker<'_> {
         self.records.clear();
         self.diagnostics.clear();
         self.doubtful.clear();
+        self.script_options.clear();
     }
 
     fn program(&mut self, number: usize, group: &Group) -> Program {

@@ -16,7 +16,7 @@ use crate::format::Piece;
 use crate::script_types::ScriptTypes;
 use crate::span::Span;
 use crate::target::{Layout, Location, ProbeSite, ProgramKind};
-use crate::types::{Space, Type};
+use crate::types::{Space, StackMode, Type};
 
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Hir {
@@ -37,6 +37,17 @@ pub struct Settings {
     pub max_strlen: u32,
     pub max_cat_bytes: u64,
     pub print_maps_on_exit: bool,
+    pub missing_probes: MissingProbes,
+    pub stack_mode: StackMode,
+}
+
+/// What becomes of a probe that this machine does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MissingProbes {
+    #[default]
+    Error,
+    Warn,
+    Ignore,
 }
 
 impl Default for Settings {
@@ -46,6 +57,8 @@ impl Default for Settings {
             max_strlen: crate::limits::DEFAULT_MAX_STRLEN,
             max_cat_bytes: crate::limits::DEFAULT_MAX_CAT_BYTES,
             print_maps_on_exit: true,
+            missing_probes: MissingProbes::default(),
+            stack_mode: StackMode::default(),
         }
     }
 }
@@ -293,6 +306,13 @@ pub enum ExprKind {
         left: Box<Expr>,
         right: Box<Expr>,
     },
+    /// Whether two kept values are the same bit by bit, both as that type.
+    Same {
+        negated: bool,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        ty: Type,
+    },
     Negate(Box<Expr>),
     Complement(Box<Expr>),
     Not(Box<Expr>),
@@ -345,13 +365,19 @@ pub enum ExprKind {
     CurrentTask,
     /// The time at which the tool started, to count `elapsed` from.
     StartTime,
+    /// What is added to the boot clock for nanoseconds since 1970.
+    WallOffset,
     /// The id of the site that fired.
     Site,
     Stack {
         user: bool,
         frames: u32,
     },
-    Signal(Box<Expr>),
+    /// To the process, or to the thread alone.
+    Signal {
+        number: Box<Expr>,
+        thread: bool,
+    },
     /// The parts of a tuple or a record, in order.
     Tuple(Vec<Expr>),
     /// A part of a tuple or a record that is kept in memory, that many bytes from its start.

@@ -34,6 +34,12 @@ pub trait Target {
     /// Address of a kernel symbol.
     fn kernel_symbol(&self, name: &str) -> Option<u64>;
 
+    /// The id of a cgroup (version 2) by its directory.
+    fn cgroup_id(&self, path: &str) -> Option<u64>;
+
+    /// Whether the kernel's BTF knows a function of that name.
+    fn has_kernel_function(&self, name: &str) -> bool;
+
     /// Whether the kernel offers it: probed, never concluded from a version.
     fn has(&self, feature: Feature) -> bool;
 
@@ -73,6 +79,14 @@ pub struct ProbeSite {
     /// attachment (all system calls share `sys_enter`).
     pub selector: Option<u64>,
     pub attach: Attach,
+}
+
+impl ProbeSite {
+    /// What stands between the provider and the function in its name: a module, a file, a category; or nothing.
+    pub fn module(&self) -> &str {
+        let (_, rest) = self.name.split_once(':').unwrap_or(("", ""));
+        rest.rsplit_once(':').map_or("", |(module, _)| module)
+    }
 }
 
 /// The kind of BPF program that a site takes: decides the context and the helpers.

@@ -40,6 +40,34 @@ pub struct EnumRef {
     pub signed: bool,
 }
 
+/// How the frames of a stack are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum StackMode {
+    /// Names and offsets, indented.
+    #[default]
+    Bpftrace,
+    /// Addresses, names, offsets and modules, as perf(1) prints them.
+    Perf,
+    /// Addresses.
+    Raw,
+    /// The build id of each file, and the offset in it.
+    BuildId,
+}
+
+impl StackMode {
+    /// As scripts write them.
+    pub const ALL: &'static [(&'static str, StackMode)] = &[
+        ("bpftrace", StackMode::Bpftrace),
+        ("perf", StackMode::Perf),
+        ("raw", StackMode::Raw),
+        ("build_id", StackMode::BuildId),
+    ];
+
+    pub fn named(name: &str) -> Option<StackMode> {
+        StackMode::ALL.iter().find(|(known, _)| *known == name).map(|(_, mode)| *mode)
+    }
+}
+
 /// What a number stands for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Shown {
@@ -49,6 +77,10 @@ pub enum Shown {
     SystemCallName,
     /// A user id.
     UserName,
+    /// A process id.
+    ProcessName,
+    /// The id of a cgroup.
+    CgroupPath,
     /// The six bytes of a network device's address.
     Mac,
     /// Nanoseconds of the boot clock, as strftime(3) writes them.
@@ -86,6 +118,7 @@ pub enum Type {
     Stack {
         user: bool,
         frames: u32,
+        mode: StackMode,
     },
     /// An address that prints as a symbol of the kernel, or of the process that it was taken in.
     Symbol {
@@ -95,6 +128,8 @@ pub enum Type {
     ProbeName,
     /// The number of a probe site, printed as the name of its function.
     FunctionName,
+    /// The number of a probe site, printed as what stands between the provider and the function in its name.
+    ModuleName,
     /// A point in time, nanoseconds.
     Timestamp,
     /// A number that is shown as what it stands for.
@@ -125,6 +160,7 @@ impl Type {
                 | Type::Symbol { .. }
                 | Type::ProbeName
                 | Type::FunctionName
+                | Type::ModuleName
                 | Type::Timestamp
                 | Type::Shown(_)
                 | Type::Stack { .. }
@@ -164,6 +200,7 @@ impl Type {
             | Type::Symbol { .. }
             | Type::ProbeName
             | Type::FunctionName
+            | Type::ModuleName
             | Type::Timestamp
             | Type::Shown(_) => 8,
         }
@@ -183,6 +220,7 @@ impl Type {
             | Type::Pointer { .. }
             | Type::ProbeName
             | Type::FunctionName
+            | Type::ModuleName
             | Type::Timestamp
             | Type::Shown(_)
             | Type::Symbol { user: false }
@@ -253,11 +291,14 @@ impl fmt::Display for Type {
             Type::Symbol { user: true } => f.write_str("usym"),
             Type::ProbeName => f.write_str("probe name"),
             Type::FunctionName => f.write_str("function name"),
+            Type::ModuleName => f.write_str("module name"),
             Type::Timestamp => f.write_str("timestamp"),
             Type::Shown(Shown::ErrorText) => f.write_str("error"),
             Type::Shown(Shown::SignalName) => f.write_str("signal"),
             Type::Shown(Shown::SystemCallName) => f.write_str("system call"),
             Type::Shown(Shown::UserName) => f.write_str("user name"),
+            Type::Shown(Shown::ProcessName) => f.write_str("process name"),
+            Type::Shown(Shown::CgroupPath) => f.write_str("cgroup path"),
             Type::Shown(Shown::Mac) => f.write_str("macaddr"),
             Type::Shown(Shown::Time(_)) => f.write_str("time"),
             Type::Inet => f.write_str("inet"),

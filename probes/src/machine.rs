@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rtrace_lang::probe::ProbeSpec;
@@ -270,6 +271,15 @@ impl Target for Machine {
         let address = symbols::address_of(name).ok().flatten();
         known.insert(name.to_string(), address);
         address
+    }
+
+    fn cgroup_id(&self, path: &str) -> Option<u64> {
+        // The id is the number of the directory's inode, on 64-bit kernels (fs/kernfs/dir.c).
+        std::fs::metadata(path).ok().filter(std::fs::Metadata::is_dir).map(|found| found.ino())
+    }
+
+    fn has_kernel_function(&self, name: &str) -> bool {
+        self.btf().is_some_and(|btf| btf.find(Kind::Func, name).is_some())
     }
 
     fn has(&self, feature: Feature) -> bool {

@@ -14,9 +14,14 @@ fn read(clock: libc::clockid_t) -> i64 {
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
+/// What makes nanoseconds since 1970 of nanoseconds of the boot clock.
+pub fn boot_to_wall() -> i64 {
+    read(libc::CLOCK_REALTIME) - read(libc::CLOCK_BOOTTIME)
+}
+
 /// Nanoseconds since 1970 of a point of the boot clock.
 pub fn wall_of_boot(nanoseconds: u64) -> i64 {
-    (nanoseconds as i64).wrapping_add(read(libc::CLOCK_REALTIME) - read(libc::CLOCK_BOOTTIME))
+    (nanoseconds as i64).wrapping_add(boot_to_wall())
 }
 
 /// Now, in nanoseconds since 1970.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rtrace_lang::hir::Hir;
 use rtrace_lang::target::Target;
-use rtrace_lang::types::Type;
+use rtrace_lang::types::{StackMode, Type};
 
 use crate::event::{Frame, Value};
 use crate::names::{self, Names};
@@ -76,8 +76,14 @@ impl Decoder {
             Type::Shown(shown) => Value::Named { text: self.names.show(shown, first), number: first as i64 },
             Type::Inet => Value::Symbol(names::internet(first, bytes.get(8..24).unwrap_or(&[])).into()),
             Type::Pointer { .. } => Value::Pointer(first),
-            Type::Stack { user: false, .. } => Value::Stack(self.stack(first, None, stacks)),
-            Type::Stack { user: true, .. } => Value::Stack(self.stack(first, Some(word(bytes, 8)), stacks)),
+            Type::Stack { user, mode, .. } => {
+                let pid = user.then(|| word(bytes, 8));
+                let mut frames = self.stack(first, pid, stacks);
+                if let (StackMode::BuildId, Some(pid)) = (mode, pid) {
+                    frames = self.with_build_ids(pid as u32, &frames);
+                }
+                Value::Stack { frames, mode: *mode }
+            }
             Type::Symbol { user: false } => {
                 let found = self.kernel.resolve(&[first]).pop().flatten();
                 Value::Symbol(found.map_or_else(|| format!("{first:#x}").into(), |symbol| symbol.name.into()))
@@ -91,6 +97,9 @@ impl Decoder {
             }
             Type::FunctionName => Value::Symbol(
                 self.hir.sites.get(first as usize).map_or_else(|| "?".into(), |site| site.function.clone()),
+            ),
+            Type::ModuleName => Value::Symbol(
+                self.hir.sites.get(first as usize).map_or_else(|| "?".into(), |site| site.module().into()),
             ),
             Type::Tuple(parts) => {
                 let mut at = 0;
@@ -189,28 +198,30 @@ impl Decoder {
             return frames.clone();
         }
         let addresses = if hash == 0 { None } else { stacks(hash) }.unwrap_or_default();
-        let names: Vec<Option<String>> = match pid {
-            None => self
-                .kernel
-                .resolve(&addresses)
-                .into_iter()
-                .map(|found| found.map(|symbol| symbol.to_string()))
-                .collect(),
-            Some(pid) => self
-                .user
-                .resolve(pid as u32, &addresses)
-                .into_iter()
-                .map(|found| found.map(|symbol| symbol.to_string()))
-                .collect(),
+        let symbols = match pid {
+            None => self.kernel.resolve(&addresses),
+            Some(pid) => self.user.resolve(pid as u32, &addresses),
         };
         let frames: Arc<[Frame]> = addresses
             .iter()
-            .zip(names)
-            .skip_while(|(_, name)| pid.is_none() && name.as_deref().is_some_and(is_own_frame))
-            .map(|(address, name)| Frame { address: *address, symbol: name.map(Arc::from) })
+            .zip(symbols)
+            .skip_while(|(_, symbol)| pid.is_none() && symbol.as_ref().is_some_and(|symbol| is_own_frame(&symbol.name)))
+            .map(|(address, symbol)| Frame {
+                address: *address,
+                symbol: symbol.as_ref().map(|symbol| symbol.to_string().into()),
+                module: symbol.and_then(|symbol| symbol.module).map(Arc::from),
+                build_id: None,
+            })
             .collect();
         self.stacks.insert(key, frames.clone());
         frames
+    }
+
+    /// The same frames by their places in the files of a process.
+    fn with_build_ids(&mut self, pid: u32, frames: &[Frame]) -> Arc<[Frame]> {
+        let addresses: Vec<u64> = frames.iter().map(|frame| frame.address).collect();
+        let places = self.user.build_ids(pid, &addresses);
+        frames.iter().zip(places).map(|(frame, place)| Frame { build_id: place, ..frame.clone() }).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use rtrace_compiler::ir::Function;
 use rtrace_compiler::{CompileOptions, Compiled, compile};
 use rtrace_lang::ast::Script;
 use rtrace_lang::calls;
-use rtrace_lang::check::{CheckOptions, check};
+use rtrace_lang::check::{CheckOptions, ScriptOption, check};
 use rtrace_lang::diagnostic::Diagnostic;
 use rtrace_lang::hir::Hir;
 use rtrace_lang::parse::parse;
@@ -29,6 +29,8 @@ pub struct Driven {
     pub ast: Script,
     pub hir: Option<Arc<Hir>>,
     pub compiled: Option<Compiled>,
+    /// Parameters that the script asks for by name.
+    pub options: Vec<ScriptOption>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -41,7 +43,8 @@ impl Driven {
 /// Takes the script as far as `stage`; what it imports is added to the source.
 pub fn drive(source: &mut Source, target: &dyn Target, options: &CheckOptions, stage: Stage) -> Driven {
     let parsed = parse(source.main_text());
-    let mut driven = Driven { ast: parsed.ast, hir: None, compiled: None, diagnostics: parsed.diagnostics };
+    let mut driven =
+        Driven { ast: parsed.ast, hir: None, compiled: None, options: Vec::new(), diagnostics: parsed.diagnostics };
     if stage < Stage::Check || driven.has_errors() {
         return driven;
     }
@@ -51,6 +54,7 @@ pub fn drive(source: &mut Source, target: &dyn Target, options: &CheckOptions, s
     }
     let checked = check(&driven.ast, target, options);
     driven.diagnostics.extend(checked.diagnostics);
+    driven.options = checked.options;
     driven.hir = checked.hir.map(Arc::new);
     if stage < Stage::Compile || driven.has_errors() {
         return driven;

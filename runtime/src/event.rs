@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rtrace_lang::types::StackMode;
+
 /// A value as it is shown.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Value {
@@ -23,7 +25,10 @@ pub enum Value {
         number: i64,
     },
     /// Innermost frame first.
-    Stack(Arc<[Frame]>),
+    Stack {
+        frames: Arc<[Frame]>,
+        mode: StackMode,
+    },
     /// A symbol, or an address in hexadecimal.
     Symbol(Arc<str>),
     Tuple(Vec<Value>),
@@ -38,6 +43,10 @@ pub struct Frame {
     pub address: u64,
     /// `name+offset`, or None where nothing is known.
     pub symbol: Option<Arc<str>>,
+    /// The kernel module, or the file.
+    pub module: Option<Arc<str>>,
+    /// The build id of its file and the offset there, where the stack is printed so.
+    pub build_id: Option<Arc<str>>,
 }
 
 /// A value of a map.

@@ -232,7 +232,7 @@ fn compare(a: &Value, b: &Value) -> Ordering {
         (Value::Enum { number: a, .. }, Value::Enum { number: b, .. }) => a.cmp(b),
         (Value::Symbol(a), Value::Symbol(b)) => a.cmp(b),
         (Value::Named { number: a, .. }, Value::Named { number: b, .. }) => a.cmp(b),
-        (Value::Stack(a), Value::Stack(b)) => {
+        (Value::Stack { frames: a, .. }, Value::Stack { frames: b, .. }) => {
             a.iter().map(|frame| frame.address).cmp(b.iter().map(|frame| frame.address))
         }
         (Value::Tuple(a), Value::Tuple(b)) | (Value::Array(a), Value::Array(b)) => compare_all(a, b),

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rtrace_lang::names;
@@ -15,6 +17,8 @@ const AF_INET6: u64 = 10;
 #[derive(Default)]
 pub struct Names {
     users: Option<HashMap<u64, Arc<str>>>,
+    /// Paths of cgroups by their ids; read again when one is missing.
+    cgroups: HashMap<u64, Arc<str>>,
 }
 
 impl Names {
@@ -24,6 +28,8 @@ impl Names {
             Shown::ErrorText => names::errno_text(number as i64).map(Arc::from),
             Shown::SignalName => names::signal_name(number as i64).map(Arc::from),
             Shown::SystemCallName => names::syscall_name(number as i64).map(Arc::from),
+            Shown::ProcessName => process_name(number),
+            Shown::CgroupPath => self.cgroup(number),
             Shown::UserName => self.users.get_or_insert_with(users).get(&number).cloned(),
             Shown::Mac => {
                 let bytes = number.to_le_bytes();
@@ -34,6 +40,35 @@ impl Names {
         };
         known.unwrap_or_else(|| (number as i64).to_string().into())
     }
+}
+
+impl Names {
+    fn cgroup(&mut self, id: u64) -> Option<Arc<str>> {
+        if !self.cgroups.contains_key(&id) {
+            // Where version 1 is mounted, too, version 2 stands beside it.
+            for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+                read_cgroups(Path::new(root), "", &mut self.cgroups);
+            }
+        }
+        self.cgroups.get(&id).cloned()
+    }
+}
+
+/// A directory of cgroups and all below it, by their inodes' numbers, which are their ids.
+fn read_cgroups(root: &Path, path: &str, known: &mut HashMap<u64, Arc<str>>) {
+    let directory = root.join(path.trim_start_matches('/'));
+    let Ok(metadata) = directory.metadata() else { return };
+    known.entry(metadata.ino()).or_insert_with(|| if path.is_empty() { "/".into() } else { path.into() });
+    for entry in directory.read_dir().into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            read_cgroups(root, &format!("{path}/{}", entry.file_name().to_string_lossy()), known);
+        }
+    }
+}
+
+fn process_name(pid: u64) -> Option<Arc<str>> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end_matches('\n').into())
 }
 
 /// An address of that family; `bytes` holds 16 of them, of which IPv4 takes the first four.

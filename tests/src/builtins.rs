@@ -26,6 +26,7 @@ pub fn tests(programs: &Arc<Programs>) -> Vec<Test> {
             let needs = match row.name {
                 _ if is_kprobe => vec![Need::Kprobes],
                 "len" => vec![Need::MapLoops],
+                "percpu_kaddr" => vec![Need::KernelVariables],
                 _ => Vec::new(),
             };
             (format!("builtins::{}", row.name), needs, run)

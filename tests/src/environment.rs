@@ -29,6 +29,8 @@ pub enum Need {
     Loops,
     /// Programs that read what other processors have counted.
     OtherProcessors,
+    /// Addresses of the kernel's variables, not of its functions alone.
+    KernelVariables,
 }
 
 const NEEDS: &[(&str, Need)] = &[
@@ -40,6 +42,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("map_loops", Need::MapLoops),
     ("loops", Need::Loops),
     ("other_cpus", Need::OtherProcessors),
+    ("kernel_variables", Need::KernelVariables),
 ];
 
 impl Need {
@@ -62,6 +65,7 @@ impl Need {
             Need::MapLoops => machine.has(Feature::Helper(calls::FOR_EACH_MAP_ELEM)),
             Need::Loops => machine.has(Feature::Helper(calls::LOOP)),
             Need::OtherProcessors => machine.has(Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM)),
+            Need::KernelVariables => machine.kernel_symbol("__per_cpu_offset").is_some(),
         }
     }
 
@@ -69,7 +73,7 @@ impl Need {
     /// in their tier; no guest has a processor's counters.
     fn may_be_missing(self, in_guest: bool) -> bool {
         match self {
-            Need::Kprobes | Need::Fentry => !in_guest,
+            Need::Kprobes | Need::Fentry | Need::KernelVariables => !in_guest,
             Need::Hardware => true,
             // Kernels before 5.13, 5.15, 5.17, 5.19 and 6.6 lack one or another of them.
             Need::Cookies | Need::UprobeMulti | Need::MapLoops | Need::Loops | Need::OtherProcessors => true,

@@ -6,7 +6,7 @@ use rtrace_lang::target::{Location, ProgramKind};
 use rtrace_lang::types::{Space, Type};
 
 use crate::ir::{Block, Value, ValueKind, Variable};
-use crate::object::{ErrorKind, START_OFFSET};
+use crate::object::{ErrorKind, START_OFFSET, WALL_OFFSET};
 
 use super::memory::read_helper;
 use super::{Lower, Place};
@@ -37,6 +37,7 @@ impl Lower<'_> {
                 self.arithmetic(*op, left, right_value, right.constant(), e)
             }
             ExprKind::StrEqual { negated, left, right } => self.strings_equal(left, right, *negated),
+            ExprKind::Same { negated, left, right, ty } => self.same(left, right, ty, *negated),
             ExprKind::Negate(inner) => {
                 let value = self.value(inner);
                 let zero = self.b.int(0);
@@ -75,7 +76,13 @@ impl Lower<'_> {
                 result
             }
             ExprKind::Convert(inner) => {
-                let value = self.value(inner);
+                let value = match &inner.ty {
+                    Type::Array { .. } => {
+                        let place = self.place_of(inner);
+                        self.b.load(place.base, place.offset, 8, false)
+                    }
+                    _ => self.value(inner),
+                };
                 self.convert(value, &e.ty)
             }
             ExprKind::UpdateLocal { local, op, operand, old } => {
@@ -102,15 +109,13 @@ impl Lower<'_> {
             }
             ExprKind::Deref { pointer, offset, bits } => self.deref(pointer, *offset, *bits, e),
             ExprKind::CurrentTask => self.b.call(calls::GET_CURRENT_TASK, &[]),
-            ExprKind::StartTime => {
-                let place = self.b.map_value_address(self.shared.globals_map, START_OFFSET);
-                self.b.load(place, 0, 8, false)
-            }
+            ExprKind::StartTime => self.global_word(START_OFFSET),
+            ExprKind::WallOffset => self.global_word(WALL_OFFSET),
             ExprKind::Site => self.site(),
             ExprKind::Stack { user, frames } => self.stack(*user, *frames, e.span),
-            ExprKind::Signal(number) => {
+            ExprKind::Signal { number, thread } => {
                 let number = self.value(number);
-                self.b.call(calls::SEND_SIGNAL, &[number])
+                self.b.call(if *thread { calls::SEND_SIGNAL_THREAD } else { calls::SEND_SIGNAL }, &[number])
             }
             ExprKind::Part { base, offset } => {
                 let place = self.place_of(base).at(*offset);
@@ -144,6 +149,12 @@ impl Lower<'_> {
                 unreachable!("{} does not fit a register", e.ty)
             }
         }
+    }
+
+    /// A word at the start of the global data.
+    fn global_word(&mut self, offset: u32) -> Value {
+        let place = self.b.map_value_address(self.shared.globals_map, offset);
+        self.b.load(place, 0, 8, false)
     }
 
     /// Goes to `yes` if the value is not zero, else to `no`; evaluates no more than needed.
@@ -374,6 +385,12 @@ impl Lower<'_> {
         match &e.kind {
             ExprKind::Deref { pointer, offset, .. } => self.place_address(pointer, *offset).0,
             ExprKind::Context(location) => self.context_address(location),
+            ExprKind::MapGet { map, key } => {
+                let found = self.look_up(*map, key);
+                let slot = self.scratch_memory(8);
+                self.b.store(slot.base, slot.offset, 8, found);
+                self.b.load(slot.base, slot.offset, 8, false)
+            }
             _ => {
                 let place = self.kept(e);
                 let pointer = self.pointer(place);

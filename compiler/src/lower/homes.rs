@@ -15,6 +15,9 @@ pub(super) struct Homes {
     pub depth: u32,
 }
 
+/// Stands for a function that there is not.
+const ELSEWHERE: usize = usize::MAX;
+
 /// Which functions mention each variable; the program itself is 0.
 struct Walk<'a> {
     program: &'a Program,
@@ -117,6 +120,12 @@ impl Walk<'_> {
     fn expr(&mut self, e: &Expr, here: usize, rounds: u64) {
         match &e.kind {
             ExprKind::Local(local) | ExprKind::UpdateLocal { local, .. } => self.note(*local, here),
+            // What has an address lies in memory.
+            ExprKind::AddressOf(inner) => {
+                if let ExprKind::Local(local) = &inner.kind {
+                    self.note(*local, ELSEWHERE);
+                }
+            }
             ExprKind::Block { statements, .. } => self.block(statements, here, rounds),
             // Counts by a loop with nothing in it.
             ExprKind::Len { .. } => self.most_depth = self.most_depth.max(self.depth + 1),

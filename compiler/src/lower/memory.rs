@@ -1,11 +1,11 @@
 //! Values written into memory: keys, map values, records. Every part takes a multiple of 8 bytes, padded with zeros.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::{Expr, ExprKind};
+use rtrace_lang::hir::{BinaryOp, Expr, ExprKind};
 use rtrace_lang::span::Span;
 use rtrace_lang::types::{Space, Type};
 
-use crate::ir::Value;
+use crate::ir::{Value, ValueKind};
 use crate::object::ErrorKind;
 
 use super::{Lower, Place};
@@ -50,6 +50,21 @@ impl Lower<'_> {
                 let from = self.place_of(e);
                 self.copy_from(from, place, ty);
             }
+            // The bytes of a number.
+            (Type::Array { .. }, ExprKind::Convert(inner)) => {
+                let value = self.value(inner);
+                self.b.store(place.base, place.offset, 8, value);
+                self.clear_behind(place, ty.size());
+            }
+            // Bytes that are known.
+            (Type::Array { .. }, ExprKind::Str(bytes)) => {
+                for (number, word) in bytes.chunks(8).enumerate() {
+                    let mut padded = [0; 8];
+                    padded[..word.len()].copy_from_slice(word);
+                    let word = self.b.int(i64::from_le_bytes(padded));
+                    self.b.store(place.base, place.offset + number as i32 * 8, 8, word);
+                }
+            }
             (Type::Buffer(capacity), ExprKind::ReadBytes { pointer, length }) => {
                 self.write_buffer(pointer, length, *capacity, place, e.span);
             }
@@ -76,7 +91,7 @@ impl Lower<'_> {
                 if let Type::Stack { user: true, .. } | Type::Symbol { user: true } = ty {
                     // What resolves the addresses later: the process they were taken in.
                     let both = self.b.call(calls::GET_CURRENT_PID_TGID, &[]);
-                    let process = self.b.binary_int(rtrace_lang::hir::BinaryOp::ShiftRightUnsigned, both, 32);
+                    let process = self.b.binary_int(BinaryOp::ShiftRightUnsigned, both, 32);
                     self.b.store(place.base, place.offset + 8, 8, process);
                 }
             }
@@ -188,6 +203,39 @@ impl Lower<'_> {
             let (to, size) = (self.pointer(to), self.b.int(i64::from(ty.size())));
             self.b.call(calls::PROBE_READ_KERNEL, &[to, size, address]);
         }
+    }
+
+    /// Zeroes what is left of a word of which that many bytes count.
+    fn clear_behind(&mut self, place: Place, bytes: u32) {
+        if bytes < 8 {
+            let word = self.b.load(place.base, place.offset, 8, false);
+            let word = self.b.binary_int(BinaryOp::BitAnd, word, (1 << (bytes * 8)) - 1);
+            self.b.store(place.base, place.offset, 8, word);
+        }
+    }
+
+    /// Whether two values are the same, both written as that type.
+    pub(super) fn same(&mut self, left: &Expr, right: &Expr, ty: &Type, negated: bool) -> Value {
+        let (a, b) = (self.temporary(ty.stored_bytes()), self.temporary(ty.stored_bytes()));
+        self.write_as(left, ty, a);
+        self.write_as(right, ty, b);
+        let (differ, after) = (self.b.block(), self.b.block());
+        let (end, result) = self.b.block_with(ValueKind::Int);
+        for at in (0..ty.stored_bytes() as i32).step_by(8) {
+            let next = self.b.block();
+            let (x, y) = (self.b.load(a.base, a.offset + at, 8, false), self.b.load(b.base, b.offset + at, 8, false));
+            self.b.branch(BinaryOp::Equal, x, y, next, differ);
+            self.b.enter(next);
+        }
+        self.b.jump(after, &[]);
+        self.b.enter(after);
+        let value = self.b.int(i64::from(!negated));
+        self.b.jump(end, &[value]);
+        self.b.enter(differ);
+        let value = self.b.int(i64::from(negated));
+        self.b.jump(end, &[value]);
+        self.b.enter(end);
+        result
     }
 
     /// Zeroes the last word of that many bytes, where they do not fill it.

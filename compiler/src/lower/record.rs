@@ -24,7 +24,7 @@ fn changes(e: &Expr) -> bool {
         ExprKind::UpdateLocal { .. }
             | ExprKind::UpdateMap { .. }
             | ExprKind::Delete { .. }
-            | ExprKind::Signal(_)
+            | ExprKind::Signal { .. }
             | ExprKind::Block { .. }
     );
     let mut found = own;

@@ -49,6 +49,22 @@ pub static MACROS: &[Builtin] = &[
         "macro container_of(pointer, type, member) { (type *)((uint64)pointer - offsetof(type, member)) }",
     ),
     row(
+        "copyin",
+        (2, 2),
+        "copyin(address, bytes): buffer",
+        "Raw bytes of the process, as D calls it.",
+        "tracepoint:syscalls:sys_enter_write { printf(\"%r\\n\", copyin(args.buf, 16)); }",
+        "macro copyin(address, bytes) { buf(uptr(address), bytes) }",
+    ),
+    row(
+        "copyinstr",
+        (1, 2),
+        "copyinstr(address, bytes = max_strlen): string",
+        "A string of the process, as D calls it.",
+        "tracepoint:syscalls:sys_enter_openat { print(copyinstr(args.filename)); }",
+        "macro copyinstr(address) { str(uptr(address)) } macro copyinstr(address, bytes) { str(uptr(address), bytes) }",
+    ),
+    row(
         "dirname",
         (1, 1),
         "dirname(path): string",
@@ -153,10 +169,11 @@ pub static MACROS: &[Builtin] = &[
         "memcmp",
         (3, 3),
         "memcmp(a, b, bytes): int64",
-        "Compares memory behind two pointers: 0 where it is equal, else the difference of the first bytes that differ.",
+        "Compares memory behind two pointers, or two strings: 0 where it is equal, else the difference of the first bytes that differ.",
         "BEGIN { print(memcmp(curtask, curtask, 16)); }",
         "macro memcmp(a, b, bytes) {
-            let $a = (uint64)a; let $b = (uint64)b; let $difference = 0;
+            let $a = if comptime is_str(a) { let $s = a; (uint64)&$s } else { (uint64)a };
+            let $b = if comptime is_str(b) { let $s = b; (uint64)&$s } else { (uint64)b }; let $difference = 0;
             for $i : 0..bytes {
                 $difference = *(uint8 *)($a + $i) - *(uint8 *)($b + $i);
                 if ($difference != 0) { break; }
@@ -181,12 +198,45 @@ pub static MACROS: &[Builtin] = &[
         "macro ntohs(number) { bswap((uint16)number) }",
     ),
     row(
+        "path",
+        (1, 2),
+        "path(struct path): string",
+        "The path of a file from the root of its mount namespace: 48 directories deep at most.",
+        "BEGIN { print(path(curtask.fs.pwd)); }",
+        "macro path(where) {
+            let $dentry = where.dentry;
+            let $mount = container_of(where.mnt, typeof(struct mount), mnt);
+            let $path = \"\";
+            for $i : 0..96 {
+                if ($dentry == $mount.mnt.mnt_root || $dentry == $dentry.d_parent) {
+                    if ($mount == $mount.mnt_parent) { break; }
+                    $dentry = $mount.mnt_mountpoint;
+                    $mount = $mount.mnt_parent;
+                } else {
+                    $path = \"/\" + str($dentry.d_name.name) + $path;
+                    $dentry = $dentry.d_parent;
+                }
+            }
+            $path == \"\" ? \"/\" : $path
+        }
+        macro path(where, bytes) { substr(path(where), 0, bytes) }",
+    ),
+    row(
         "pcomm",
         (0, 0),
         "pcomm: string[16]",
         "The name of the current process's parent.",
         "BEGIN { print(pcomm); }",
         "macro pcomm { curtask.real_parent.comm }",
+    ),
+    row(
+        "percpu_kaddr",
+        (1, 2),
+        "percpu_kaddr(\"symbol\", cpu = the current one): uint64",
+        "The address of a processor's own copy of a kernel variable.",
+        "BEGIN { print(percpu_kaddr(\"runqueues\", 0) != 0); }",
+        "macro percpu_kaddr(symbol) { percpu_kaddr(symbol, cpu) }
+         macro percpu_kaddr(symbol, number) { kaddr(symbol) + *(uint64 *)(kaddr(\"__per_cpu_offset\") + (number) * 8) }",
     ),
     row(
         "ppid",
@@ -209,6 +259,14 @@ pub static MACROS: &[Builtin] = &[
         }",
     ),
     row(
+        "socket_cookie",
+        (1, 1),
+        "socket_cookie(sock): uint64",
+        "The number that the kernel gave a socket; 0 where nobody has asked for it yet.",
+        "kprobe:tcp_sendmsg { @[socket_cookie(arg0)] = count(); }",
+        "macro socket_cookie(sock) { ((struct sock *)(sock)).__sk_common.skc_cookie.counter }",
+    ),
+    row(
         "strchr",
         (2, 2),
         "strchr(string, character): string",
@@ -225,6 +283,14 @@ pub static MACROS: &[Builtin] = &[
         "Whether the part stands in the string.",
         "BEGIN { print(strcontains(\"abcabc\", \"ca\")); }",
         "macro strcontains(string, part) { strstr(string, part) >= 0 }",
+    ),
+    row(
+        "stringof",
+        (1, 1),
+        "stringof(value): string",
+        "The string that a value is or points to, as D calls it.",
+        "BEGIN { print(stringof(curtask.comm)); }",
+        "macro stringof(value) { str(value) }",
     ),
     row(
         "strjoin",
@@ -261,6 +327,36 @@ pub static MACROS: &[Builtin] = &[
         }",
     ),
     row(
+        "strtok",
+        (2, 2),
+        "strtok(string, separators): string",
+        "The next part of a string between separators; 0 as the string goes on with the last one, thread by thread.",
+        "BEGIN { print(strtok(\"a,b\", \",\")); print(strtok(0, \",\")); }",
+        "macro strtok(string, separators) {
+            let $separators = separators;
+            if comptime is_str(string) { self->strtok = string; }
+            let $rest = self->strtok;
+            let $length = strlen($rest);
+            let $start = 0;
+            let $among = 0;
+            while ($start < $length) {
+                $among = 0;
+                for $i : 0..strlen($separators) { if ($separators[$i] == $rest[$start]) { $among = 1; } }
+                if (!$among) { break; }
+                $start = $start + 1;
+            }
+            let $end = $start;
+            while ($end < $length) {
+                $among = 0;
+                for $i : 0..strlen($separators) { if ($separators[$i] == $rest[$end]) { $among = 1; } }
+                if ($among) { break; }
+                $end = $end + 1;
+            }
+            self->strtok = $end < $length ? substr($rest, $end + 1) : \"\";
+            substr($rest, $start, $end - $start)
+        }",
+    ),
+    row(
         "substr",
         (2, 3),
         "substr(string, start, length = all): string",
@@ -276,6 +372,30 @@ pub static MACROS: &[Builtin] = &[
         "Nanoseconds of a clock that never goes back, as D calls it.",
         "BEGIN { printf(\"%d\\n\", timestamp > 0); }",
         "macro timestamp { nsecs(monotonic) }",
+    ),
+    row(
+        "trace",
+        (1, 1),
+        "trace(value)",
+        "Prints a value, as D calls it.",
+        "BEGIN { trace(1); }",
+        "macro trace(value) { print(value) }",
+    ),
+    row(
+        "tracemem",
+        (2, 2),
+        "tracemem(address, bytes)",
+        "Prints raw bytes in hexadecimal.",
+        "BEGIN { tracemem(curtask, 16); }",
+        "macro tracemem(address, bytes) { printf(\"%rx\\n\", buf(address, bytes)) }",
+    ),
+    row(
+        "vtimestamp",
+        (0, 0),
+        "vtimestamp: uint64",
+        "Nanoseconds that the current thread has run, up to the last tick or switch.",
+        "BEGIN { printf(\"%d\\n\", vtimestamp > 0); }",
+        "macro vtimestamp { curtask.se.sum_exec_runtime }",
     ),
 ];
 

@@ -154,6 +154,7 @@ impl Body<'_, '_, '_> {
             | Type::Symbol { .. }
             | Type::ProbeName
             | Type::FunctionName
+            | Type::ModuleName
             | Type::Timestamp
             | Type::Shown(_)
             | Type::Inet

@@ -151,6 +151,12 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
 
     fn if_statement(&mut self, inner: &ast::If, span: Span, out: &mut Vec<Stmt>) {
         let condition = self.condition(&inner.condition);
+        // What a known condition leaves out is not looked at.
+        if let (ast::ExprKind::Comptime(_), Some(holds)) = (&inner.condition.kind, condition.constant()) {
+            let taken = if holds != 0 { Some(&inner.then) } else { inner.otherwise.as_ref() };
+            out.append(&mut taken.map_or(Vec::new(), |block| self.block(block)));
+            return;
+        }
         let then = self.block(&inner.then);
         let otherwise = inner.otherwise.as_ref().map_or(Vec::new(), |block| self.block(block));
         self.push(out, StmtKind::If { condition, then, otherwise }, span);

@@ -4,12 +4,13 @@ use crate::aggregations;
 use crate::ast;
 use crate::builtins::{self, Builtin, Intrinsic, Lowering};
 use crate::calls;
+use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::THREAD;
 use crate::format::{Piece, Takes, parse_format};
 use crate::hir::{Expr, ExprKind, MapId, RecordKind, Stmt, StmtKind};
 use crate::span::Span;
-use crate::types::Type;
+use crate::types::{Shown, StackMode, Type};
 
 use super::body::Body;
 
@@ -136,17 +137,48 @@ impl Body<'_, '_, '_> {
                             format!("the kernel has no symbol `{symbol}`"),
                         )
                         .label("not in /proc/kallsyms")
-                        .help("reading addresses takes CAP_SYSLOG, or root"),
+                        .help("reading addresses takes CAP_SYSLOG, or root; some kernels list functions only")
+                        .on_machine(),
                     ),
                 }
             }
-            Intrinsic::Signal => {
+            Intrinsic::Signal | Intrinsic::SignalThread => {
+                let value = match string_literal(&arguments[0].value) {
+                    Some(name) => {
+                        let full = if name.starts_with("SIG") { name.clone() } else { format!("SIG{name}") };
+                        match constants::named(&full) {
+                            Some(number) => Expr::int(number, span),
+                            None => return self.unknown_signal(&full, &name, arguments[0].value.span),
+                        }
+                    }
+                    None => self.expr(&arguments[0].value),
+                };
+                if value.ty != Type::Unknown && !value.ty.is_integer() {
+                    return self.wrong_type(row, &value, "a signal's number or name");
+                }
+                let thread = intrinsic == Intrinsic::SignalThread;
+                Expr { kind: ExprKind::Signal { number: Box::new(value), thread }, ty: Type::I64, span }
+            }
+            Intrinsic::Known(known) => self.known(known, row, arguments, span),
+            Intrinsic::CgroupPath | Intrinsic::Comm if !arguments.is_empty() => {
                 let value = self.expr(&arguments[0].value);
                 if value.ty != Type::Unknown && !value.ty.is_integer() {
-                    return self.wrong_type(row, &value, "a signal's number");
+                    return self.wrong_type(row, &value, "a number");
                 }
-                Expr { kind: ExprKind::Signal(Box::new(value)), ty: Type::I64, span }
+                let shown = if intrinsic == Intrinsic::Comm { Shown::ProcessName } else { Shown::CgroupPath };
+                if value.ty == Type::Unknown {
+                    return value;
+                }
+                Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Shown(shown), span }
             }
+            Intrinsic::ProcessId | Intrinsic::ThreadId if !arguments.is_empty() => match &arguments[0].value.kind {
+                ast::ExprKind::Ident(name) if matches!(name.as_str(), "init" | "curr_ns") => self.builtin(row, span),
+                _ => self.fail(
+                    Diagnostic::error(Code::BadValue, arguments[0].value.span, "there is no such namespace")
+                        .label("not a namespace")
+                        .help(row.signature),
+                ),
+            },
             Intrinsic::Args
             | Intrinsic::Comm
             | Intrinsic::CurrentTask
@@ -155,6 +187,13 @@ impl Body<'_, '_, '_> {
             | Intrinsic::PossibleCpus
             | Intrinsic::Probe
             | Intrinsic::ReturnValue
+            | Intrinsic::CgroupPath
+            | Intrinsic::ProcessId
+            | Intrinsic::ThreadId
+            | Intrinsic::ProbeEvent
+            | Intrinsic::ProbeFunction
+            | Intrinsic::ProbeModule
+            | Intrinsic::WallClock
             | Intrinsic::Clear
             | Intrinsic::Exit
             | Intrinsic::Print
@@ -183,6 +222,16 @@ impl Body<'_, '_, '_> {
             | Intrinsic::TimeText
             | Intrinsic::UserPointer => self.function_value(intrinsic, row, arguments, span),
         }
+    }
+
+    fn unknown_signal(&mut self, full: &str, written: &str, span: Span) -> Expr {
+        let near = near_misses(full, constants::names().filter(|name| name.starts_with("SIG")));
+        let help = did_you_mean(&near).unwrap_or_else(|| "signal(\"TERM\") or signal(15)".to_string());
+        self.fail(
+            Diagnostic::error(Code::UnknownName, span, format!("there is no signal `{written}`"))
+                .label("not a signal")
+                .help(help),
+        )
     }
 
     pub fn wrong_type(&mut self, row: &Builtin, value: &Expr, wanted: &str) -> Expr {
@@ -267,13 +316,25 @@ impl Body<'_, '_, '_> {
     }
 
     fn stack_call(&mut self, user: bool, arguments: &[ast::Argument], span: Span) -> Expr {
-        let mut frames = None;
+        let (mut frames, mut mode) = (None, None);
         for argument in arguments {
             match &argument.value.kind {
-                ast::ExprKind::Ident(mode) if mode == "bpftrace" => {}
-                ast::ExprKind::Ident(mode) if matches!(mode.as_str(), "perf" | "raw" | "build_id") => {
-                    return self.not_yet(argument.value.span, &format!("the stack mode `{mode}`"));
-                }
+                ast::ExprKind::Ident(name) => match StackMode::named(name) {
+                    Some(known) => mode = Some(known),
+                    None => {
+                        let names: Vec<&str> = StackMode::ALL.iter().map(|(known, _)| *known).collect();
+                        let near = did_you_mean(&near_misses(name, names.iter().copied()));
+                        return self.fail(
+                            Diagnostic::error(
+                                Code::BadValue,
+                                argument.value.span,
+                                format!("there is no stack mode `{name}`"),
+                            )
+                            .label("not a mode")
+                            .help(near.unwrap_or_else(|| format!("modes: {}", names.join(", ")))),
+                        );
+                    }
+                },
                 _ => {
                     let value = self.expr(&argument.value);
                     match value.constant() {
@@ -304,7 +365,7 @@ impl Body<'_, '_, '_> {
                 }
             }
         }
-        self.stack(user, frames, span)
+        self.stack(user, frames, mode, span)
     }
 
     /// The map that an argument names as a whole.

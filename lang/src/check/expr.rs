@@ -8,6 +8,7 @@ use crate::span::Span;
 use crate::types::Type;
 
 use super::body::Body;
+use super::options;
 
 impl Body<'_, '_, '_> {
     pub fn expr(&mut self, e: &ast::Expr) -> Expr {
@@ -56,7 +57,14 @@ impl Body<'_, '_, '_> {
                 let value = self.expr(of);
                 self.offset_of(value.ty, path, span)
             }
-            ast::ExprKind::TypeInfoType(_) | ast::ExprKind::TypeInfo(_) => self.not_yet(span, "typeinfo"),
+            ast::ExprKind::TypeInfoType(ty) => {
+                let ty = self.type_name(ty);
+                self.type_info(&ty, span)
+            }
+            ast::ExprKind::TypeInfo(inner) => {
+                let ty = self.expr(inner).ty;
+                self.type_info(&ty, span)
+            }
             ast::ExprKind::Tuple(parts) => {
                 let parts: Vec<Expr> = parts.iter().map(|part| self.expr(part)).collect();
                 if parts.iter().any(|part| part.ty == Type::Unknown) {
@@ -175,17 +183,9 @@ impl Body<'_, '_, '_> {
             );
             return Expr::int(0, span);
         };
-        let (digits, negative) = match text.strip_prefix('-') {
-            Some(digits) => (digits, true),
-            None => (text.as_str(), false),
-        };
-        let number = digits.starts_with(|c: char| c.is_ascii_digit()).then(|| crate::lexer::parse_number(digits));
-        match number {
-            Some(Ok(crate::lexer::Number::Int(value) | crate::lexer::Number::Duration(value))) => {
-                let value = if negative { (value as i64).wrapping_neg() } else { value as i64 };
-                Expr::int(value, span)
-            }
-            _ => self.string(text.as_bytes(), span),
+        match options::number(&text) {
+            Some(value) => Expr::int(value, span),
+            None => self.string(text.as_bytes(), span),
         }
     }
 
@@ -225,6 +225,8 @@ impl Body<'_, '_, '_> {
             return Expr { ty: if value.ty == Type::Unknown { Type::Unknown } else { ty.clone() }, ..value };
         }
         let ty = match (ty, &value.ty) {
+            // An array without a length takes the one of its value.
+            (Type::Array { of, len: 0 }, from) => Type::Array { of: of.clone(), len: from.size() / of.size().max(1) },
             // A pointer that comes from a register points where the register does.
             (Type::Pointer { to, .. }, Type::Pointer { space, .. }) => Type::Pointer { to: to.clone(), space: *space },
             (Type::Pointer { to, .. }, _) => Type::Pointer { to: to.clone(), space: self.register_space() },
@@ -232,6 +234,9 @@ impl Body<'_, '_, '_> {
         };
         let fits = match (&ty, &value.ty) {
             (Type::Str(_), Type::Str(_)) => true,
+            // The bytes of a number, and the other way round.
+            (Type::Array { .. }, from) if from.is_integer() => ty.size() <= 8,
+            (to, Type::Array { of, .. }) if to.is_integer() => of.is_integer() && value.ty.size() <= 8,
             (to, from) => to.is_scalar() && from.is_scalar() && !matches!(from, Type::Stack { .. }),
         };
         if !fits {
@@ -239,7 +244,7 @@ impl Body<'_, '_, '_> {
             return self.fail(
                 Diagnostic::error(Code::TypeMismatch, span, format!("{from:#} cannot become {ty:#}"))
                     .label(format!("of type {from:#}"))
-                    .help("casts go between integers and pointers"),
+                    .help("casts go between integers and pointers, and integers and arrays of up to 8 bytes"),
             );
         }
         if let (ExprKind::Int(number), true) = (&value.kind, ty.is_integer()) {

@@ -20,13 +20,8 @@ struct Found {
 
 impl Body<'_, '_, '_> {
     pub fn field(&mut self, base: &ast::Expr, name: &ast::Name, span: Span) -> Expr {
-        if let ast::ExprKind::Ident(word) = &base.kind {
-            match word.as_str() {
-                "args" => return self.argument(name, span),
-                "self" => return self.not_yet(span, "a thread variable"),
-                "this" => return self.not_yet(span, "a clause variable"),
-                _ => {}
-            }
+        if matches!(&base.kind, ast::ExprKind::Ident(word) if word == "args") {
+            return self.argument(name, span);
         }
         let value = self.expr(base);
         let (pointer, offset, of) = match value.ty.clone() {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::ast::{self, Clause, ExprKind};
 use crate::builtins;
-use crate::diagnostic::{Code, Diagnostic};
-use crate::hir::{Dispatch, SiteId};
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::hir::{Dispatch, MissingProbes, SiteId};
 use crate::limits::MAX_PROBES;
 use crate::probe::ProbeSpec;
 use crate::span::Span;
@@ -61,7 +61,15 @@ pub fn of_clause<'a>(
         let found = match target.resolve(&spec, &resolve_options) {
             Ok(found) => found,
             Err(error) => {
-                diagnostics.push(explain(&spec, error));
+                let is_missing = error.kind == ResolveErrorKind::NotFound;
+                let explained = explain(&spec, error);
+                match items.settings.missing_probes {
+                    MissingProbes::Warn if is_missing => {
+                        diagnostics.push(Diagnostic { severity: Severity::Warning, ..explained });
+                    }
+                    MissingProbes::Ignore if is_missing => {}
+                    MissingProbes::Error | MissingProbes::Warn | MissingProbes::Ignore => diagnostics.push(explained),
+                }
                 continue;
             }
         };
@@ -270,7 +278,7 @@ fn in_expr(e: &ast::Expr, uses: &mut Uses<'_>) {
     match &e.kind {
         ExprKind::Ident(name) => match name.as_str() {
             "args" | "retval" => uses.arguments = true,
-            "probe" | "func" => uses.site = true,
+            "probe" | "func" | "probemod" | "probefunc" | "probename" => uses.site = true,
             "ctx" | "usermode" => uses.registers = true,
             name if builtins::argument_number(name).is_some() => uses.registers = true,
             _ => {}

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use crate::ast::{Block, Expr, ExprKind, Item, Name, Parameter, Script, TypeName};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
-use crate::hir::Settings;
+use crate::hir::{MissingProbes, Settings};
 use crate::limits::LARGEST_MAX_STRLEN;
 use crate::span::Span;
+use crate::types::StackMode;
 
 /// The items of a script that its clauses refer to.
 pub struct Items<'a> {
@@ -134,6 +135,15 @@ const SETTINGS: &[&str] = &[
     "use_blazesym",
 ];
 
+/// A value that is a bare word, or a word in quotes.
+fn word(value: &Expr) -> Option<&str> {
+    match &value.kind {
+        ExprKind::Ident(word) => Some(word),
+        ExprKind::Str(text) => std::str::from_utf8(text).ok(),
+        _ => None,
+    }
+}
+
 fn setting(name: &Name, value: &Expr, settings: &mut Settings, diagnostics: &mut Vec<Diagnostic>) {
     let lower = name.text.to_ascii_lowercase();
     let lower = lower.strip_prefix("bpftrace_").unwrap_or(&lower);
@@ -155,6 +165,16 @@ fn setting(name: &Name, value: &Expr, settings: &mut Settings, diagnostics: &mut
         ("print_maps_on_exit", _, ExprKind::Bool(on)) => settings.print_maps_on_exit = *on,
         ("print_maps_on_exit", Some(n), _) if n < 2 => settings.print_maps_on_exit = n == 1,
         ("print_maps_on_exit", _, _) => wrong("true or false"),
+        ("missing_probes", _, _) => match word(value) {
+            Some("error") => settings.missing_probes = MissingProbes::Error,
+            Some("warn") => settings.missing_probes = MissingProbes::Warn,
+            Some("ignore") => settings.missing_probes = MissingProbes::Ignore,
+            _ => wrong("error, warn or ignore"),
+        },
+        ("stack_mode", _, _) => match word(value).and_then(StackMode::named) {
+            Some(mode) => settings.stack_mode = mode,
+            None => wrong("bpftrace, perf, raw or build_id"),
+        },
         (known, _, _) if SETTINGS.contains(&known) => {}
         _ => {
             let mut diagnostic =

@@ -258,8 +258,10 @@ pub fn unify(a: &Type, b: &Type) -> Option<Type> {
         (Type::Pointer { .. }, Type::Pointer { .. }) => Some(a.clone()),
         (Type::Str(a), Type::Str(b)) => Some(Type::Str(*a.max(b))),
         (Type::Buffer(a), Type::Buffer(b)) => Some(Type::Buffer(*a.max(b))),
-        (Type::Stack { user: u, frames: m }, Type::Stack { user: v, frames: n }) if u == v => {
-            Some(Type::Stack { user: *u, frames: *m.max(n) })
+        (Type::Stack { user: u, frames: m, mode: a }, Type::Stack { user: v, frames: n, mode: b })
+            if u == v && a == b =>
+        {
+            Some(Type::Stack { user: *u, frames: *m.max(n), mode: *a })
         }
         (Type::Tuple(a), Type::Tuple(b)) if a.len() == b.len() => a
             .iter()

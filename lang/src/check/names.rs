@@ -5,13 +5,14 @@ use crate::builtins::{self, Builtin, Intrinsic, Lowering};
 use crate::calls;
 use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
-use crate::hir::{Expr, ExprKind};
+use crate::hir::{BinaryOp, Expr, ExprKind};
 use crate::limits::COMM_BYTES;
 use crate::span::Span;
 use crate::target::{Feature, ProgramKind};
-use crate::types::{Shown, Space, StructKind, Type};
+use crate::types::{Shown, Space, StackMode, StructKind, Type};
 
 use super::body::Body;
+use super::maps::stored;
 
 impl Body<'_, '_, '_> {
     pub fn name(&mut self, name: &str, span: Span) -> Expr {
@@ -89,7 +90,7 @@ impl Body<'_, '_, '_> {
             Lowering::Macro(_) => return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span },
         };
         match intrinsic {
-            Intrinsic::Args => self.not_yet(span, "`args` as a whole (`args.NAME` can)"),
+            Intrinsic::Args => self.all_arguments(span),
             Intrinsic::Comm => Expr { kind: ExprKind::Comm, ty: Type::Str(COMM_BYTES), span },
             Intrinsic::CurrentTask => match self.checker.target.struct_named(StructKind::Struct, "task_struct") {
                 Some(task) => {
@@ -100,11 +101,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::Elapsed => {
                 let now = self.clock(span);
                 let start = Expr { kind: ExprKind::StartTime, ty: Type::U64, span };
-                let kind = ExprKind::Binary {
-                    op: crate::hir::BinaryOp::Subtract,
-                    left: Box::new(now),
-                    right: Box::new(start),
-                };
+                let kind = ExprKind::Binary { op: BinaryOp::Subtract, left: Box::new(now), right: Box::new(start) };
                 Expr { kind, ty: Type::U64, span }
             }
             Intrinsic::Nsecs => self.clock(span),
@@ -137,9 +134,31 @@ impl Body<'_, '_, '_> {
                 };
                 Expr { kind: ExprKind::Convert(Box::new(user)), ty: Type::Shown(Shown::UserName), span }
             }
-            Intrinsic::KernelStack => self.stack(false, None, span),
-            Intrinsic::UserStack => self.stack(true, None, span),
-            Intrinsic::Clear
+            Intrinsic::KernelStack => self.stack(false, None, None, span),
+            Intrinsic::UserStack => self.stack(true, None, None, span),
+            Intrinsic::Known(known) => self.known(known, row, &[], span),
+            Intrinsic::ProcessId | Intrinsic::ThreadId => {
+                let shift = if intrinsic == Intrinsic::ProcessId { 32 } else { 0 };
+                Expr {
+                    kind: ExprKind::Helper { id: calls::GET_CURRENT_PID_TGID, shift, bits: 32 },
+                    ty: Type::U32,
+                    span,
+                }
+            }
+            Intrinsic::ProbeFunction => Expr { kind: ExprKind::Site, ty: Type::FunctionName, span },
+            Intrinsic::ProbeEvent => match self.group.provider {
+                "kprobe" | "uprobe" | "fentry" => self.string(b"entry", span),
+                "kretprobe" | "uretprobe" | "fexit" => self.string(b"return", span),
+                _ => Expr { kind: ExprKind::Site, ty: Type::FunctionName, span },
+            },
+            Intrinsic::ProbeModule => Expr { kind: ExprKind::Site, ty: Type::ModuleName, span },
+            Intrinsic::WallClock => {
+                let (left, right) = (self.clock(span), Expr { kind: ExprKind::WallOffset, ty: Type::U64, span });
+                let kind = ExprKind::Binary { op: BinaryOp::Add, left: Box::new(left), right: Box::new(right) };
+                Expr { kind, ty: Type::U64, span }
+            }
+            Intrinsic::CgroupPath
+            | Intrinsic::Clear
             | Intrinsic::Delete
             | Intrinsic::Exit
             | Intrinsic::HasKey
@@ -149,6 +168,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Print
             | Intrinsic::Printf
             | Intrinsic::Signal
+            | Intrinsic::SignalThread
             | Intrinsic::Str
             | Intrinsic::System
             | Intrinsic::UserSymbol
@@ -179,13 +199,28 @@ impl Body<'_, '_, '_> {
         }
     }
 
-    pub fn stack(&mut self, user: bool, frames: Option<u32>, span: Span) -> Expr {
+    /// `args` as a whole: a record.
+    fn all_arguments(&mut self, span: Span) -> Expr {
+        let arguments = self.group.layout.arguments.clone();
+        if arguments.is_empty() {
+            return self.not_here("args", "tracepoint, rawtracepoint, fentry and fexit probes", span);
+        }
+        let parts = arguments.iter().map(|argument| {
+            let kind = ExprKind::Context(argument.at.clone());
+            Expr { kind, ty: argument.ty.clone(), span }
+        });
+        let names = arguments.iter().map(|argument| (argument.name.clone(), stored(&argument.ty)));
+        Expr { kind: ExprKind::Tuple(parts.collect()), ty: Type::Record(names.collect()), span }
+    }
+
+    pub fn stack(&mut self, user: bool, frames: Option<u32>, mode: Option<StackMode>, span: Span) -> Expr {
         let name = if user { "ustack" } else { "kstack" };
         if self.group.kind == ProgramKind::TestRun {
             return self.not_here(name, "probes that an event of the kernel or of a program fires", span);
         }
         let frames = frames.unwrap_or(crate::limits::DEFAULT_STACK_FRAMES);
-        Expr { kind: ExprKind::Stack { user, frames }, ty: Type::Stack { user, frames }, span }
+        let mode = mode.unwrap_or(self.checker.items.settings.stack_mode);
+        Expr { kind: ExprKind::Stack { user, frames }, ty: Type::Stack { user, frames, mode }, span }
     }
 
     fn clock(&mut self, span: Span) -> Expr {
@@ -196,7 +231,7 @@ impl Body<'_, '_, '_> {
         let id = match clock {
             "boot" => calls::KTIME_GET_BOOT_NS,
             "monotonic" => calls::KTIME_GET_NS,
-            "tai" => calls::KTIME_GET_TAI_NS,
+            "tai" | "sw_tai" => calls::KTIME_GET_TAI_NS,
             _ => {
                 return self.fail(
                     Diagnostic::error(Code::BadValue, span, format!("there is no clock `{clock}`"))
@@ -265,6 +300,7 @@ fn near_constants(name: &str) -> Vec<&'static str> {
 
 /// Helpers that came after kernel 5.10, the oldest that is supported (include/uapi/linux/bpf.h by release).
 const NEWER_HELPERS: &[(u32, &str, &str)] = &[
+    (calls::TASK_STORAGE_GET, "bpf_task_storage_get", "5.11"),
     (calls::FOR_EACH_MAP_ELEM, "bpf_for_each_map_elem", "5.13"),
     (calls::GET_ATTACH_COOKIE, "bpf_get_attach_cookie", "5.15"),
     (calls::MAP_LOOKUP_PERCPU_ELEM, "bpf_map_lookup_percpu_elem", "5.19"),

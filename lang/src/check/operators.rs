@@ -7,6 +7,10 @@ use crate::span::Span;
 use crate::types::Type;
 
 use super::body::Body;
+use super::maps::unify;
+
+/// Larger values take too many instructions to compare.
+const MOST_COMPARED_BYTES: u32 = 1024;
 
 impl Body<'_, '_, '_> {
     /// The operation of an arithmetic operator; None for those that compare or decide.
@@ -183,10 +187,11 @@ impl Body<'_, '_, '_> {
             let kind = ExprKind::Binary { op, left: Box::new(order), right: Box::new(Expr::int(0, span)) };
             return Expr { kind, ty: Type::Bool, span };
         }
-        let comparable = |ty: &Type| {
-            ty.is_integer()
-                || matches!(ty, Type::Pointer { .. } | Type::Symbol { .. } | Type::ProbeName | Type::FunctionName)
-        };
+        if let Some(same) = self.same(op, &left, &right, span) {
+            return same;
+        }
+        let comparable =
+            |ty: &Type| ty.is_integer() || matches!(ty, Type::Pointer { .. } | Type::Symbol { .. } | Type::Shown(_));
         for (side, other) in [(&left, &right), (&right, &left)] {
             if !comparable(&side.ty) {
                 let (ty, with) = (side.ty.clone(), other.ty.clone());
@@ -202,11 +207,6 @@ impl Body<'_, '_, '_> {
                 }
                 return self.fail(diagnostic);
             }
-        }
-        if matches!(left.ty, Type::ProbeName | Type::FunctionName)
-            || matches!(right.ty, Type::ProbeName | Type::FunctionName)
-        {
-            return self.not_yet(span, "comparing probe names");
         }
         let unsigned = |ty: &Type| wide_unsigned(ty) || matches!(ty, Type::Pointer { .. } | Type::Symbol { .. });
         let signed = !(unsigned(&left.ty) || unsigned(&right.ty));
@@ -232,18 +232,93 @@ impl Body<'_, '_, '_> {
         }
     }
 
+    /// `==` and `!=` of values of several words, which are the same if all their parts are; and of a probe's name.
+    fn same(&mut self, op: Op, left: &Expr, right: &Expr, span: Span) -> Option<Expr> {
+        let negated = match op {
+            Op::Equal => false,
+            Op::NotEqual => true,
+            _ => return None,
+        };
+        let is_name = |ty: &Type| matches!(ty, Type::ProbeName | Type::FunctionName | Type::ModuleName);
+        match (&left.ty, &right.kind, &right.ty, &left.kind) {
+            (ty, ExprKind::Str(text), ..) if is_name(ty) => return Some(self.is_site(ty, text, negated, span)),
+            (_, _, ty, ExprKind::Str(text)) if is_name(ty) => return Some(self.is_site(ty, text, negated, span)),
+            _ => {}
+        }
+        let is_wide = |ty: &Type| {
+            matches!(
+                ty,
+                Type::Tuple(_) | Type::Record(_) | Type::Array { .. } | Type::Struct(_) | Type::Buffer(_) | Type::Inet
+            )
+        };
+        if !is_wide(&left.ty) || !is_wide(&right.ty) {
+            return None;
+        }
+        let ty = unify(&left.ty, &right.ty)?;
+        if ty.stored_bytes() > MOST_COMPARED_BYTES {
+            return Some(
+                self.fail(
+                    Diagnostic::error(
+                        Code::TooLarge,
+                        span,
+                        format!("values of {} bytes are compared", ty.stored_bytes()),
+                    )
+                    .label(format!("at most {MOST_COMPARED_BYTES} bytes"))
+                    .help("compare the parts that matter"),
+                ),
+            );
+        }
+        let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
+        Some(Expr { kind: ExprKind::Same { negated, left, right, ty }, ty: Type::Bool, span })
+    }
+
+    /// Whether the site that fired has that name, which is a question of its number.
+    fn is_site(&mut self, ty: &Type, text: &[u8], negated: bool, span: Span) -> Expr {
+        let mut found = Expr { ty: Type::Bool, ..Expr::int(0, span) };
+        for id in &self.group.sites {
+            let site = &self.checker.sites[id.index()];
+            let name = match ty {
+                Type::FunctionName => &*site.function,
+                Type::ModuleName => site.module(),
+                _ => &*site.name,
+            };
+            if name.as_bytes() != text {
+                continue;
+            }
+            if self.group.sites.len() == 1 {
+                found = Expr { ty: Type::Bool, ..Expr::int(1, span) };
+                break;
+            }
+            let fired = Expr { kind: ExprKind::Site, ty: Type::I64, span };
+            let (left, right) = (Box::new(fired), Box::new(Expr::int(i64::from(id.0), span)));
+            let is_this = Expr { kind: ExprKind::Binary { op: BinaryOp::Equal, left, right }, ty: Type::Bool, span };
+            found = match found.constant() {
+                Some(_) => is_this,
+                None => Expr { kind: ExprKind::Or(Box::new(found), Box::new(is_this)), ty: Type::Bool, span },
+            };
+        }
+        match (negated, found.constant()) {
+            (false, _) => found,
+            (true, Some(known)) => Expr { ty: Type::Bool, ..Expr::int(i64::from(known == 0), span) },
+            (true, None) => Expr { kind: ExprKind::Not(Box::new(found)), ty: Type::Bool, span },
+        }
+    }
+
     pub fn unary(&mut self, op: UnaryOp, operand: &ast::Expr, span: Span) -> Expr {
         if op == UnaryOp::AddressOf {
             let value = self.expr(operand);
-            let has_memory = matches!(value.kind, ExprKind::Deref { bits: None, .. })
-                || !value.ty.is_scalar() && matches!(value.kind, ExprKind::Local(_) | ExprKind::Context(_));
+            let has_memory = match &value.kind {
+                ExprKind::Deref { bits: None, .. } | ExprKind::Local(_) | ExprKind::MapGet { .. } => true,
+                ExprKind::Context(_) => !value.ty.is_scalar(),
+                _ => false,
+            };
             return match value.ty {
                 Type::Unknown => value,
                 _ if has_memory => self.address_of(value, span),
                 _ => self.fail(
                     Diagnostic::error(Code::TypeMismatch, span, "this has no address")
                         .label("not in memory")
-                        .help("`&` takes a field behind a pointer, or a $variable that holds a string or a struct"),
+                        .help("`&` takes a $variable, an @map, or a field behind a pointer"),
                 ),
             };
         }

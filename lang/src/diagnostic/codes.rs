@@ -53,7 +53,7 @@ codes! {
         "";
     NotYet = "R0007", "not supported yet",
         "The construct is part of the language, and this version cannot run it.",
-        "BEGIN { print(typeinfo(pid)); }";
+        "BEGIN { try { print(1); } catch { print(2); } }";
     Macro = "R0009", "wrong use of a macro",
         "A macro takes the arguments that one of its forms asks for, sees only what it is given, and cannot expand to itself.",
         "macro twice(a) { a + a } BEGIN { print(twice(1, 2)); }";

@@ -147,6 +147,10 @@ impl Dumper<'_> {
             ExprKind::StrEqual { negated, left, right } => {
                 format!("({} {} {})", if *negated { "str!=" } else { "str==" }, self.text(left), self.text(right))
             }
+            ExprKind::Same { negated, left, right, ty } => {
+                let op = if *negated { "differs" } else { "same" };
+                format!("({op} {} {}: {ty})", self.text(left), self.text(right))
+            }
             ExprKind::Negate(inner) => format!("(- {})", self.text(inner)),
             ExprKind::Complement(inner) => format!("(~ {})", self.text(inner)),
             ExprKind::Not(inner) => format!("(! {})", self.text(inner)),
@@ -180,9 +184,12 @@ impl Dumper<'_> {
             ExprKind::Comm => "comm".to_string(),
             ExprKind::CurrentTask => "curtask".to_string(),
             ExprKind::StartTime => "start time".to_string(),
+            ExprKind::WallOffset => "wall offset".to_string(),
             ExprKind::Site => "site".to_string(),
             ExprKind::Stack { user, frames } => format!("{}stack({frames})", if *user { "u" } else { "k" }),
-            ExprKind::Signal(number) => format!("signal({})", self.text(number)),
+            ExprKind::Signal { number, thread } => {
+                format!("signal{}({})", if *thread { "_thread" } else { "" }, self.text(number))
+            }
             ExprKind::Tuple(parts) => format!("({})", self.list(parts)),
             ExprKind::Part { base, offset } => format!("{}.+{offset}: {}", self.text(base), e.ty),
             ExprKind::Member { base, offset, bits } => {

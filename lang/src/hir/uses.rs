@@ -138,6 +138,7 @@ impl Expr {
             | ExprKind::Comm
             | ExprKind::CurrentTask
             | ExprKind::StartTime
+            | ExprKind::WallOffset
             | ExprKind::Site
             | ExprKind::Stack { .. } => {}
             ExprKind::MapGet { key, .. }
@@ -151,6 +152,7 @@ impl Expr {
             | ExprKind::ReadBytes { pointer: left, length: right }
             | ExprKind::Inet { family: left, address: right, .. }
             | ExprKind::StrEqual { left, right, .. }
+            | ExprKind::Same { left, right, .. }
             | ExprKind::And(left, right)
             | ExprKind::Or(left, right) => {
                 f(left);
@@ -160,7 +162,7 @@ impl Expr {
             | ExprKind::Complement(inner)
             | ExprKind::Not(inner)
             | ExprKind::Convert(inner)
-            | ExprKind::Signal(inner)
+            | ExprKind::Signal { number: inner, .. }
             | ExprKind::AddressOf(inner)
             | ExprKind::StringLength(inner)
             | ExprKind::ByteSwap { value: inner, .. }

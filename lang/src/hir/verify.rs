@@ -126,6 +126,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::Comm
         | ExprKind::CurrentTask
         | ExprKind::StartTime
+        | ExprKind::WallOffset
         | ExprKind::Site
         | ExprKind::Stack { .. } => Ok(()),
         ExprKind::Local(local) => {
@@ -148,6 +149,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::ReadBytes { pointer: left, length: right }
         | ExprKind::Inet { family: left, address: right, .. }
         | ExprKind::StrEqual { left, right, .. }
+        | ExprKind::Same { left, right, .. }
         | ExprKind::And(left, right)
         | ExprKind::Or(left, right) => {
             expr(hir, program, left)?;
@@ -157,7 +159,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::Complement(inner)
         | ExprKind::Not(inner)
         | ExprKind::Convert(inner)
-        | ExprKind::Signal(inner)
+        | ExprKind::Signal { number: inner, .. }
         | ExprKind::AddressOf(inner)
         | ExprKind::StringLength(inner)
         | ExprKind::ByteSwap { value: inner, .. }

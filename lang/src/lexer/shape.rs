@@ -12,7 +12,13 @@ const TYPE_WORDS: &[&str] = &[
 ];
 
 pub fn shape(tokens: &mut [(Token, Span)]) {
+    // Parentheses that are open, and whether the one that closed last was a cast: behind it a value begins.
+    let mut open: Vec<usize> = Vec::new();
+    let mut cast_ended = false;
     for at in 0..tokens.len() {
+        if at > 0 && tokens[at - 1].0 == Token::RParen {
+            cast_ended = open.pop().is_some_and(|from| tokens[from].0 == Token::CastOpen);
+        }
         if let Token::Ident(word) = &tokens[at].0
             && at > 0
             && matches!(tokens[at - 1].0, Token::LParen | Token::Comma)
@@ -23,6 +29,7 @@ pub fn shape(tokens: &mut [(Token, Span)]) {
         if tokens[at].0 != Token::LParen {
             continue;
         }
+        open.push(at);
         let before = at.checked_sub(1).map(|n| &tokens[n].0);
         match before {
             Some(Token::SizeOf | Token::OffsetOf | Token::TypeOf | Token::TypeInfo) => {
@@ -34,7 +41,8 @@ pub fn shape(tokens: &mut [(Token, Span)]) {
                 }
             }
             // After a value a parenthesis is a call, or a mistake.
-            Some(Token::Ident(_) | Token::RParen | Token::RBracket) => {}
+            Some(Token::RParen) if !cast_ended => {}
+            Some(Token::Ident(_) | Token::RBracket) => {}
             _ => {
                 if is_cast(tokens, at + 1) {
                     tokens[at].0 = Token::CastOpen;

@@ -152,6 +152,14 @@ impl Target for FakeTarget {
         self.symbols.iter().find(|(known, _)| known == name).map(|(_, address)| *address)
     }
 
+    fn cgroup_id(&self, path: &str) -> Option<u64> {
+        (path == "/sys/fs/cgroup").then_some(1)
+    }
+
+    fn has_kernel_function(&self, name: &str) -> bool {
+        self.symbols.iter().any(|(known, _)| known == name)
+    }
+
     fn has(&self, feature: Feature) -> bool {
         self.features.contains(&feature)
     }

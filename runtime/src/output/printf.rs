@@ -109,7 +109,7 @@ fn number_of(value: &Value) -> i64 {
         Value::Enum { number, .. } | Value::Named { number, .. } => *number,
         Value::Str(_)
         | Value::Buffer(_)
-        | Value::Stack(_)
+        | Value::Stack { .. }
         | Value::Symbol(_)
         | Value::Tuple(_)
         | Value::Record(_)

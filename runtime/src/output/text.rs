@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use crate::event::{Cell, Event, MapEvent, Value};
+use rtrace_lang::types::StackMode;
+
+use crate::event::{Cell, Event, Frame, MapEvent, Value};
 
 use super::{Sink, histogram, printf};
 
@@ -105,6 +107,23 @@ fn keys(parts: &[Value]) -> String {
     parts.iter().map(|part| String::from_utf8_lossy(&render(part)).into_owned()).collect::<Vec<_>>().join(", ")
 }
 
+/// A frame of a stack, as its mode prints it.
+fn frame_line(frame: &Frame, mode: StackMode) -> String {
+    let address = frame.address;
+    match (mode, &frame.symbol, &frame.build_id) {
+        (StackMode::Bpftrace, Some(symbol), _) => format!("        {symbol}\n"),
+        (StackMode::Bpftrace, None, _) => format!("        {address:#x}\n"),
+        (StackMode::Perf, symbol, _) => {
+            let symbol = symbol.as_deref().unwrap_or("[unknown]");
+            let module =
+                frame.module.as_deref().unwrap_or(if address >> 63 == 1 { "[kernel.kallsyms]" } else { "[unknown]" });
+            format!("\t{address:x} {symbol} ({module})\n")
+        }
+        (StackMode::BuildId, _, Some(place)) => format!("{place}\n"),
+        (StackMode::Raw | StackMode::BuildId, ..) => format!("{address:x}\n"),
+    }
+}
+
 /// A value as print() shows it.
 pub(super) fn render(value: &Value) -> Vec<u8> {
     match value {
@@ -117,15 +136,9 @@ pub(super) fn render(value: &Value) -> Vec<u8> {
         Value::Enum { name: Some(name), .. } => name.as_bytes().to_vec(),
         Value::Enum { name: None, number } => number.to_string().into_bytes(),
         Value::Symbol(name) | Value::Named { text: name, .. } => name.as_bytes().to_vec(),
-        Value::Stack(frames) => {
-            let mut out = String::from("\n");
-            for frame in frames.iter() {
-                match &frame.symbol {
-                    Some(symbol) => out.push_str(&format!("        {symbol}\n")),
-                    None => out.push_str(&format!("        {:#x}\n", frame.address)),
-                }
-            }
-            out.into_bytes()
+        Value::Stack { frames, mode } => {
+            let lines = frames.iter().map(|frame| frame_line(frame, *mode));
+            std::iter::once("\n".to_string()).chain(lines).collect::<String>().into_bytes()
         }
         Value::Tuple(parts) => {
             let mut out = b"(".to_vec();

@@ -5,11 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 use rtrace_compiler::object::btf::{self, DebugInfo};
-use rtrace_compiler::object::{Object, ProgramObject, START_OFFSET};
+use rtrace_compiler::object::{Object, ProgramObject, START_OFFSET, WALL_OFFSET};
 use rtrace_lang::target::{MultiKind, ProgramKind, TracingKind};
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::{KernelError, bpf};
 
+use crate::clock;
 use crate::maps::LiveMap;
 
 use super::globals::GlobalData;
@@ -33,6 +34,8 @@ pub fn globals(object: &Object, maps: &[LiveMap]) -> Result<GlobalData, SessionE
     let mut bytes = object.manifest.globals.bytes.clone();
     let at = START_OFFSET as usize;
     bytes[at..at + 8].copy_from_slice(&boot_clock().to_le_bytes());
+    let at = WALL_OFFSET as usize;
+    bytes[at..at + 8].copy_from_slice(&clock::boot_to_wall().to_le_bytes());
     let map = maps[object.manifest.globals_map as usize].fd();
     bpf::map_update(map, &[0; 4], &bytes, 0)?;
     GlobalData::map(map, bytes.len()).map_err(|error| SessionError::System("mmap", error))

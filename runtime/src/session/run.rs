@@ -330,6 +330,7 @@ fn shows_user_addresses(hir: &Hir) -> bool {
             | Type::Array { .. }
             | Type::ProbeName
             | Type::FunctionName
+            | Type::ModuleName
             | Type::Timestamp
             | Type::Shown(_)
             | Type::Inet

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::sync::Arc;
 
+use blazesym::helper::read_elf_build_id;
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 
@@ -24,6 +26,8 @@ pub struct UserSymbols {
     processes: HashMap<u32, Vec<Snapshot>>,
     /// By file and file offset: processes that run the same file share them.
     known: HashMap<(FileId, u64), Option<Symbol>>,
+    /// In hexadecimal; None for files that have none.
+    build_ids: HashMap<FileId, Option<String>>,
     symbolizer: Symbolizer,
 }
 
@@ -42,7 +46,13 @@ impl UserSymbols {
             .enable_inlined_fns(false)
             .enable_demangling(true)
             .build();
-        UserSymbols { files: Files::default(), processes: HashMap::new(), known: HashMap::new(), symbolizer }
+        UserSymbols {
+            files: Files::default(),
+            processes: HashMap::new(),
+            known: HashMap::new(),
+            build_ids: HashMap::new(),
+            symbolizer,
+        }
     }
 
     /// Remembers what the process has mapped, so that its addresses can be resolved after it has ended. Costs nothing
@@ -99,6 +109,21 @@ impl UserSymbols {
                 None => find_jitted(jitted.get_or_insert_with(|| read_jit_map(pid)), *address),
             })
             .collect()
+    }
+
+    /// `BUILDID 0xOFFSET` of each address of the process: the file that it lies in, and where.
+    pub fn build_ids(&mut self, pid: u32, addresses: &[u64]) -> Vec<Option<Arc<str>>> {
+        self.note_process(pid);
+        let places = self.locate(pid, addresses);
+        let mut show = |(file, offset): (FileId, u64)| {
+            let files = &self.files;
+            let id = self.build_ids.entry(file).or_insert_with(|| {
+                let id = read_elf_build_id(&files.path(file)).ok().flatten()?;
+                Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
+            });
+            Some(format!("{} {offset:#x}", id.as_ref()?).into())
+        };
+        places.into_iter().map(|place| show(place?)).collect()
     }
 
     fn locate(&self, pid: u32, addresses: &[u64]) -> Vec<Option<(FileId, u64)>> {

@@ -299,7 +299,9 @@ impl Evaluator<'_> {
             | ExprKind::ReadBytes { .. }
             | ExprKind::Inet { .. }
             | ExprKind::AggregationValue { .. }
-            | ExprKind::Signal(_) => panic!("not generated: {e:?}"),
+            | ExprKind::Signal { .. }
+            | ExprKind::WallOffset
+            | ExprKind::Same { .. } => panic!("not generated: {e:?}"),
         }
     }
 }

@@ -69,7 +69,7 @@ pub fn call(
             memory.write(pointer(1)?, &frames, None)?;
             if frames.is_empty() { FAULT } else { frames.len() as u64 }
         }
-        calls::SEND_SIGNAL => 0,
+        calls::SEND_SIGNAL | calls::SEND_SIGNAL_THREAD => 0,
         calls::RINGBUF_RESERVE => {
             maps.object(map(0)?)?;
             if records.len() >= environment.ring_records {

@@ -3,6 +3,7 @@
 mod arguments;
 mod emit;
 mod listing;
+mod parameters;
 mod prompt;
 mod script;
 

@@ -14,6 +14,7 @@ use rtrace_runtime::session::{Session, SessionError, SessionOptions};
 
 use crate::arguments::{Arguments, Origin};
 use crate::emit;
+use crate::parameters;
 
 /// Exit status of a mistake in the script or on the command line.
 const MISTAKE: i32 = 1;
@@ -108,10 +109,13 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
         },
         _ => None,
     };
+    let (named, positional) = parameters::split(arguments.parameters());
     let machine = Machine::new();
     let options = CheckOptions {
         pid: arguments.pid.or(child.as_ref().map(|child| child.pid)),
-        positional: arguments.parameters().to_vec(),
+        positional,
+        named,
+        child: child.as_ref().map(|child| child.pid),
         allow_unsafe: arguments.allow_unsafe,
         ..CheckOptions::default()
     };
@@ -122,6 +126,9 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
     };
     let mut source = Source::new(name, text);
     let driven = drive(&mut source, &machine, &options, stage);
+    if let Some(status) = parameters::answer(&options.named, &driven.options, source.name()) {
+        return status;
+    }
     report(&driven.diagnostics, &source);
     if driven.has_errors() {
         let only_machine = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|d| d.machine);

@@ -1,0 +1,211 @@
+//! Functions whose values are known when a script is compiled: questions about types, about the command line, and about
+//! the machine.
+
+use std::sync::Arc;
+
+use crate::ast;
+use crate::builtins::{Builtin, Known};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::hir::{Expr, ExprKind, Settings};
+use crate::span::Span;
+use crate::target::Attach;
+use crate::types::Type;
+
+use super::body::Body;
+
+/// Longest argument of the internet, in bytes.
+const INET6_BYTES: u32 = 16;
+
+impl Body<'_, '_, '_> {
+    pub fn known(&mut self, known: Known, row: &'static Builtin, arguments: &[ast::Argument], span: Span) -> Expr {
+        let unknown = Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        match known {
+            Known::IsArray
+            | Known::IsInteger
+            | Known::IsLiteral
+            | Known::IsPointer
+            | Known::IsScalar
+            | Known::IsString
+            | Known::IsUnsigned => {
+                let value = self.expr(&arguments[0].value);
+                let answer = match (known, &value.ty) {
+                    (_, Type::Unknown) => return unknown,
+                    (Known::IsArray, ty) => matches!(ty, Type::Array { .. }),
+                    (Known::IsInteger, ty) => matches!(ty, Type::Int { .. }),
+                    (Known::IsPointer, ty) => matches!(ty, Type::Pointer { .. }),
+                    (Known::IsString, ty) => matches!(ty, Type::Str(_)),
+                    (Known::IsUnsigned, ty) => matches!(ty, Type::Int { signed: false, .. }),
+                    (Known::IsLiteral, _) => is_literal(&arguments[0].value.kind),
+                    (_, ty) => ty.is_scalar(),
+                };
+                boolean(answer, span)
+            }
+            Known::AssertString => {
+                let value = self.expr(&arguments[0].value);
+                match value.ty {
+                    Type::Unknown | Type::Str(_) => {
+                        let nothing = ExprKind::Block { statements: Vec::new(), value: Box::new(Expr::int(0, span)) };
+                        Expr { kind: nothing, ty: Type::Void, span }
+                    }
+                    _ => self.wrong_type(row, &value, "a string"),
+                }
+            }
+            Known::StringCapacity => {
+                let value = self.expr(&arguments[0].value);
+                match value.ty {
+                    Type::Unknown => value,
+                    Type::Str(bytes) => Expr::int(i64::from(bytes), span),
+                    _ => self.wrong_type(row, &value, "a string"),
+                }
+            }
+            Known::DefaultLength => Expr::int(i64::from(self.checker.items.settings.max_strlen), span),
+            Known::Config => self.config(span),
+            Known::Fail => {
+                let message = match &arguments[0].value.kind {
+                    ast::ExprKind::Str(text) => String::from_utf8_lossy(text).into_owned(),
+                    _ => "fail() is reached".to_string(),
+                };
+                let failure = Diagnostic::error(Code::BadValue, span, message).label("this is reached");
+                self.fail(failure.help("`if comptime ...` around it decides when the script is compiled"))
+            }
+            Known::Child => match self.checker.options.child {
+                Some(pid) => Expr { ty: Type::U32, ..Expr::int(i64::from(pid), span) },
+                None => {
+                    self.report(
+                        Diagnostic::warning(Code::PositionalMissing, span, "there is no command, so cpid is 0")
+                            .label("reads as 0")
+                            .help("start one with `-c COMMAND`"),
+                    );
+                    Expr { ty: Type::U32, ..Expr::int(0, span) }
+                }
+            },
+            Known::HasChild => boolean(self.checker.options.child.is_some(), span),
+            Known::Cgroup => {
+                let Some(path) = self.literal(row, &arguments[0].value) else { return unknown };
+                match self.checker.target.cgroup_id(&path) {
+                    Some(id) => Expr { kind: ExprKind::Int(id as i64), ty: Type::U64, span },
+                    None => self.fail(
+                        Diagnostic::error(
+                            Code::UnknownName,
+                            arguments[0].value.span,
+                            format!("there is no cgroup {path}"),
+                        )
+                        .label("no such directory")
+                        .help("cgroups are directories below /sys/fs/cgroup"),
+                    ),
+                }
+            }
+            Known::KernelFunction => {
+                let Some(name) = self.literal(row, &arguments[0].value) else { return unknown };
+                boolean(self.checker.target.has_kernel_function(&name), span)
+            }
+            Known::KernelFunctionAllowed => boolean(false, span),
+            Known::NetworkAddress => self.network_address(row, &arguments[0].value, span),
+            Known::ProbeProvider => self.text(self.group.provider, span),
+            Known::ProbeType => {
+                let site = self.group.sites.first().map(|site| &self.checker.sites[site.index()].attach);
+                let is_special = matches!(site, Some(Attach::Begin | Attach::End));
+                self.text(if is_special { "special" } else { self.group.provider }, span)
+            }
+            Known::Option => self.option(arguments, span),
+        }
+    }
+
+    /// The text of an argument that must stand in quotes.
+    pub fn literal(&mut self, row: &'static Builtin, e: &ast::Expr) -> Option<String> {
+        if let ast::ExprKind::Str(text) = &e.kind {
+            return Some(String::from_utf8_lossy(text).into_owned());
+        }
+        if let ast::ExprKind::Positional(_) = &e.kind
+            && let ExprKind::Str(text) = self.expr(e).kind
+        {
+            return Some(String::from_utf8_lossy(&text).into_owned());
+        }
+        self.report(
+            Diagnostic::error(Code::NotConstant, e.span, format!("{}() takes a string in quotes", row.name))
+                .label("not a string in quotes")
+                .help(row.signature),
+        );
+        None
+    }
+
+    fn text(&mut self, text: &str, span: Span) -> Expr {
+        self.string(text.as_bytes(), span)
+    }
+
+    /// All settings as a record.
+    fn config(&mut self, span: Span) -> Expr {
+        let Settings { max_map_keys, max_strlen, max_cat_bytes, print_maps_on_exit, missing_probes: _, stack_mode: _ } =
+            self.checker.items.settings.clone();
+        let number =
+            |name: &str, value: u64| (Arc::from(name), Expr { ty: Type::U64, ..Expr::int(value as i64, span) });
+        let parts: Vec<(Arc<str>, Expr)> = vec![
+            number("max_map_keys", max_map_keys),
+            number("max_strlen", u64::from(max_strlen)),
+            number("max_cat_bytes", max_cat_bytes),
+            (Arc::from("print_maps_on_exit"), boolean(print_maps_on_exit, span)),
+        ];
+        let ty = Type::Record(parts.iter().map(|(name, value)| (name.clone(), value.ty.clone())).collect());
+        Expr { kind: ExprKind::Tuple(parts.into_iter().map(|(_, value)| value).collect()), ty, span }
+    }
+
+    /// `pton("10.0.0.1")`: the address as bytes, in the order of networks.
+    fn network_address(&mut self, row: &'static Builtin, e: &ast::Expr, span: Span) -> Expr {
+        let Some(text) = self.literal(row, e) else { return Expr { ty: Type::Unknown, ..Expr::int(0, span) } };
+        let bytes: Vec<u8> = match text.parse::<std::net::IpAddr>() {
+            Ok(std::net::IpAddr::V4(address)) => address.octets().to_vec(),
+            Ok(std::net::IpAddr::V6(address)) => address.octets().to_vec(),
+            Err(_) => {
+                return self.fail(
+                    Diagnostic::error(Code::BadValue, e.span, format!("{text:?} is no address of the internet"))
+                        .label("neither of version 4 nor of version 6")
+                        .help("pton(\"10.0.0.1\") or pton(\"::1\")"),
+                );
+            }
+        };
+        debug_assert!(bytes.len() as u32 <= INET6_BYTES);
+        let ty = Type::Array { of: Arc::new(Type::Int { bytes: 1, signed: false }), len: bytes.len() as u32 };
+        Expr { kind: ExprKind::Str(bytes.into()), ty, span }
+    }
+
+    /// `typeinfo(e)`: the number of the type in the kernel's BTF where it has one, and its names.
+    pub fn type_info(&mut self, ty: &Type, span: Span) -> Expr {
+        let (id, base) = match ty {
+            Type::Unknown => return Expr { ty: Type::Unknown, ..Expr::int(0, span) },
+            Type::Struct(of) => (of.id, "struct"),
+            Type::Enum(of) => (of.id, "enum"),
+            Type::Bool => (0, "bool"),
+            Type::Int { .. } => (0, "int"),
+            Type::Str(_) => (0, "string"),
+            Type::Pointer { .. } => (0, "pointer"),
+            Type::Array { .. } => (0, "array"),
+            Type::Tuple(_) => (0, "tuple"),
+            Type::Record(_) => (0, "record"),
+            Type::Void
+            | Type::Buffer(_)
+            | Type::Stack { .. }
+            | Type::Symbol { .. }
+            | Type::ProbeName
+            | Type::FunctionName
+            | Type::ModuleName
+            | Type::Timestamp
+            | Type::Shown(_)
+            | Type::Inet => (0, "value"),
+        };
+        let parts = [
+            ("btf_id", Expr::int(i64::from(id), span)),
+            ("base_type", self.text(base, span)),
+            ("full_type", self.text(&format!("{ty:#}"), span)),
+        ];
+        let ty = Type::Record(parts.iter().map(|(name, value)| (Arc::from(*name), value.ty.clone())).collect());
+        Expr { kind: ExprKind::Tuple(parts.into_iter().map(|(_, value)| value).collect()), ty, span }
+    }
+}
+
+fn boolean(value: bool, span: Span) -> Expr {
+    Expr { ty: Type::Bool, ..Expr::int(i64::from(value), span) }
+}
+
+fn is_literal(kind: &ast::ExprKind) -> bool {
+    matches!(kind, ast::ExprKind::Int(_) | ast::ExprKind::Duration(_) | ast::ExprKind::Bool(_) | ast::ExprKind::Str(_))
+}
