@@ -27,7 +27,8 @@ pub fn run(arguments: &Arguments, source: Source<'_>) -> i32 {
     run_text(arguments, &name, &text)
 }
 
-fn read(source: Source<'_>) -> Result<(String, String), String> {
+/// The name and the text of a script.
+pub fn read(source: Source<'_>) -> Result<(String, String), String> {
     let (name, bytes) = match source {
         Source::Text(text) => return Ok(("program".to_string(), text.to_string())),
         Source::File(file) => {
