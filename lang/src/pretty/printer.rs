@@ -201,33 +201,37 @@ impl<'a> Printer<'a> {
     fn between(&self, at: usize, in_brackets: bool) -> (Gap, bool) {
         let (left, right) = (&self.elements[at - 1], &self.elements[at]);
         let keeps_break = may_break(left, right);
-        let is_list = left.token == Token::Comma && in_brackets && !self.is_flat && right.comments.is_empty();
+        let is_part = left.token == Token::Comma && in_brackets && !closes(&right.token);
+        let is_list = is_part && !self.is_flat && right.comments.is_empty();
         if is_list && right.line_breaks == 0 && self.column() + 1 + self.part_width(at) > WIDTH {
             return (Gap::Break, keeps_break);
         }
         (gap(left, right), keeps_break)
     }
 
-    /// The width of a part of a list up to the comma or bracket behind it, or to the first line break in it.
+    /// The width of a part of a list with the comma or the brackets behind it, or up to the first line break in it.
     fn part_width(&self, from: usize) -> usize {
         let mut width = self.elements[from].text.chars().count();
         let mut depth = usize::from(opens(&self.elements[from].token));
-        for at in from + 1..self.elements.len() {
-            let (left, right) = (&self.elements[at - 1], &self.elements[at]);
+        let mut has_ended = false;
+        for pair in self.elements[from..].windows(2) {
+            let (left, right) = (&pair[0], &pair[1]);
             let is_break = right.line_breaks > 0 && may_break(left, right) || !right.comments.is_empty();
-            if is_break || right.token == Token::LBrace {
+            if left.has_semicolon {
+                return width + 1;
+            }
+            has_ended |= depth == 0 && (right.token == Token::Comma || closes(&right.token));
+            if is_break || has_ended && !closes(&right.token) && right.token != Token::Comma {
                 break;
             }
             width += right.text.chars().count() + usize::from(gap(left, right) == Gap::Space);
-            if closes(&right.token) {
-                if depth == 0 {
-                    break;
-                }
-                depth -= 1;
-            } else if opens(&right.token) {
-                depth += 1;
-            } else if right.token == Token::Comma && depth == 0 {
+            if right.token == Token::LBrace || has_ended && right.token == Token::Comma {
                 break;
+            }
+            if opens(&right.token) {
+                depth += 1;
+            } else if closes(&right.token) && !has_ended {
+                depth -= 1;
             }
         }
         width

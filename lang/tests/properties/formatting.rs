@@ -74,6 +74,27 @@ fn spread(text: &str, fillers: &[&str]) -> String {
     out
 }
 
+/// The script with white space only where words would merge.
+fn squeeze(text: &str) -> String {
+    let tokens = lex(text).tokens;
+    let (mut out, mut end) = (String::new(), 0);
+    for (n, (token, span)) in tokens.iter().enumerate() {
+        let (gap, word) = (&text[end..span.start as usize], &text[span.range()]);
+        let is_apart = |c: char| c.is_alphanumeric() || "_$@".contains(c);
+        let merges = match (out.chars().next_back(), word.chars().next()) {
+            (Some(left), Some(right)) => is_apart(left) == is_apart(right),
+            (None, _) | (_, None) => false,
+        };
+        let is_head = matches!(token, Token::Directive(_) | Token::PredicateOpen | Token::AngleClose)
+            || n > 0 && matches!(tokens[n - 1].0, Token::Directive(_) | Token::Probe(_) | Token::PredicateOpen);
+        out.push_str(if gap.trim().is_empty() && !merges && !is_head { "" } else { gap });
+        out.push_str(word);
+        end = span.end as usize;
+    }
+    out.push_str(&text[end..]);
+    out
+}
+
 fn scripts_below(directory: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<PathBuf> =
         std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path()).collect();
@@ -91,7 +112,7 @@ fn scripts_below(directory: &Path, found: &mut Vec<PathBuf>) {
 fn corpus() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut paths = Vec::new();
-    for directory in ["tests/cases", "examples", "benches"] {
+    for directory in ["tests/cases", "examples", "benches", "lang/tests/formatting"] {
         scripts_below(&root.join(directory), &mut paths);
     }
     let texts = paths.iter().filter_map(|path| String::from_utf8(std::fs::read(path).expect("a file")).ok());
@@ -110,6 +131,28 @@ fn all_scripts_of_the_repository() {
     }
 }
 
+/// `NAME.before.rt` becomes `NAME.after.rt`.
+#[test]
+fn every_construct() {
+    let mut paths = Vec::new();
+    scripts_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formatting"), &mut paths);
+    paths.retain(|path| path.to_string_lossy().ends_with(".before.rt"));
+    assert!(paths.len() > 4, "{paths:?}");
+    for path in paths {
+        let after = PathBuf::from(path.to_string_lossy().replace(".before.rt", ".after.rt"));
+        let before = std::fs::read_to_string(&path).expect("a script");
+        let formatted = match format(&before) {
+            Ok(formatted) => formatted,
+            Err(refusal) => panic!("{}: {refusal:?}", path.display()),
+        };
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(&after, &formatted).expect("the expected text is written");
+        }
+        let wanted = std::fs::read_to_string(&after).unwrap_or_default();
+        assert_eq!(formatted, wanted, "{}: UPDATE_EXPECT=1 rewrites it", after.display());
+    }
+}
+
 #[test]
 fn examples_are_in_the_one_style() {
     let mut paths = Vec::new();
@@ -118,6 +161,17 @@ fn examples_are_in_the_one_style() {
     for path in paths {
         let text = std::fs::read_to_string(&path).expect("a script");
         assert_eq!(format(&text).as_deref(), Ok(text.as_str()), "{}: run `rtrace fmt` on it", path.display());
+    }
+}
+
+#[test]
+fn scripts_of_the_repository_squeezed() {
+    for text in corpus() {
+        let squeezed = squeeze(&text);
+        match hold(&squeezed) {
+            Ok(formatted) => assert!(formatted, "{squeezed}\n{:?}", parse(&squeezed).diagnostics),
+            Err(error) => panic!("{error}\n{squeezed}"),
+        }
     }
 }
 
@@ -134,12 +188,14 @@ proptest! {
 
     #[test]
     fn random_scripts(text in program()) {
-        hold(&text)?;
+        prop_assume!(hold(&text)?);
+        prop_assert!(hold(&squeeze(&text))?);
     }
 
     #[test]
     fn random_scripts_spread(text in program(), fillers in proptest::collection::vec(select(FILLERS), 1..40)) {
-        hold(&spread(&text, &fillers))?;
+        prop_assume!(parse(&text).diagnostics.is_empty());
+        prop_assert!(hold(&spread(&text, &fillers))?);
     }
 
     #[test]
