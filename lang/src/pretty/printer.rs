@@ -131,7 +131,9 @@ impl<'a> Printer<'a> {
         let follows_brace = comments.is_empty() && after_brace;
         element.comments = comments;
         if self.out.is_empty() {
-        } else if line_breaks > 0 || must_break || !is_fresh {
+            return;
+        }
+        if line_breaks > 0 || must_break || !is_fresh {
             self.break_line(level, line_breaks > 1 && !before_brace && !follows_brace);
         } else {
             self.out.push(' ');

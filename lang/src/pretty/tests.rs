@@ -64,6 +64,19 @@ fn a_list_breaks_where_it_would_pass_a_hundred_columns() {
 }
 
 #[test]
+fn the_deepest_nesting_and_the_longest_expression() {
+    let nested = |open: &str, close: &str| {
+        let depth = crate::limits::MAX_NESTING - 2;
+        format!("BEGIN {{ {}1{} }}", open.repeat(depth), close.repeat(depth))
+    };
+    let chain = format!("BEGIN {{ $x = 1{}; }}", " + f(1)".repeat(500));
+    for text in [nested("(", ")"), nested("if (1) { ", "}"), nested("if 1 { let $x = 1; ", "} else { f(); } "), chain] {
+        let once = format(&text).expect("a script without mistakes");
+        assert_eq!(format(&once).as_deref(), Ok(once.as_str()), "a second time");
+    }
+}
+
+#[test]
 fn mistakes_are_shown_where_they_are() {
     let Err(Refusal::Mistakes(mistakes)) = format("BEGIN {\r\n $x = ; }") else { panic!("no mistake") };
     assert_eq!((mistakes[0].code, mistakes[0].span.start), (Code::Syntax, 15));
