@@ -19,10 +19,23 @@ use crate::span::Span;
 
 use condition::Defined;
 
-/// Tokens with their places, and what was wrong with the text.
+/// Tokens with their places, what stands between them, and what was wrong with the text.
 pub struct Lexed {
     pub tokens: Vec<(Token, Span)>,
+    pub trivia: Vec<(Trivia, Span)>,
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Text that is no token and no white space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trivia {
+    Comment,
+    /// Lines that the lexer obeys itself: `#if` and its kin with what they leave out, and `#!`.
+    Lines,
+    /// One of C's attributes that changes nothing.
+    Attribute,
+    /// A semicolon between two items.
+    Semicolon,
 }
 
 pub fn lex(text: &str) -> Lexed {
@@ -30,6 +43,7 @@ pub fn lex(text: &str) -> Lexed {
         text,
         at: 0,
         tokens: Vec::new(),
+        trivia: Vec::new(),
         diagnostics: Vec::new(),
         depth: 0,
         run: 0,
@@ -38,7 +52,7 @@ pub fn lex(text: &str) -> Lexed {
     };
     lexer.script();
     shape::shape(&mut lexer.tokens);
-    Lexed { tokens: lexer.tokens, diagnostics: lexer.diagnostics }
+    Lexed { tokens: lexer.tokens, trivia: lexer.trivia, diagnostics: lexer.diagnostics }
 }
 
 /// The word behind the `#`, and what follows it.
@@ -56,6 +70,7 @@ struct Lexer<'a> {
     text: &'a str,
     at: usize,
     tokens: Vec<(Token, Span)>,
+    trivia: Vec<(Trivia, Span)>,
     diagnostics: Vec<Diagnostic>,
     /// Open brackets of all kinds.
     depth: usize,
@@ -76,6 +91,7 @@ impl Lexer<'_> {
     fn script(&mut self) {
         if self.text.starts_with("#!") {
             self.at = self.text.find('\n').unwrap_or(self.text.len());
+            self.trivia.push((Trivia::Lines, Span::new(0, self.at)));
         }
         while self.skip_blank() {
             if self.diagnostics.len() > 20 {
@@ -99,6 +115,7 @@ impl Lexer<'_> {
             let rest = &self.text[self.at..];
             let trimmed = rest.trim_start();
             self.at += rest.len() - trimmed.len();
+            let start = self.at;
             if trimmed.starts_with("//") {
                 self.at += trimmed.find('\n').unwrap_or(trimmed.len());
             } else if let Some(comment) = trimmed.strip_prefix("/*") {
@@ -120,6 +137,7 @@ impl Lexer<'_> {
             } else {
                 return !trimmed.is_empty();
             }
+            self.trivia.push((Trivia::Comment, Span::new(start, self.at)));
         }
     }
 
@@ -149,6 +167,7 @@ impl Lexer<'_> {
             self.definition();
         } else if rest.starts_with(';') {
             // A stray semicolon after a definition or a block is accepted.
+            self.trivia.push((Trivia::Semicolon, Span::new(self.at, self.at + 1)));
             self.at += 1;
         } else {
             self.clause();
@@ -159,7 +178,7 @@ impl Lexer<'_> {
         let start = self.at;
         loop {
             let line_end = self.text[self.at..].find('\n').map_or(self.text.len(), |n| self.at + n);
-            let continued = self.text[self.at..line_end].ends_with('\\');
+            let continued = self.text[self.at..line_end].trim_end_matches('\r').ends_with('\\');
             self.at = line_end;
             if !continued || line_end == self.text.len() {
                 break;
@@ -168,6 +187,7 @@ impl Lexer<'_> {
         }
         let text = self.text[start..self.at].trim_end();
         let (word, rest) = directive_words(text);
+        let tokens = self.tokens.len();
         match word {
             "if" | "ifdef" | "ifndef" => {
                 self.conditions += 1;
@@ -187,6 +207,9 @@ impl Lexer<'_> {
             }
             "undef" => self.defined.forget(rest),
             _ => self.push(Token::Directive(text.to_string()), start, self.at),
+        }
+        if self.tokens.len() == tokens {
+            self.trivia.push((Trivia::Lines, Span::new(start, self.at)));
         }
     }
 
@@ -274,6 +297,8 @@ impl Lexer<'_> {
             self.at = closed.unwrap_or(self.text.len());
             if self.text[start..self.at].contains("packed") {
                 self.push(Token::Packed, start, self.at);
+            } else {
+                self.trivia.push((Trivia::Attribute, Span::new(start, self.at)));
             }
         }
     }
@@ -395,11 +420,12 @@ impl Lexer<'_> {
                 return false;
             }
             if self.text[self.at..].starts_with('/') {
-                let slash = self.at;
+                let (slash, trivia) = (self.at, self.trivia.len());
                 self.at += 1;
                 self.skip_blank();
                 let closes = self.text[self.at..].starts_with(['{', '<']);
                 self.at = slash;
+                self.trivia.truncate(trivia);
                 if closes {
                     self.push(Token::PredicateClose, slash, slash + 1);
                     self.at = slash + 1;

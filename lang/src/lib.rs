@@ -16,6 +16,7 @@ pub mod lexer;
 pub mod limits;
 pub mod names;
 pub mod parse;
+pub mod pretty;
 pub mod probe;
 pub mod script_types;
 pub mod source;

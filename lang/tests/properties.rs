@@ -2,6 +2,9 @@
 //! and every message points into the text. Texts are arbitrary bytes, soups of the language's words, and programs that
 //! are built from its forms; the machine is a described one.
 
+#[path = "properties/formatting.rs"]
+mod formatting;
+
 use proptest::prelude::*;
 use proptest::sample::select;
 

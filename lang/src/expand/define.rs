@@ -59,6 +59,8 @@ fn without_comments(text: &str) -> String {
             rest.find("*/").map_or(rest.len(), |end| end + 2)
         } else if rest.starts_with("\\\n") {
             2
+        } else if rest.starts_with("\\\r\n") {
+            3
         } else {
             out.push(c);
             rest = &rest[c.len_utf8()..];

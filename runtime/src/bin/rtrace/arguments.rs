@@ -13,7 +13,8 @@ use clap::Parser;
     after_help = "Examples:\n  \
         rtrace -e 'BEGIN { printf(\"hi\\n\"); exit(); }'\n  \
         rtrace -e 'tracepoint:syscalls:sys_enter_* { @[probe] = count(); }' -c 'ls /'\n  \
-        rtrace -l 'tracepoint:sched:*'\n\n\
+        rtrace -l 'tracepoint:sched:*'\n  \
+        rtrace fmt FILE...            (scripts in one style; see rtrace fmt --help)\n\n\
         Without FILE and -e, rtrace reads programs at a prompt.\n\
         Exit status: 0, or what exit() was called with; 1 for a mistake in the script or on the command line;\n\
         2 for a machine that cannot do it (a missing privilege or kernel feature, a probe that does not exist)."

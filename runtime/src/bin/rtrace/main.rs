@@ -1,7 +1,9 @@
-//! The `rtrace` command: reads the command line, drives a script to its end, and gives the exit status.
+//! The `rtrace` command: reads the command line, drives a script to its end or formats scripts, and gives the exit
+//! status.
 
 mod arguments;
 mod emit;
+mod fmt;
 mod listing;
 mod parameters;
 mod prompt;
@@ -12,6 +14,9 @@ use std::process::ExitCode;
 use arguments::Arguments;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|word| word == "fmt") {
+        return ExitCode::from(fmt::run(std::env::args().skip(1)) as u8);
+    }
     let arguments = match Arguments::read(std::env::args()) {
         Ok(arguments) => arguments,
         Err(error) => {

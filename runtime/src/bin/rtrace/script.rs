@@ -29,7 +29,8 @@ pub fn run(arguments: &Arguments, origin: Origin<'_>) -> i32 {
     run_text(arguments, &name, &text)
 }
 
-fn read(origin: Origin<'_>) -> Result<(String, String), String> {
+/// The name and the text of a script.
+pub fn read(origin: Origin<'_>) -> Result<(String, String), String> {
     let (name, bytes) = match origin {
         Origin::Text(text) => return Ok(("program".to_string(), text.to_string())),
         Origin::File(file) => {
