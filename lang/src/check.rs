@@ -1,6 +1,7 @@
 //! Ast to Hir: resolves names and probes, infers types across all probes, and finds every mistake of the user. A Hir
 //! comes out only when there is none. Asks the machine through `Target` alone; never does IO.
 
+mod aggregate;
 mod assign;
 mod body;
 mod call;
@@ -13,6 +14,7 @@ mod loops;
 mod maps;
 mod names;
 mod operators;
+mod printing;
 mod typenames;
 mod values;
 

@@ -55,9 +55,10 @@ pub enum Cell {
         total: i64,
         signed: bool,
     },
-    /// Buckets: 0 for negative values, 1 for zero, then powers of two. Counts are shown divided.
+    /// Buckets: the first for negative values, then those of `power_range` with so many bits. Counts are shown divided.
     Hist {
         buckets: Vec<u64>,
+        bits: u32,
         divisor: u64,
     },
     /// Below `min`, then steps, then the rest.
@@ -68,6 +69,42 @@ pub enum Cell {
         step: i64,
         divisor: u64,
     },
+    /// quantize, lquantize and llquantize: the rows that are shown, counts divided.
+    Distribution {
+        rows: Vec<Bucket>,
+        divisor: u64,
+    },
+    /// Percentiles in thousandths, each with its value.
+    Quantiles {
+        count: u64,
+        points: Vec<(u32, i64)>,
+        signed: bool,
+    },
+    /// Intervals of so many nanoseconds, the oldest first.
+    Series {
+        interval: u64,
+        points: Vec<Point>,
+        signed: bool,
+    },
+}
+
+/// A bucket of a histogram, with its smallest and its largest value, where it has one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bucket {
+    /// As D writes it.
+    pub label: String,
+    pub from: Option<i128>,
+    pub to: Option<i128>,
+    pub count: i64,
+}
+
+/// An interval of a time series.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Point {
+    /// Nanoseconds since 1970.
+    pub start: i64,
+    /// None where nothing happened.
+    pub value: Option<i64>,
 }
 
 /// A map as a whole.

@@ -1,7 +1,10 @@
 //! Where events go. One file per format; a sink only formats, and never asks where a value came from.
 
+mod distribution;
 mod histogram;
+pub mod printa;
 pub mod printf;
+mod series;
 mod text;
 
 use std::io::Write;

@@ -141,6 +141,10 @@ impl Body<'_, '_, '_> {
             Intrinsic::UserStack => self.stack(true, None, span),
             Intrinsic::Clear
             | Intrinsic::Delete
+            | Intrinsic::Denormalize
+            | Intrinsic::Normalize
+            | Intrinsic::Printa
+            | Intrinsic::Truncate
             | Intrinsic::Exit
             | Intrinsic::HasKey
             | Intrinsic::KernelSymbol

@@ -134,7 +134,15 @@ impl Body<'_, '_, '_> {
             | AggregationKind::Avg
             | AggregationKind::Min
             | AggregationKind::Max => true,
-            AggregationKind::Stats | AggregationKind::Hist | AggregationKind::Lhist => false,
+            AggregationKind::Stats
+            | AggregationKind::Stddev
+            | AggregationKind::Hist
+            | AggregationKind::Lhist
+            | AggregationKind::Quantize
+            | AggregationKind::Lquantize
+            | AggregationKind::Llquantize
+            | AggregationKind::Quantiles
+            | AggregationKind::Tseries => false,
         };
         let name = aggregation.row().name;
         if !readable {

@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
+use rtrace_lang::aggregations::percent;
+
 use crate::event::{Cell, Event, MapEvent, Value};
 
-use super::{Sink, histogram, printf};
+use super::{Sink, distribution, histogram, printf, series};
 
 pub struct Text {
     writer: io::BufWriter<Box<dyn Write>>,
@@ -19,19 +21,11 @@ impl Text {
         for (key, cell) in &map.rows {
             let name = if map.keyed { format!("{}[{}]", map.name, keys(key)) } else { map.name.clone() };
             match cell {
-                Cell::Value(value) => writeln!(self.writer, "{name}: {}", Lossy(&render(value)))?,
-                Cell::Number { value, signed } => writeln!(self.writer, "{name}: {}", number(*value, *signed))?,
-                Cell::Stats { count, average, total, signed } => writeln!(
-                    self.writer,
-                    "{name}: {{ .count = {count}, .average = {}, .total = {} }}",
-                    number(*average, *signed),
-                    number(*total, *signed)
-                )?,
-                Cell::Hist { buckets, divisor } => {
-                    writeln!(self.writer, "{name}:\n{}", histogram::powers(buckets, *divisor))?;
+                Cell::Value(_) | Cell::Number { .. } | Cell::Stats { .. } | Cell::Quantiles { .. } => {
+                    writeln!(self.writer, "{name}: {}", body(cell))?;
                 }
-                Cell::Lhist { buckets, min, max, step, divisor } => {
-                    writeln!(self.writer, "{name}:\n{}", histogram::linear(buckets, (*min, *max, *step), *divisor))?;
+                Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } | Cell::Series { .. } => {
+                    writeln!(self.writer, "{name}:\n{}", body(cell))?;
                 }
             }
         }
@@ -88,21 +82,36 @@ fn tell(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Bytes that are shown as they are.
-struct Lossy<'a>(&'a [u8]);
-
-impl std::fmt::Display for Lossy<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&String::from_utf8_lossy(self.0))
-    }
-}
-
 fn number(value: i64, signed: bool) -> String {
     if signed { value.to_string() } else { (value as u64).to_string() }
 }
 
 fn keys(parts: &[Value]) -> String {
     parts.iter().map(|part| String::from_utf8_lossy(&render(part)).into_owned()).collect::<Vec<_>>().join(", ")
+}
+
+/// What a map shows of one entry; pictures end with their last line.
+pub(super) fn body(cell: &Cell) -> String {
+    match cell {
+        Cell::Value(value) => String::from_utf8_lossy(&render(value)).into_owned(),
+        Cell::Number { value, signed } => number(*value, *signed),
+        Cell::Stats { count, average, total, signed } => format!(
+            "{{ .count = {count}, .average = {}, .total = {} }}",
+            number(*average, *signed),
+            number(*total, *signed)
+        ),
+        Cell::Quantiles { count, points, signed } => {
+            let points: Vec<String> = points
+                .iter()
+                .map(|(point, value)| format!(", .p{} = {}", percent(*point), number(*value, *signed)))
+                .collect();
+            format!("{{ .count = {count}{} }}", points.concat())
+        }
+        Cell::Hist { buckets, bits, divisor } => histogram::powers(buckets, *bits, *divisor),
+        Cell::Lhist { buckets, min, max, step, divisor } => histogram::linear(buckets, (*min, *max, *step), *divisor),
+        Cell::Distribution { rows, divisor } => distribution::picture(rows, *divisor),
+        Cell::Series { interval, points, signed } => series::picture(*interval, points, *signed),
+    }
 }
 
 /// A value as print() shows it.

@@ -37,8 +37,11 @@ impl Session<'_> {
                 ErrorKind::DivisionByZero => "division by zero, which gave 0".to_string(),
                 ErrorKind::Read => "memory could not be read, which gave 0 or an empty string".to_string(),
                 ErrorKind::MapFull(map) => {
-                    let map = &self.hir.maps[map.index()];
-                    format!("@{} is full at {} keys: updates were dropped; raise max_map_keys", map.name, map.entries)
+                    let name = &self.hir.maps[map.index()].name;
+                    let object = &self.object.maps[map.index()];
+                    let entries = object.entries;
+                    let or_else = if object.allocate_on_use { ", or there was no memory for a new key" } else { "" };
+                    format!("@{name} is full at {entries} keys{or_else}: updates were dropped; raise max_map_keys")
                 }
                 ErrorKind::Index => "an index was outside of its array, which gave 0".to_string(),
                 ErrorKind::Loop => "a loop was ended: it takes more rounds than this kernel allows".to_string(),
