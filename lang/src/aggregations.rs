@@ -207,7 +207,7 @@ pub static AGGREGATIONS: &[AggregationRow] = &[
         arguments: (1, 2),
         signature: "quantiles(value, \"50,90,99,99.9\")",
         doc: "Count and percentiles of the values. A percentile is exact below 64, and off by at most 1/64 of itself above.",
-        example: "BEGIN { for ($i : 0..200) { @ = quantiles($i); } print(@); }",
+        example: "BEGIN { for ($i : 0..100) { @ = quantiles($i); } print(@); }",
         fold: Fold::MirroredPowers,
         merge: Merge::Add,
     },

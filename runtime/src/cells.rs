@@ -173,13 +173,14 @@ fn powers(aggregation: &Aggregation, slots: &[u64]) -> Vec<Bucket> {
     // Nothing is -0.
     for (number, count) in negative.iter().enumerate().skip(1).rev() {
         let (from, to) = power_range(number as u32, bits);
-        let (from, to) = (-i128::from(to), -i128::from(from));
+        let (from, to) = ((-i128::from(to)).max(i64::MIN.into()), -i128::from(from));
         all.push(Bucket { label: to.to_string(), from: Some(from), to: Some(to), count: *count as i64 });
     }
     for (number, count) in positive.iter().enumerate() {
         let (from, to) = power_range(number as u32, bits);
-        let (from, to) = (Some(i128::from(from)), Some(i128::from(to)));
-        all.push(Bucket { label: from.unwrap_or(0).to_string(), from, to, count: *count as i64 });
+        let most = if aggregation.signed { i64::MAX as u64 } else { u64::MAX };
+        let (label, to) = (from.to_string(), Some(to.min(most).into()));
+        all.push(Bucket { label, from: Some(from.into()), to, count: *count as i64 });
     }
     all
 }

@@ -229,13 +229,13 @@ impl Session<'_> {
             RecordKind::PrintMap { map, table } => Event::Map(self.map_event(*map, table)?),
             RecordKind::PrintAggregations { maps, pieces } => Event::Text(self.joined(maps, pieces.as_deref())?),
             RecordKind::Normalize(map) => {
-                self.normals[map.index()] = word(bytes, 8);
-                if word(bytes, 8) == 0 {
-                    let message = "normalize() cannot divide by 0: values are shown as they are".to_string();
-                    Event::Problem { message, place: Some(self.place(record.span)), count: 1 }
-                } else {
+                let (divisor, signed) = (word(bytes, 8), record.parts.contains(&Type::I64));
+                if divisor > 0 && !(signed && (divisor as i64) < 0) {
+                    self.normals[map.index()] = divisor;
                     return Ok(());
                 }
+                let message = format!("normalize() cannot divide by {}: it does nothing", divisor as i64);
+                Event::Problem { message, place: Some(self.place(record.span)), count: 1 }
             }
             RecordKind::Denormalize(map) => {
                 self.normals[map.index()] = 1;

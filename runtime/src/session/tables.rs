@@ -40,7 +40,7 @@ impl Session<'_> {
     fn rows(&mut self, id: MapId, by: SortBy, divisor: u64) -> Result<Vec<Row>, SessionError> {
         let hir = self.hir.clone();
         let map = &hir.maps[id.index()];
-        let divisor = divisor.saturating_mul(self.normals[id.index()].max(1));
+        let divisor = divisor.saturating_mul(self.normals[id.index()]);
         let mut rows = Vec::new();
         match &map.value {
             MapValue::Aggregation(aggregation) => {
