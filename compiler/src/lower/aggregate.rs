@@ -154,7 +154,7 @@ impl Lower<'_> {
             Fold::Powers => self.power_bucket_or_negative(value, aggregation),
             Fold::MirroredPowers => {
                 let bits = aggregation.power_bits();
-                self.mirrored(value, aggregation, |lower, magnitude| lower.power_bucket(magnitude, bits))
+                self.mirrored(value, aggregation, |lower, magnitude| lower.power_bucket(magnitude, bits, 0))
             }
             Fold::Magnitudes => {
                 let Shape::Magnitudes(magnitudes) = aggregation.shape else {
@@ -219,7 +219,11 @@ impl Lower<'_> {
         let inside = self.b.block();
         self.b.branch(BinaryOp::LessEqualUnsigned, number, last, inside, outside);
         self.b.enter(inside);
-        let offset = self.b.binary_int(BinaryOp::Multiply, number, i64::from(bytes));
+        let offset = if bytes.is_power_of_two() {
+            self.b.binary_int(BinaryOp::ShiftLeft, number, i64::from(bytes.trailing_zeros()))
+        } else {
+            self.b.binary_int(BinaryOp::Multiply, number, i64::from(bytes))
+        };
         self.b.pointer_add(cell, offset)
     }
 

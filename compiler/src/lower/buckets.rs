@@ -44,33 +44,43 @@ impl Lower<'_> {
             self.b.jump(after, &[zero]);
             self.b.enter(rest);
         }
-        let bucket = self.power_bucket(value, aggregation.power_bits());
-        let bucket = self.b.binary_int(BinaryOp::Add, bucket, 1);
+        let bucket = self.power_bucket(value, aggregation.power_bits(), 1);
         self.b.jump(after, &[bucket]);
         self.b.enter(after);
         result
     }
 
-    /// `rtrace_lang::aggregations::power_bucket` of a value without sign.
-    pub(super) fn power_bucket(&mut self, value: Value, bits: u32) -> Value {
+    /// `rtrace_lang::aggregations::power_bucket` of a value without sign, and `behind` more.
+    pub(super) fn power_bucket(&mut self, value: Value, bits: u32, behind: i64) -> Value {
         let (after, result) = self.b.block_with(ValueKind::Int);
         // Below 2^bits each value is a bucket of its own; without bits only 0 is.
-        let first = self.b.int(1 << bits);
         let (small, large) = (self.b.block(), self.b.block());
-        self.b.branch(BinaryOp::LessUnsigned, value, first, small, large);
+        if bits == 0 {
+            let zero = self.b.int(0);
+            self.b.branch(BinaryOp::Equal, value, zero, small, large);
+        } else {
+            let first = self.b.int(1 << bits);
+            self.b.branch(BinaryOp::LessUnsigned, value, first, small, large);
+        }
         self.b.enter(small);
-        self.b.jump(after, &[value]);
+        let bucket = match (bits, behind) {
+            (0, _) => self.b.int(behind),
+            (_, 0) => value,
+            _ => self.b.binary_int(BinaryOp::Add, value, behind),
+        };
+        self.b.jump(after, &[bucket]);
         self.b.enter(large);
         let power = self.power(value);
         let bucket = if bits == 0 {
-            self.b.binary_int(BinaryOp::Add, power, 1)
+            self.b.binary_int(BinaryOp::Add, power, 1 + behind)
         } else {
             let above = self.b.binary_int(BinaryOp::Subtract, power, i64::from(bits));
             // The verifier does not know that the power is no smaller.
             let above = self.b.binary_int(BinaryOp::BitAnd, above, 63);
             let start = self.b.binary_int(BinaryOp::ShiftLeft, above, i64::from(bits));
             let step = self.b.binary(BinaryOp::ShiftRightUnsigned, value, above);
-            self.b.binary(BinaryOp::Add, start, step)
+            let bucket = self.b.binary(BinaryOp::Add, start, step);
+            if behind == 0 { bucket } else { self.b.binary_int(BinaryOp::Add, bucket, behind) }
         };
         self.b.jump(after, &[bucket]);
         self.b.enter(after);

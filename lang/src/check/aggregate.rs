@@ -34,6 +34,7 @@ impl Body<'_, '_, '_> {
                 (0, 0) => "no argument".to_string(),
                 (1, 1) => "one argument".to_string(),
                 (a, b) if a == b => format!("{a} arguments"),
+                (a, b) if b == a + 1 => format!("{a} or {b} arguments"),
                 (a, b) => format!("{a} to {b} arguments"),
             };
             self.report(
