@@ -41,7 +41,12 @@ impl Session<'_> {
                     let object = &self.object.maps[map.index()];
                     let entries = object.entries;
                     let or_else = if object.allocate_on_use { ", or there was no memory for a new key" } else { "" };
-                    format!("@{name} is full at {entries} keys{or_else}: updates were dropped; raise max_map_keys")
+                    let way_out = if u64::from(entries) < self.hir.maps[map.index()].entries {
+                        "its values are large: fewer intervals or buckets leave room for more keys"
+                    } else {
+                        "raise max_map_keys"
+                    };
+                    format!("@{name} is full at {entries} keys{or_else}: updates were dropped; {way_out}")
                 }
                 ErrorKind::Index => "an index was outside of its array, which gave 0".to_string(),
                 ErrorKind::Loop => "a loop was ended: it takes more rounds than this kernel allows".to_string(),
