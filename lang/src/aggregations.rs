@@ -216,7 +216,7 @@ pub static AGGREGATIONS: &[AggregationRow] = &[
         name: "tseries",
         arguments: (3, 4),
         signature: "tseries(value, interval, count, \"last\")",
-        doc: "The values of the last `count` intervals of so many nanoseconds: the last one of each, or its \"avg\", \"max\", \"min\" or \"sum\". At most 1365 intervals.",
+        doc: "The values of the last `count` intervals of so many nanoseconds: the last one of each, or its \"avg\", \"max\", \"min\" or \"sum\". At most 1,000,000 intervals, or 1365 for each key.",
         example: "BEGIN { @ = tseries(5, 100ms, 20); @most = tseries(5, 1s, 60, \"max\"); }",
         fold: Fold::Series,
         merge: Merge::Series,
@@ -336,7 +336,10 @@ impl std::fmt::Display for Aggregation {
                 write!(f, " of {}", names.join(","))
             }
             Shape::Series { interval, count, function } => {
-                write!(f, " of {count} times {interval} ns, {}", function.name())
+                let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1000, "us")];
+                let unit = units.into_iter().find(|(unit, _)| interval.is_multiple_of(*unit));
+                let (unit, name) = unit.unwrap_or((1, "ns"));
+                write!(f, " of {count} times {}{name}, {}", interval / unit, function.name())
             }
         }
     }

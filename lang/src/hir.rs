@@ -11,7 +11,7 @@ pub use verify::verify;
 
 use std::sync::Arc;
 
-use crate::aggregations::{Aggregation, Merge};
+use crate::aggregations::{Aggregation, Merge, Shape};
 use crate::format::Piece;
 use crate::limits::LARGE_CELL_BYTES;
 use crate::script_types::ScriptTypes;
@@ -554,6 +554,18 @@ impl Map {
     pub fn has_large_cells(&self) -> bool {
         let is_aggregation = matches!(self.value, MapValue::Aggregation(_));
         is_aggregation && !self.key.is_empty() && self.value.bytes() > LARGE_CELL_BYTES
+    }
+
+    /// Of a time series without keys: how many intervals it keeps, each an entry of the kernel's map, so that there may be
+    /// many. With keys a cell holds them all.
+    pub fn intervals(&self) -> Option<u32> {
+        if let MapValue::Aggregation(aggregation) = &self.value
+            && let Shape::Series { count, .. } = aggregation.shape
+            && self.key.is_empty()
+        {
+            return Some(count);
+        }
+        None
     }
 
     /// All processors share one cell: a large one that values are only ever added to.

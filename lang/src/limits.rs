@@ -37,8 +37,11 @@ pub const LHIST_MAX_BUCKETS: u64 = 1000;
 /// `PCPU_MIN_UNIT_SIZE`).
 pub const LARGEST_CELL_BYTES: u32 = 32 * 1024;
 
-/// Intervals of one `tseries()`: so many of three words fit `LARGEST_CELL_BYTES`.
-pub const SERIES_MAX_INTERVALS: i64 = 1365;
+/// Intervals of one `tseries()`, as in bpftrace.
+pub const SERIES_MAX_INTERVALS: i64 = 1_000_000;
+
+/// The same for each key of a map: so many of three words fit `LARGEST_CELL_BYTES`.
+pub const SERIES_MAX_INTERVALS_OF_A_KEY: i64 = 1365;
 
 /// The largest factor of `llquantize()`, and its most steps, as in D.
 pub const LLQUANTIZE_MOST: i64 = 65_535;

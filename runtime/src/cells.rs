@@ -6,6 +6,8 @@ use rtrace_lang::aggregations::{
     Aggregation, AggregationKind, Magnitudes, Merge, SERIES_SLOTS, SeriesFunction, Shape, power_range,
 };
 
+use rtrace_probes::kernel::KernelError;
+
 use crate::clock;
 use crate::decode::word;
 use crate::event::{Bucket, Cell, Point};
@@ -39,9 +41,9 @@ pub fn merge(aggregation: &Aggregation, values: &[u8]) -> Option<Vec<u64>> {
                 any = true;
             }
             Merge::Series => {
-                for at in (0..slots).step_by(SERIES_SLOTS as usize) {
-                    let new = [0, 8, 16].map(|offset| word(part, at * 8 + offset));
-                    merge_interval(aggregation, &mut merged[at..at + SERIES_SLOTS as usize], new);
+                let places = SERIES_SLOTS as usize;
+                for (merged, part) in merged.chunks_exact_mut(places).zip(part.chunks_exact(places * 8)) {
+                    merge_interval(aggregation, merged, part);
                 }
                 any = true;
             }
@@ -61,8 +63,27 @@ fn is_better(new: u64, old: u64, smallest: bool, signed: bool) -> bool {
     order == if smallest { Ordering::Less } else { Ordering::Greater }
 }
 
+/// The intervals of a time series that keeps each in an entry of its own: what `places` gives, merged.
+pub fn merge_places(
+    aggregation: &Aggregation,
+    count: u32,
+    places: impl FnOnce(&mut dyn FnMut(&[u8], &[u8])) -> Result<(), KernelError>,
+) -> Result<Vec<u64>, KernelError> {
+    let slots = SERIES_SLOTS as usize;
+    let mut merged = vec![0; count as usize * slots];
+    places(&mut |place, values| {
+        let place = place.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes)) as usize;
+        let Some(merged) = merged.get_mut(place * slots..(place + 1) * slots) else { return };
+        for part in values.chunks_exact(slots * 8) {
+            merge_interval(aggregation, merged, part);
+        }
+    })?;
+    Ok(merged)
+}
+
 /// The same interval of two processors becomes one; of two intervals the newer stays.
-fn merge_interval(aggregation: &Aggregation, merged: &mut [u64], [number, value, beside]: [u64; 3]) {
+fn merge_interval(aggregation: &Aggregation, merged: &mut [u64], part: &[u8]) {
+    let [number, value, beside] = [0, 8, 16].map(|offset| word(part, offset));
     if number > merged[0] {
         merged.copy_from_slice(&[number, value, beside]);
         return;

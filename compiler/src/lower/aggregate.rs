@@ -8,6 +8,13 @@ use crate::ir::{Block, MapRef, Memory, Value, ValueKind};
 
 use super::Lower;
 
+/// An interval of a time series: the time, its number, counted from 1, and its place in the ring.
+struct Interval {
+    now: Value,
+    number: Value,
+    place: Value,
+}
+
 impl Lower<'_> {
     pub(super) fn aggregate(&mut self, map: MapId, key: &[Expr], value: Option<&Expr>, weight: Option<&Expr>) {
         let MapValue::Aggregation(aggregation) = self.hir.maps[map.index()].value else {
@@ -17,10 +24,20 @@ impl Lower<'_> {
         let weight = weight.map(|weight| self.value(weight));
         let bytes = aggregation.slots() * 8;
         let after = self.b.block();
-        let cell = if self.hir.maps[map.index()].key.is_empty() {
+        let of_series = match aggregation.shape {
+            Shape::Series { interval, count, .. } => Some(self.interval(interval, count)),
+            Shape::Plain | Shape::Powers { .. } | Shape::Linear { .. } | Shape::Magnitudes(_) | Shape::Quantiles(_) => {
+                None
+            }
+        };
+        let is_keyed = !self.hir.maps[map.index()].key.is_empty();
+        let cell = if !is_keyed {
             let place = self.temporary(8);
-            let zero = self.b.int(0);
-            self.b.store(place.base, place.offset, 8, zero);
+            let number = match &of_series {
+                Some(interval) => interval.place,
+                None => self.b.int(0),
+            };
+            self.b.store(place.base, place.offset, 8, number);
             let (map, key) = (self.b.map(MapRef(map.0)), self.pointer(place));
             let cell = self.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map, key], Memory::MapValue);
             let (found, missing) = (self.b.block(), self.b.block());
@@ -34,7 +51,16 @@ impl Lower<'_> {
             self.entry_or_new(map, key, bytes, after)
         };
         let atomic = self.hir.maps[map.index()].is_shared() || self.may_interleave(map);
-        self.fold(&aggregation, cell, value, weight, atomic);
+        match of_series {
+            Some(interval) => {
+                let value = value.expect("a time series takes a value");
+                let places = aggregation.slots() / SERIES_SLOTS;
+                let slot =
+                    if is_keyed { self.slot(cell, interval.place, places, SERIES_SLOTS * 8, after) } else { cell };
+                self.enter_interval(&aggregation, slot, value, &interval, atomic);
+            }
+            None => self.fold(&aggregation, cell, value, weight, atomic),
+        }
         self.b.jump(after, &[]);
         self.b.enter(after);
     }
@@ -150,7 +176,7 @@ impl Lower<'_> {
             }
             Fold::Min => return self.extreme(cell, value, true, aggregation.signed),
             Fold::Max => return self.extreme(cell, value, false, aggregation.signed),
-            Fold::Series => return self.series(aggregation, cell, value, atomic),
+            Fold::Series => unreachable!("a value enters its interval"),
             Fold::Powers => self.power_bucket_or_negative(value, aggregation),
             Fold::MirroredPowers => {
                 let bits = aggregation.power_bits();
@@ -255,18 +281,30 @@ impl Lower<'_> {
         self.add(cell, offset + 8, upper, atomic);
     }
 
-    /// A value enters its interval; one that has its place from an earlier interval begins anew.
-    fn series(&mut self, aggregation: &Aggregation, cell: Value, value: Value, atomic: bool) {
-        let Shape::Series { interval, count, function } = aggregation.shape else {
-            unreachable!("the checker gives it its interval")
-        };
+    /// The interval of now, of so many that are kept.
+    fn interval(&mut self, nanoseconds: u64, count: u32) -> Interval {
         let now = self.b.call(calls::KTIME_GET_BOOT_NS, &[]);
-        let number = self.b.binary_int(BinaryOp::DivideUnsigned, now, interval as i64);
+        let number = self.b.binary_int(BinaryOp::DivideUnsigned, now, nanoseconds as i64);
         let place = self.b.binary_int(BinaryOp::RemainderUnsigned, number, i64::from(count));
         // 0 is the number of a place that nothing has entered.
         let number = self.b.binary_int(BinaryOp::Add, number, 1);
-        let after = self.b.block();
-        let slot = self.slot(cell, place, count, SERIES_SLOTS * 8, after);
+        Interval { now, number, place }
+    }
+
+    /// A value enters its interval; a place of an earlier interval begins anew. A program that comes in between just
+    /// there, on the same processor, may lose its value.
+    fn enter_interval(
+        &mut self,
+        aggregation: &Aggregation,
+        slot: Value,
+        value: Value,
+        interval: &Interval,
+        atomic: bool,
+    ) {
+        let Shape::Series { function, .. } = aggregation.shape else {
+            unreachable!("the checker gives it its function")
+        };
+        let Interval { now, number, .. } = *interval;
         let known = self.b.load(slot, 0, 8, false);
         let (fresh, ready) = (self.b.block(), self.b.block());
         let same = self.b.block();
@@ -297,7 +335,5 @@ impl Lower<'_> {
                 self.extreme(rest, value, function == SeriesFunction::Min, aggregation.signed);
             }
         }
-        self.b.jump(after, &[]);
-        self.b.enter(after);
     }
 }

@@ -1,5 +1,6 @@
 //! What the programs of an object share: maps, global data, tables. Grows while programs are lowered.
 
+use rtrace_lang::aggregations::SERIES_SLOTS;
 use rtrace_lang::hir::{Hir, MapValue};
 use rtrace_lang::limits::{DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES};
 use rtrace_lang::span::Span;
@@ -45,11 +46,15 @@ impl Shared {
                 let each = u64::from(map.value.bytes()) * u64::from(copies);
                 entries = entries.min((MOST_MAP_BYTES / each).max(1));
             }
+            let mut value_bytes = map.value.bytes().max(8);
+            if let Some(count) = map.intervals() {
+                (value_bytes, entries) = (SERIES_SLOTS * 8, u64::from(count));
+            }
             maps.push(MapObject {
                 name: format!("at_{}", map.name),
                 kind,
                 key_bytes: if keyed { map.key_bytes() } else { 4 },
-                value_bytes: map.value.bytes().max(8),
+                value_bytes,
                 entries: u32::try_from(entries).unwrap_or(u32::MAX),
                 allocate_on_use: on_use,
                 is_mapped: false,

@@ -6,7 +6,10 @@ use crate::aggregations::{
 use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{Expr, MapId, MapValue, StmtKind};
-use crate::limits::{LARGEST_CELL_BYTES, LHIST_MAX_BUCKETS, LLQUANTIZE_MOST, MOST_HIST_BITS, SERIES_MAX_INTERVALS};
+use crate::limits::{
+    LARGEST_CELL_BYTES, LHIST_MAX_BUCKETS, LLQUANTIZE_MOST, MOST_HIST_BITS, SERIES_MAX_INTERVALS,
+    SERIES_MAX_INTERVALS_OF_A_KEY,
+};
 use crate::span::Span;
 use crate::types::Type;
 
@@ -52,7 +55,7 @@ impl Body<'_, '_, '_> {
             None => None,
             Some(argument) => Some(self.folded(row, argument)?),
         };
-        let shape = self.shape(row, arguments, span)?;
+        let shape = self.shape(row, arguments, key.is_empty(), span)?;
         let weight = match weight_at(row.kind).and_then(|at| arguments.get(at)) {
             None => None,
             Some(argument) => Some(self.folded(row, argument)?),
@@ -60,7 +63,7 @@ impl Body<'_, '_, '_> {
         let signed = value.as_ref().is_none_or(|value| value.ty != Type::U64);
         let aggregation = Aggregation { kind: row.kind, signed, shape };
         let bytes = u64::from(aggregation.slots()) * 8;
-        if bytes > u64::from(LARGEST_CELL_BYTES) {
+        if bytes > u64::from(LARGEST_CELL_BYTES) && row.kind != AggregationKind::Tseries {
             self.report(
                 Diagnostic::error(Code::TooLarge, span, format!("{} buckets of {}()", bytes / 8, row.name))
                     .label(format!("the kernel takes at most {}", LARGEST_CELL_BYTES / 8))
@@ -95,7 +98,13 @@ impl Body<'_, '_, '_> {
     }
 
     /// The constants of an aggregation.
-    fn shape(&mut self, row: &AggregationRow, arguments: &[ast::Argument], span: Span) -> Option<Shape> {
+    fn shape(
+        &mut self,
+        row: &AggregationRow,
+        arguments: &[ast::Argument],
+        without_keys: bool,
+        span: Span,
+    ) -> Option<Shape> {
         match row.kind {
             AggregationKind::Count
             | AggregationKind::Sum
@@ -122,7 +131,7 @@ impl Body<'_, '_, '_> {
             AggregationKind::Lquantize => self.linear_range(row, &arguments[1..arguments.len().min(4)], span),
             AggregationKind::Llquantize => self.magnitudes(row, &arguments[1..arguments.len().min(5)], span),
             AggregationKind::Quantiles => self.percentiles(row, arguments.get(1)),
-            AggregationKind::Tseries => self.series(row, arguments),
+            AggregationKind::Tseries => self.series(row, arguments, without_keys),
         }
     }
 
@@ -269,7 +278,7 @@ impl Body<'_, '_, '_> {
         Some(Shape::Quantiles(Percentiles(all)))
     }
 
-    fn series(&mut self, row: &AggregationRow, arguments: &[ast::Argument]) -> Option<Shape> {
+    fn series(&mut self, row: &AggregationRow, arguments: &[ast::Argument], without_keys: bool) -> Option<Shape> {
         let interval = self.constant_of(row, &arguments[1], "interval")?;
         let count = self.constant_of(row, &arguments[2], "count")?;
         if interval <= 0 {
@@ -277,9 +286,13 @@ impl Body<'_, '_, '_> {
             self.bad_shape(row, arguments[1].value.span, &wrong);
             return None;
         }
-        if !(1..=SERIES_MAX_INTERVALS).contains(&count) {
-            let more = if count > SERIES_MAX_INTERVALS { "; a longer interval needs fewer" } else { "" };
-            let wrong = format!("1 to {SERIES_MAX_INTERVALS} intervals are kept, not {count}{more}");
+        let (most, of_what) = match without_keys {
+            true => (SERIES_MAX_INTERVALS, ""),
+            false => (SERIES_MAX_INTERVALS_OF_A_KEY, " for each key"),
+        };
+        if !(1..=most).contains(&count) {
+            let more = if count > most { "; a longer interval needs fewer" } else { "" };
+            let wrong = format!("1 to {most} intervals are kept{of_what}, not {count}{more}");
             self.bad_shape(row, arguments[2].value.span, &wrong);
             return None;
         }

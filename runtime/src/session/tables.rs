@@ -43,6 +43,12 @@ impl Session<'_> {
         let divisor = divisor.saturating_mul(self.normals[id.index()]);
         let mut rows = Vec::new();
         match &map.value {
+            MapValue::Aggregation(aggregation) if let Some(count) = map.intervals() => {
+                let (live, cpus) = (&self.maps[id.index()], self.cpus);
+                let slots = cells::merge_places(aggregation, count, |visit| live.for_each(cpus, visit))?;
+                let cell = cells::cell(aggregation, &slots, divisor);
+                rows.push(Row { bytes: Vec::new(), key: Vec::new(), cell });
+            }
             MapValue::Aggregation(aggregation) => {
                 // Only what is shown of a cell is kept: the cells of all processors may be large.
                 let mut found = Vec::new();
