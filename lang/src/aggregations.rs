@@ -275,10 +275,17 @@ impl Aggregation {
             Fold::MirroredPowers | Fold::Magnitudes if self.signed => 2 * self.one_sign(),
             Fold::MirroredPowers | Fold::Magnitudes => self.one_sign(),
             Fold::Linear => self.linear_steps() as u32 + 2,
-            Fold::Series => match self.shape {
-                Shape::Series { count, .. } => count * SERIES_SLOTS,
-                _ => 0,
-            },
+            Fold::Series => self.intervals() * SERIES_SLOTS,
+        }
+    }
+
+    /// Intervals that a time series keeps.
+    pub fn intervals(&self) -> u32 {
+        match self.shape {
+            Shape::Series { count, .. } => count,
+            Shape::Plain | Shape::Powers { .. } | Shape::Linear { .. } | Shape::Magnitudes(_) | Shape::Quantiles(_) => {
+                0
+            }
         }
     }
 

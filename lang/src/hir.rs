@@ -11,7 +11,7 @@ pub use verify::verify;
 
 use std::sync::Arc;
 
-use crate::aggregations::{Aggregation, Merge, Shape};
+use crate::aggregations::{Aggregation, Merge};
 use crate::format::Piece;
 use crate::limits::LARGE_CELL_BYTES;
 use crate::script_types::ScriptTypes;
@@ -559,13 +559,12 @@ impl Map {
     /// Of a time series without keys: how many intervals it keeps, each an entry of the kernel's map, so that there may be
     /// many. With keys a cell holds them all.
     pub fn intervals(&self) -> Option<u32> {
-        if let MapValue::Aggregation(aggregation) = &self.value
-            && let Shape::Series { count, .. } = aggregation.shape
-            && self.key.is_empty()
-        {
-            return Some(count);
+        match &self.value {
+            MapValue::Aggregation(aggregation) if self.key.is_empty() => {
+                Some(aggregation.intervals()).filter(|count| *count > 0)
+            }
+            MapValue::Aggregation(_) | MapValue::Plain(_) => None,
         }
-        None
     }
 
     /// All processors share one cell: a large one that values are only ever added to.

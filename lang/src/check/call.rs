@@ -383,9 +383,9 @@ impl Body<'_, '_, '_> {
             }
             Intrinsic::Print => self.print(arguments, span),
             Intrinsic::Printa => self.printa(arguments, span),
-            Intrinsic::Normalize | Intrinsic::Denormalize | Intrinsic::Truncate => {
-                self.map_action(intrinsic, arguments, span)
-            }
+            Intrinsic::Normalize => self.normalize(arguments, span),
+            Intrinsic::Denormalize => self.denormalize(arguments, span),
+            Intrinsic::Truncate => self.truncate(arguments, span),
             Intrinsic::Clear => self.map_argument(&arguments[0].value).map(|map| {
                 let record = self.record(RecordKind::ClearMap(map), Vec::new(), span);
                 StmtKind::Emit { record, parts: Vec::new() }

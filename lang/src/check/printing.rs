@@ -1,7 +1,7 @@
 //! What shows maps and what decides how they are shown: print(), printa(), normalize(), denormalize(), trunc().
 
 use crate::ast;
-use crate::builtins::{self, Intrinsic};
+use crate::builtins::{self, Builtin};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::format::{Conversion, Piece, Takes, parse_format};
 use crate::hir::{Expr, MapId, MapValue, RecordKind, SortBy, StmtKind, Table};
@@ -168,45 +168,57 @@ impl Body<'_, '_, '_> {
         found
     }
 
-    /// normalize(), denormalize() and trunc(): their map, and the number behind it.
-    pub fn map_action(&mut self, intrinsic: Intrinsic, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
+    /// normalize(@map, n)
+    pub fn normalize(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
+        let row = builtins::named("normalize").expect("normalize has a row");
+        let map = self.map_argument(&arguments[0].value)?;
+        let number = self.number(row, &arguments[1].value)?;
+        if let Some(n) = number.constant().filter(|n| *n <= 0 && number.ty != Type::U64) {
+            self.report(
+                Diagnostic::error(Code::BadValue, number.span, format!("normalize() cannot divide by {n}"))
+                    .label("not above 0")
+                    .help(row.signature),
+            );
+            return None;
+        }
+        Some(self.with_number(RecordKind::Normalize(map), number, span))
+    }
+
+    /// denormalize(@map)
+    pub fn denormalize(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
+        let map = self.map_argument(&arguments[0].value)?;
+        let record = self.record(RecordKind::Denormalize(map), Vec::new(), span);
+        Some(StmtKind::Emit { record, parts: Vec::new() })
+    }
+
+    /// trunc(@map, n)
+    pub fn truncate(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
+        let row = builtins::named("trunc").expect("trunc has a row");
         let map = self.map_argument(&arguments[0].value)?;
         let number = match arguments.get(1) {
-            Some(argument) => self.expr(&argument.value),
+            Some(argument) => self.number(row, &argument.value)?,
             None => Expr::int(0, span),
         };
+        Some(self.with_number(RecordKind::Truncate(map), number, span))
+    }
+
+    fn number(&mut self, row: &Builtin, e: &ast::Expr) -> Option<Expr> {
+        let number = self.expr(e);
         if number.ty == Type::Unknown {
             return None;
         }
-        let row = match intrinsic {
-            Intrinsic::Normalize => builtins::named("normalize").expect("normalize has a row"),
-            _ => builtins::named("trunc").expect("trunc has a row"),
-        };
         if !number.ty.is_integer() {
             self.wrong_type(row, &number, "a number");
             return None;
         }
-        let kind = match intrinsic {
-            Intrinsic::Normalize => {
-                if let Some(n) = number.constant().filter(|n| *n <= 0 && number.ty != Type::U64) {
-                    self.report(
-                        Diagnostic::error(Code::BadValue, number.span, format!("normalize() cannot divide by {n}"))
-                            .label("not above 0")
-                            .help(row.signature),
-                    );
-                    return None;
-                }
-                RecordKind::Normalize(map)
-            }
-            Intrinsic::Denormalize => {
-                let record = self.record(RecordKind::Denormalize(map), Vec::new(), span);
-                return Some(StmtKind::Emit { record, parts: Vec::new() });
-            }
-            _ => RecordKind::Truncate(map),
-        };
+        Some(number)
+    }
+
+    /// An event with a number as its only part.
+    fn with_number(&mut self, kind: RecordKind, number: Expr, span: Span) -> StmtKind {
         let ty = if number.ty == Type::U64 { Type::U64 } else { Type::I64 };
         let record = self.record(kind, vec![ty], span);
-        Some(StmtKind::Emit { record, parts: vec![number] })
+        StmtKind::Emit { record, parts: vec![number] }
     }
 
     /// printa("format", @a, @b) and printa(@a).

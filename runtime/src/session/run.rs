@@ -241,7 +241,12 @@ impl Session<'_> {
                 self.normals[map.index()] = 1;
                 return Ok(());
             }
-            RecordKind::Truncate(map) => return self.truncate(*map, word(bytes, 8) as i64),
+            RecordKind::Truncate(map) => {
+                let count = word(bytes, 8);
+                let unsigned = record.parts.contains(&Type::U64);
+                let count = if unsigned { count.min(i64::MAX as u64) } else { count };
+                return self.truncate(*map, count as i64);
+            }
             RecordKind::ClearMap(map) => return Ok(self.maps[map.index()].clear(self.cpus)?),
             RecordKind::ZeroMap(map) => return Ok(self.maps[map.index()].zero(self.cpus)?),
             RecordKind::Exit => return Ok(()),
