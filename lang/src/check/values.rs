@@ -149,7 +149,7 @@ impl Body<'_, '_, '_> {
             self.report(
                 Diagnostic::error(Code::TypeMismatch, span, format!("a {name}() is no number that a probe can read"))
                     .label(format!("holds {name}()"))
-                    .help("count(), sum(), avg(), min() and max() can be read; print() shows any of them"),
+                    .help("count(), sum(), avg(), min() and max() can be read; print(@map) shows any of them"),
             );
             return None;
         }

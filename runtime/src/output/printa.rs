@@ -7,11 +7,6 @@ use crate::event::{Cell, Value};
 use super::printf::convert;
 use super::text::{body, render};
 
-/// Tells keys apart.
-pub fn key_text(key: &[Value]) -> Vec<u8> {
-    key.iter().flat_map(|part| [render(part), vec![0]].concat()).collect()
-}
-
 /// One line by a format: each conversion takes the next part of the key, one with `@` the next value. A single value is
 /// shown as often as it is asked for.
 pub fn line(pieces: &[Piece], key: &[Value], cells: &[Cell], out: &mut Vec<u8>) {

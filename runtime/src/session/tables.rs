@@ -84,8 +84,9 @@ impl Session<'_> {
         let mut lines: Vec<(Vec<Value>, Vec<Cell>)> = Vec::new();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         for (number, id) in ids.iter().enumerate() {
+            let types = self.hir.maps[id.index()].key.clone();
             for row in self.rows(*id, SortBy::Usual, 1)? {
-                let place = *places.entry(printa::key_text(&row.key)).or_insert(lines.len());
+                let place = *places.entry(without_padding(&types, &row.bytes)).or_insert(lines.len());
                 if place == lines.len() {
                     lines.push((row.key, missing.clone()));
                 }
@@ -137,6 +138,23 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// A key as all maps have it: strings without what pads them to the longest one of the map.
+fn without_padding(types: &[Type], bytes: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    for ty in types {
+        let (part, behind) = rest.split_at((ty.stored_bytes() as usize).min(rest.len()));
+        if let Type::Str(_) = ty {
+            key.extend(part.iter().take_while(|byte| **byte != 0));
+            key.push(0);
+        } else {
+            key.extend_from_slice(part);
+        }
+        rest = behind;
+    }
+    key
 }
 
 fn divide(value: Value, divisor: u64) -> Value {
