@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rtrace_lang::aggregations::AggregationKind;
+
 /// A value as it is shown.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Value {
@@ -113,14 +115,29 @@ pub struct MapEvent {
     /// With its `@`.
     pub name: String,
     pub keyed: bool,
+    /// None where it holds plain values.
+    pub aggregation: Option<AggregationKind>,
     /// In the order in which they are shown.
     pub rows: Vec<(Vec<Value>, Cell)>,
 }
 
+/// Which action printed a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TextKind {
+    /// printf() and printa()
+    Printf,
+    Time,
+    Cat,
+    System,
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
-    /// Finished text of printf().
-    Text(Vec<u8>),
+    /// Finished text.
+    Text {
+        kind: TextKind,
+        text: Vec<u8>,
+    },
     /// print(value)
     Value(Value),
     Map(MapEvent),
@@ -134,7 +151,12 @@ pub enum Event {
         text: Vec<u8>,
         place: Place,
     },
-    /// Something that the numbers do not hold: lost events, failed reads. A message with its place in the script.
+    /// Events of that place were lost: the buffer was full.
+    Lost {
+        count: u64,
+        place: Place,
+    },
+    /// Something else that the numbers do not hold: failed reads, full maps. A message with its place in the script.
     Problem {
         message: String,
         place: Option<Place>,

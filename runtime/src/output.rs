@@ -2,6 +2,7 @@
 
 mod distribution;
 mod histogram;
+mod json;
 pub mod printa;
 pub mod printf;
 mod series;
@@ -27,8 +28,10 @@ pub struct Format {
     pub make: fn(Box<dyn Write>) -> Box<dyn Sink>,
 }
 
-pub static FORMATS: &[Format] =
-    &[Format { name: "text", doc: "for people", make: |writer| Box::new(text::Text::new(writer)) }];
+pub static FORMATS: &[Format] = &[
+    Format { name: "text", doc: "for people", make: |writer| Box::new(text::Text::new(writer)) },
+    Format { name: "json", doc: "one object a line", make: |writer| Box::new(json::Json::new(writer)) },
+];
 
 pub fn format_named(name: &str) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.name == name)

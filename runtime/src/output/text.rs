@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use rtrace_lang::aggregations::percent;
 
-use crate::event::{Cell, Event, MapEvent, Value};
+use crate::event::{Cell, Event, MapEvent, Place, Value};
 
 use super::{Sink, distribution, histogram, printf, series};
 
@@ -33,10 +33,23 @@ impl Text {
     }
 }
 
+impl Text {
+    fn warn(&mut self, message: &str, place: Option<&Place>) -> io::Result<()> {
+        // What was printed before belongs before it.
+        self.writer.flush()?;
+        let mut text = format!("warning: {message}\n");
+        if let Some(place) = place {
+            text.push_str(&format!("  --> {}:{}:{}: {}\n", place.file, place.line, place.column, place.text));
+        }
+        tell(&text);
+        Ok(())
+    }
+}
+
 impl Sink for Text {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         match event {
-            Event::Text(text) => self.writer.write_all(text),
+            Event::Text { text, .. } => self.writer.write_all(text),
             Event::Value(value) => {
                 self.writer.write_all(&render(value))?;
                 self.writer.write_all(b"\n")
@@ -55,19 +68,13 @@ impl Sink for Text {
                 tell(&format!("{word}: {text}\n  --> {}:{}:{}\n", place.file, place.line, place.column));
                 Ok(())
             }
+            Event::Lost { count, place } => {
+                let message = format!("lost {count} event{}: the buffer was full", if *count == 1 { "" } else { "s" });
+                self.warn(&message, Some(place))
+            }
+            Event::Problem { message, place, count: 1 } => self.warn(message, place.as_ref()),
             Event::Problem { message, place, count } => {
-                // What was printed before belongs before it.
-                self.writer.flush()?;
-                let mut text = format!("warning: {message}");
-                if *count > 1 {
-                    text.push_str(&format!(" ({count} times)"));
-                }
-                text.push('\n');
-                if let Some(place) = place {
-                    text.push_str(&format!("  --> {}:{}:{}: {}\n", place.file, place.line, place.column, place.text));
-                }
-                tell(&text);
-                Ok(())
+                self.warn(&format!("{message} ({count} times)"), place.as_ref())
             }
         }
     }

@@ -22,11 +22,7 @@ impl Session<'_> {
             if count == 0 || record.kind == RecordKind::Exit {
                 continue;
             }
-            events.push(Event::Problem {
-                message: format!("lost {count} event{}: the buffer was full", if count == 1 { "" } else { "s" }),
-                place: Some(self.place(record.span)),
-                count: 1,
-            });
+            events.push(Event::Lost { count, place: self.place(record.span) });
         }
         for (ErrorSite { kind, span }, offset) in &self.object.manifest.globals.errors {
             let count = self.globals.get(*offset);

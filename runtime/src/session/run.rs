@@ -15,7 +15,7 @@ use rtrace_probes::provider_named;
 use crate::child::Child;
 use crate::clock;
 use crate::decode::word;
-use crate::event::{Event, Value};
+use crate::event::{Event, TextKind, Value};
 use crate::maps;
 use crate::output::{Sink, printf};
 use crate::signals::{self, Ending, Timer};
@@ -222,12 +222,17 @@ impl Session<'_> {
         let hir = self.hir.clone();
         let Some(record) = hir.records.get(word(bytes, 0) as usize) else { return Ok(()) };
         let event = match &record.kind {
-            RecordKind::Printf(pieces) => Event::Text(printf::format(pieces, &self.values(&record.parts, &bytes[8..]))),
+            RecordKind::Printf(pieces) => {
+                let text = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                Event::Text { kind: TextKind::Printf, text }
+            }
             RecordKind::Print => {
                 Event::Value(self.values(&record.parts, &bytes[8..]).pop().unwrap_or(Value::Tuple(Vec::new())))
             }
             RecordKind::PrintMap { map, table } => Event::Map(self.map_event(*map, table)?),
-            RecordKind::PrintAggregations { maps, pieces } => Event::Text(self.joined(maps, pieces.as_deref())?),
+            RecordKind::PrintAggregations { maps, pieces } => {
+                Event::Text { kind: TextKind::Printf, text: self.joined(maps, pieces.as_deref())? }
+            }
             RecordKind::Normalize(map) => {
                 let (divisor, signed) = (word(bytes, 8), record.parts.contains(&Type::I64));
                 if divisor > 0 && !(signed && (divisor as i64) < 0) {
@@ -250,7 +255,9 @@ impl Session<'_> {
             RecordKind::ClearMap(map) => return Ok(self.maps[map.index()].clear(self.cpus)?),
             RecordKind::ZeroMap(map) => return Ok(self.maps[map.index()].zero(self.cpus)?),
             RecordKind::Exit => return Ok(()),
-            RecordKind::Time(format) => Event::Text(clock::format(format, clock::now()).into_bytes()),
+            RecordKind::Time(format) => {
+                Event::Text { kind: TextKind::Time, text: clock::format(format, clock::now()).into_bytes() }
+            }
             RecordKind::Message { is_error, pieces } => Event::Message {
                 is_error: *is_error,
                 text: printf::format(pieces, &self.values(&record.parts, &bytes[8..])),
@@ -258,12 +265,12 @@ impl Session<'_> {
             },
             RecordKind::Cat(pieces) => {
                 let path = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
-                Event::Text(contents(&path, self.hir.settings.max_cat_bytes)?)
+                Event::Text { kind: TextKind::Cat, text: contents(&path, self.hir.settings.max_cat_bytes)? }
             }
             RecordKind::System(pieces) => {
                 let command = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
                 sink.flush().map_err(SessionError::Output)?;
-                Event::Text(system(&command))
+                Event::Text { kind: TextKind::System, text: system(&command) }
             }
         };
         sink.event(&event).map_err(SessionError::Output)

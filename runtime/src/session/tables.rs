@@ -32,8 +32,12 @@ impl Session<'_> {
             rows.reverse();
         }
         let map = &self.hir.maps[id.index()];
+        let aggregation = match &map.value {
+            MapValue::Aggregation(aggregation) => Some(aggregation.kind),
+            MapValue::Plain(_) => None,
+        };
         let rows = rows.into_iter().map(|row| (row.key, row.cell)).collect();
-        Ok(MapEvent { name: format!("@{}", map.name), keyed: !map.key.is_empty(), rows })
+        Ok(MapEvent { name: format!("@{}", map.name), keyed: !map.key.is_empty(), aggregation, rows })
     }
 
     /// The entries of a map in that order, their values divided by `divisor` and by what normalize() says.
