@@ -10,7 +10,7 @@ use rtrace_lang::hir::BinaryOp;
 use rtrace_lang::limits::BPF_STACK_BYTES;
 use rtrace_lang::span::Span;
 
-use crate::machine::{AluOp, Base, MachineFunction, MachineKind, Source};
+use crate::machine::{AluOp, Base, Callee, MachineFunction, MachineKind, Source};
 use crate::object::Relocation;
 use crate::regalloc::Allocation;
 
@@ -40,6 +40,7 @@ const JA: u8 = 0x00;
 const PSEUDO_MAP: u8 = 1;
 const PSEUDO_MAP_VALUE: u8 = 2;
 const PSEUDO_FUNCTION: u8 = 4;
+const PSEUDO_CALL: u8 = 1;
 /// In the immediate of an atomic operation: the old value comes back.
 const FETCH: i32 = 1;
 
@@ -49,6 +50,9 @@ pub struct Encoded {
     pub lines: Vec<(u32, Span)>,
     /// Instructions that load the address of a callback, and which one.
     pub callbacks: Vec<(u32, u32)>,
+    /// Instructions that call a subprogram, and which one.
+    pub calls: Vec<(u32, u32)>,
+    pub stack_bytes: u32,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +71,14 @@ pub fn encode(function: &MachineFunction, allocation: &Allocation) -> Result<Enc
     let mut encoder = Encoder {
         function,
         allocation,
-        out: Encoded { instructions: Vec::new(), relocations: Vec::new(), lines: Vec::new(), callbacks: Vec::new() },
+        out: Encoded {
+            instructions: Vec::new(),
+            relocations: Vec::new(),
+            lines: Vec::new(),
+            callbacks: Vec::new(),
+            calls: Vec::new(),
+            stack_bytes,
+        },
         jumps: Vec::new(),
         block_starts: vec![0; function.blocks.len()],
         forwards: (0..function.blocks.len()).collect(),
@@ -291,7 +302,11 @@ impl Encoder<'_> {
                 let (to, offset) = self.address(base, *offset, &mut place);
                 self.push(STX | ATOMIC | DW, to, value, offset, FETCH);
             }
-            MachineKind::Call { helper, .. } => self.push(JMP | CALL, 0, 0, 0, *helper as i32),
+            MachineKind::Call { callee: Callee::Helper(helper), .. } => self.push(JMP | CALL, 0, 0, 0, *helper as i32),
+            MachineKind::Call { callee: Callee::Subprogram(number), .. } => {
+                self.out.calls.push((self.out.instructions.len() as u32, *number));
+                self.push(JMP | CALL, 0, PSEUDO_CALL, 0, 0);
+            }
             MachineKind::Jump { to, .. } => self.jump(self.forwards[*to], position),
             MachineKind::Branch { op, right, then, otherwise, .. } => {
                 let left = next();

@@ -75,6 +75,8 @@ pub struct Function {
     pub stack_bytes: u32,
     /// Functions that helpers call from this one: the bodies of loops.
     pub callbacks: Vec<Function>,
+    /// Functions that this one, its callbacks and these functions themselves call. Only a program has some.
+    pub subprograms: Vec<Function>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -169,6 +171,11 @@ pub enum InstKind {
         helper: u32,
         arguments: Vec<Value>,
     },
+    /// Calls one of the program's functions, which gets the frame and gives nothing.
+    CallSubprogram {
+        number: u32,
+        frame: Value,
+    },
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -193,11 +200,11 @@ impl Function {
         Block(0)
     }
 
-    /// Calls `f` with this function and then with all callbacks, theirs included.
+    /// Calls `f` with this function and then with all callbacks and subprograms, theirs included.
     pub fn for_each(&mut self, f: &mut dyn FnMut(&mut Function)) {
         f(self);
-        for callback in &mut self.callbacks {
-            callback.for_each(f);
+        for inner in self.callbacks.iter_mut().chain(&mut self.subprograms) {
+            inner.for_each(f);
         }
     }
 
@@ -332,6 +339,7 @@ impl InstKind {
                 *value = f(*value);
             }
             InstKind::Call { arguments, .. } => arguments.iter_mut().for_each(|argument| *argument = f(*argument)),
+            InstKind::CallSubprogram { frame, .. } => *frame = f(*frame),
         }
     }
 }

@@ -5,6 +5,8 @@ mod aggregate;
 mod buckets;
 mod entry;
 mod expr;
+mod functions;
+mod homes;
 mod loops;
 mod maps;
 mod memory;
@@ -24,7 +26,8 @@ use crate::CompileOptions;
 use crate::ir::{Block, Builder, Function, Inst, InstKind, Memory, Terminator, Value, ValueKind};
 use crate::object::ErrorKind;
 
-use loops::{CALLBACK_SLOT_BYTES, FRAME_BYTES, LoopEnds};
+use functions::{FRAME_BYTES, Inside, slot_bytes};
+use loops::LoopEnds;
 
 pub use shared::Shared;
 
@@ -34,8 +37,9 @@ pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mu
     builder.span = program.span;
     let scratch = builder.value(ValueKind::Pointer(Memory::MapValue));
     let context = builder.value(ValueKind::Pointer(Memory::Context));
-    let (shared_locals, has_callbacks) = loops::shared(program, options.loop_helper);
-    let frame_bytes = if has_callbacks { FRAME_BYTES } else { 0 };
+    let homes = homes::homes(program, options.loop_helper);
+    let is_alone = homes.depth == 1;
+    let frame_bytes = if is_alone { 0 } else { FRAME_BYTES };
     let mut lower = Lower {
         hir,
         program,
@@ -45,18 +49,21 @@ pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mu
         context,
         scratch,
         // The frame holds the address of the scratch memory, so there is some.
-        scratch_used: if has_callbacks { 8 } else { 0 },
+        scratch_used: if is_alone { 0 } else { 8 },
         scratch_next: 0,
         stack_used: frame_bytes,
         stack_next: frame_bytes,
-        slot_bytes: if has_callbacks { CALLBACK_SLOT_BYTES } else { SLOT_BYTES },
+        slot_bytes: slot_bytes(homes.depth),
         memory: HashMap::new(),
         site: None,
         frame: None,
         loops: Vec::new(),
         rounds: 1,
         callbacks: 0,
+        inside: Inside::Program,
+        calls_may_exit: false,
     };
+    lower.calls_may_exit = lower.functions_may_exit();
     lower.entry();
     // Here the scratch memory is looked up, if anything behind uses it: events that are not meant do not pay for it.
     let (gate, body) = (lower.b.block(), lower.b.block());
@@ -64,9 +71,10 @@ pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mu
     lower.b.enter(gate);
     lower.b.jump(body, &[]);
     lower.b.enter(body);
-    lower.locals(&shared_locals);
-    if has_callbacks {
+    lower.locals(&homes.shared);
+    if !is_alone {
         lower.fill_frame();
+        lower.subprograms();
     }
     if let Some(predicate) = &program.predicate {
         lower.b.span = predicate.span;
@@ -105,14 +113,17 @@ struct Lower<'a> {
     memory: HashMap<LocalId, u32>,
     /// The id of the site that fired, once the entry has found it.
     site: Option<Value>,
-    /// In the body of a loop that is a function of its own: the program's frame.
+    /// In a function beside the program itself: the program's frame.
     frame: Option<Value>,
     /// The loops around, innermost last.
     loops: Vec<LoopEnds>,
     /// How often the verifier goes through the code here, for the plain loops around it.
     rounds: u64,
-    /// Functions made so far.
+    /// Bodies of loops made so far.
     callbacks: u32,
+    inside: Inside,
+    /// A call of a function of the script may end the program.
+    calls_may_exit: bool,
 }
 
 /// Memory that a value is built in.
@@ -183,17 +194,9 @@ impl Lower<'_> {
             StmtKind::Loop { kind, body } => self.repeat(kind, body, statement.span),
             StmtKind::Break => self.end_round(true),
             StmtKind::Continue => self.end_round(false),
-            StmtKind::Return => self.leave(),
+            StmtKind::Call(function) => self.call_function(*function),
+            StmtKind::Return => self.end_function(),
         }
-    }
-
-    /// Ends the program.
-    fn leave(&mut self) {
-        if let Some(frame) = self.frame {
-            return self.leave_from(frame);
-        }
-        let zero = self.b.int(0);
-        self.b.ret(zero);
     }
 
     /// Memory for a value while one statement runs: on the stack while there is room, else in the scratch memory.

@@ -38,6 +38,15 @@ pub enum AluOp {
     ArithmeticShiftRight,
 }
 
+/// What a call goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Callee {
+    /// The kernel's helper of that number.
+    Helper(u32),
+    /// The program's own function of that number.
+    Subprogram(u32),
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub enum MachineKind {
     /// What the function is called with: parameter n, counted from 0, arrives in r(n + 1).
@@ -120,7 +129,7 @@ pub enum MachineKind {
         value: Register,
     },
     Call {
-        helper: u32,
+        callee: Callee,
         to: Register,
         arguments: Vec<Register>,
     },

@@ -32,7 +32,7 @@ pub struct ProgramObject {
     pub relocations: Vec<Relocation>,
     /// For each instruction that begins another place of the script: its number and the place.
     pub lines: Vec<(u32, Span)>,
-    /// Where each function begins: the program itself, then the bodies of its loops.
+    /// Where each function begins: the program itself, then the bodies of its loops and its subprograms.
     pub functions: Vec<FunctionStart>,
 }
 
@@ -73,6 +73,11 @@ pub enum MapKind {
     PerCpuArray,
     Hash,
     PerCpuHash,
+    /// Gives up what was used least recently when it is full.
+    LruHash,
+    LruPerCpuHash,
+    /// One value for each thread, which goes away with it.
+    TaskStorage,
     RingBuffer,
 }
 
@@ -84,15 +89,18 @@ impl MapKind {
             MapKind::Array => 2,
             MapKind::PerCpuHash => 5,
             MapKind::PerCpuArray => 6,
+            MapKind::LruHash => 9,
+            MapKind::LruPerCpuHash => 10,
             MapKind::RingBuffer => 27,
+            MapKind::TaskStorage => 29,
         }
     }
 
     /// Values are kept once for each processor.
     pub fn is_per_cpu(self) -> bool {
         match self {
-            MapKind::PerCpuArray | MapKind::PerCpuHash => true,
-            MapKind::Array | MapKind::Hash | MapKind::RingBuffer => false,
+            MapKind::PerCpuArray | MapKind::PerCpuHash | MapKind::LruPerCpuHash => true,
+            MapKind::Array | MapKind::Hash | MapKind::LruHash | MapKind::TaskStorage | MapKind::RingBuffer => false,
         }
     }
 }

@@ -7,7 +7,7 @@ use rtrace_lang::hir::BinaryOp;
 use rtrace_lang::span::Span;
 
 use crate::ir::{Block, Function, InstKind, MapRef, Terminator, Value};
-use crate::machine::{AluOp, Base, MachineBlock, MachineFunction, MachineInst, MachineKind, Register, Source};
+use crate::machine::{AluOp, Base, Callee, MachineBlock, MachineFunction, MachineInst, MachineKind, Register, Source};
 
 pub fn select(function: &Function) -> MachineFunction {
     let order = function.reverse_postorder();
@@ -227,7 +227,11 @@ impl Select {
             InstKind::Call { helper, arguments } => {
                 let arguments = arguments.iter().map(|argument| self.register(*argument)).collect();
                 let to = if result.is_some() { to } else { self.fresh() };
-                self.push(MachineKind::Call { helper: *helper, to, arguments });
+                self.push(MachineKind::Call { callee: Callee::Helper(*helper), to, arguments });
+            }
+            InstKind::CallSubprogram { number, frame } => {
+                let (arguments, to) = (vec![self.register(*frame)], self.fresh());
+                self.push(MachineKind::Call { callee: Callee::Subprogram(*number), to, arguments });
             }
         }
     }

@@ -27,6 +27,10 @@ pub const JIFFIES64: u32 = 118;
 pub const KTIME_GET_BOOT_NS: u32 = 125;
 pub const RINGBUF_RESERVE: u32 = 131;
 pub const RINGBUF_SUBMIT: u32 = 132;
+/// The value that belongs to a thread.
+pub const TASK_STORAGE_GET: u32 = 156;
+/// Like `GET_CURRENT_TASK`, as a pointer whose type the verifier knows.
+pub const GET_CURRENT_TASK_BTF: u32 = 158;
 /// Calls a function for each entry of a map.
 pub const FOR_EACH_MAP_ELEM: u32 = 164;
 pub const GET_ATTACH_COOKIE: u32 = 174;

@@ -5,11 +5,13 @@ mod aggregate;
 mod assign;
 mod body;
 mod call;
+mod calls;
 mod definitions;
 mod expr;
 mod fields;
 mod functions;
 mod groups;
+mod items;
 mod loops;
 mod maps;
 mod names;
@@ -20,17 +22,17 @@ mod values;
 
 use std::collections::HashMap;
 
-use crate::ast::{self, ExprKind, Item, Script};
-use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
+use crate::ast::{self, Item, Script};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::expand::expand;
-use crate::hir::{Hir, Local, Program, Record, Settings, verify};
-use crate::limits::LARGEST_MAX_STRLEN;
+use crate::hir::{Hir, Program, Record, Settings, verify};
 use crate::script_types::ScriptTypes;
 use crate::span::Span;
 use crate::target::{Feature, ProbeSite, Target};
 use crate::types::Type;
 
 use groups::Group;
+use items::Items;
 use maps::MapTable;
 pub(crate) use typenames::c_integer;
 
@@ -58,12 +60,12 @@ pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check
     let mut diagnostics = Vec::new();
     let ast = &expand(ast, &mut diagnostics);
     let types = definitions::definitions(ast, target, &mut diagnostics);
-    let settings = items(ast, options.settings.clone(), &mut diagnostics);
+    let items = items::items(ast, options.settings.clone(), &mut diagnostics);
     let mut sites: Vec<ProbeSite> = Vec::new();
     let mut groups = Vec::new();
     for item in &ast.items {
         if let Item::Clause(clause) = item {
-            groups::of_clause(clause, target, options, &mut sites, &mut groups, &mut diagnostics);
+            groups::of_clause(clause, &items, target, options, &mut sites, &mut groups, &mut diagnostics);
         }
     }
     if groups.is_empty() && diagnostics.is_empty() {
@@ -77,7 +79,7 @@ pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check
     let mut checker = Checker {
         target,
         options,
-        settings,
+        items,
         types,
         maps: MapTable::default(),
         records: Vec::new(),
@@ -105,14 +107,16 @@ pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check
         }
     }
     let maps =
-        checker.maps.finish(&mut checker.diagnostics, checker.settings.max_map_keys, || target.has(Feature::LargeKeys));
+        checker.maps.finish(&mut checker.diagnostics, &checker.items.maps, checker.items.settings.max_map_keys, || {
+            target.has(Feature::LargeKeys)
+        });
     diagnostics.append(&mut checker.diagnostics);
     let is_echo = |d: &Diagnostic| d.code == Code::UnknownMap && checker.doubtful.contains(&d.span);
     if diagnostics.iter().any(|d| d.is_error() && !is_echo(d)) {
         diagnostics.retain(|d| !is_echo(d));
     }
     dedup(&mut diagnostics);
-    let settings = checker.settings.clone();
+    let settings = checker.items.settings.clone();
     let records = std::mem::take(&mut checker.records);
     if diagnostics.iter().any(Diagnostic::is_error) {
         return Check { hir: None, diagnostics };
@@ -138,94 +142,11 @@ fn dedup(diagnostics: &mut Vec<Diagnostic>) {
     *diagnostics = kept;
 }
 
-/// Settings, and the items that are no clauses.
-fn items(ast: &Script, mut settings: Settings, diagnostics: &mut Vec<Diagnostic>) -> Settings {
-    let mut not_yet = |span, what: &str| {
-        diagnostics.push(
-            Diagnostic::error(Code::NotYet, span, format!("{what} cannot be run yet"))
-                .label("part of the language, not of this version")
-                .help("write it out where it is used"),
-        );
-    };
-    let mut config = Vec::new();
-    for item in &ast.items {
-        match item {
-            Item::Clause(_) | Item::Macro { .. } | Item::Struct { .. } | Item::Enum { .. } => {}
-            Item::Function { span, .. } => not_yet(*span, "a function"),
-            Item::Import { span, .. } => not_yet(*span, "an import"),
-            Item::MapDeclaration { span, .. } => not_yet(*span, "a map declaration"),
-            // Types come from the kernel itself, so headers have nothing to add; definitions are expanded.
-            Item::Directive { .. } => {}
-            Item::Config { settings, .. } => config.extend(settings),
-        }
-    }
-    for (name, value) in config {
-        setting(name, value, &mut settings, diagnostics);
-    }
-    settings
-}
-
-/// Names of the config block that are known; those that change nothing here are accepted for scripts of others.
-const SETTINGS: &[&str] = &[
-    "max_map_keys",
-    "max_strlen",
-    "print_maps_on_exit",
-    "cache_user_symbols",
-    "cpp_demangle",
-    "lazy_symbolication",
-    "license",
-    "log_size",
-    "max_bpf_progs",
-    "max_probes",
-    "max_cat_bytes",
-    "missing_probes",
-    "on_stack_limit",
-    "perf_rb_pages",
-    "show_debug_info",
-    "stack_mode",
-    "str_trunc_trailer",
-    "use_blazesym",
-];
-
-fn setting(name: &ast::Name, value: &ast::Expr, settings: &mut Settings, diagnostics: &mut Vec<Diagnostic>) {
-    let lower = name.text.to_ascii_lowercase();
-    let lower = lower.strip_prefix("bpftrace_").unwrap_or(&lower);
-    let number = match &value.kind {
-        ExprKind::Int(n) => Some(*n),
-        _ => None,
-    };
-    let mut wrong = |what: &str| {
-        diagnostics
-            .push(Diagnostic::error(Code::BadValue, value.span, format!("`{lower}` takes {what}")).label("this value"));
-    };
-    match (lower, number, &value.kind) {
-        ("max_map_keys", Some(n), _) if n > 0 && n <= u64::from(u32::MAX) => settings.max_map_keys = n,
-        ("max_map_keys", _, _) => wrong("a number from 1 to 4294967295"),
-        ("max_strlen", Some(n), _) if n > 0 && n <= u64::from(LARGEST_MAX_STRLEN) => settings.max_strlen = n as u32,
-        ("max_strlen", _, _) => wrong(&format!("a number from 1 to {LARGEST_MAX_STRLEN}")),
-        ("max_cat_bytes", Some(n), _) => settings.max_cat_bytes = n,
-        ("max_cat_bytes", _, _) => wrong("a number of bytes"),
-        ("print_maps_on_exit", _, ExprKind::Bool(on)) => settings.print_maps_on_exit = *on,
-        ("print_maps_on_exit", Some(n), _) if n < 2 => settings.print_maps_on_exit = n == 1,
-        ("print_maps_on_exit", _, _) => wrong("true or false"),
-        (known, _, _) if SETTINGS.contains(&known) => {}
-        _ => {
-            let mut diagnostic =
-                Diagnostic::error(Code::Config, name.span, format!("there is no setting `{}`", name.text))
-                    .label("not a setting");
-            if let Some(help) = did_you_mean(&near_misses(lower, SETTINGS.iter().copied())) {
-                diagnostic = diagnostic.help(help);
-            }
-            diagnostics.push(diagnostic);
-        }
-    }
-}
-
 /// The state of one run of the checker.
 struct Checker<'a> {
     target: &'a dyn Target,
     options: &'a CheckOptions,
-    settings: Settings,
+    items: Items<'a>,
     /// What the script itself defines.
     types: ScriptTypes,
     maps: MapTable,
@@ -252,7 +173,7 @@ impl Checker<'_> {
         let mut body = body::Body::new(self, number, group);
         let predicate = group.clause.predicate.as_ref().map(|predicate| body.condition(predicate));
         let statements = body.block(&group.clause.body);
-        let locals: Vec<Local> = body.into_locals();
+        let (locals, functions) = body.into_parts();
         Program {
             name: group.name.clone(),
             kind: group.kind,
@@ -261,6 +182,7 @@ impl Checker<'_> {
             dispatch: group.dispatch,
             pid: group.pid,
             locals,
+            functions,
             predicate,
             body: statements,
             span: group.clause.span,

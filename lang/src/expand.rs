@@ -1,5 +1,6 @@
 //! Macros and `#define`s: their uses are replaced by what they stand for, before anything is checked. Replaces text of
-//! the script by other text of the script; resolves no name of the language.
+//! the script by other text of the script; resolves no name of the language. `=~`, `self->x` and `this->x` become what the
+//! checker knows.
 
 mod builtin;
 mod define;
@@ -14,6 +15,15 @@ use crate::ast::{
 use crate::builtins::{self, Lowering};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
+
+/// What begins the names of a thread's own variables, which are maps; and of a clause's, which are variables.
+pub const THREAD: &str = "self->";
+pub const CLAUSE: &str = "this->";
+
+/// The name of a map as the script writes it.
+pub fn written_map(name: &str) -> String {
+    if name.starts_with(THREAD) { name.to_string() } else { format!("@{name}") }
+}
 
 /// A macro of the script, or a `#define`.
 struct Macro {
@@ -117,6 +127,15 @@ impl Rewrite for Expander<'_> {
                 _ => ExprKind::Unary { op: UnaryOp::Not, operand: Box::new(call) },
             };
             *e = Expr { kind, span: e.span };
+        }
+        if let ExprKind::Field { base, name } = &e.kind
+            && let ExprKind::Ident(of) = &base.kind
+        {
+            match of.as_str() {
+                "self" => e.kind = ExprKind::Map { name: format!("{THREAD}{}", name.text), keys: Vec::new() },
+                "this" => e.kind = ExprKind::Variable(format!("{CLAUSE}{}", name.text)),
+                _ => {}
+            }
         }
         let (name, arguments): (Name, Vec<Expr>) = match &e.kind {
             ExprKind::Ident(name) if self.is_macro(name) => (Name { text: name.clone(), span: e.span }, Vec::new()),

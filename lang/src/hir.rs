@@ -72,6 +72,7 @@ ids! {
     MapId "A row of `Hir::maps`.";
     RecordId "A row of `Hir::records`.";
     LocalId "A row of `Program::locals`.";
+    FunctionId "A row of `Program::functions`.";
 }
 
 /// One program: one clause for one kind of program and layout of arguments.
@@ -85,7 +86,21 @@ pub struct Program {
     /// Only events of this process count; None where the attachment itself filters.
     pub pid: Option<u32>,
     pub locals: Vec<Local>,
+    /// Functions of the script that it calls; each calls only those before it.
+    pub functions: Vec<Function>,
     pub predicate: Option<Expr>,
+    pub body: Vec<Stmt>,
+    pub span: Span,
+}
+
+/// `fn name(...) { ... }`, as one program runs it. The caller sets the locals that are its parameters, and finds what it
+/// gives in another.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Function {
+    pub name: String,
+    pub parameters: Vec<LocalId>,
+    /// None if it gives no value.
+    pub result: Option<LocalId>,
     pub body: Vec<Stmt>,
     pub span: Span,
 }
@@ -115,8 +130,22 @@ pub struct Map {
     pub key: Vec<Type>,
     pub value: MapValue,
     pub entries: u64,
+    /// Gives up the entry that was used least recently when it is full.
+    pub evicts: bool,
+    pub owner: Owner,
     /// Where it is first assigned.
     pub span: Span,
+}
+
+/// What a map's values belong to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// `@m`: all probes of the script.
+    Script,
+    /// `self->x`: the thread that runs, and they go away with it. Has no keys.
+    Thread,
+    /// The same on kernels that cannot do it: the key is the thread.
+    ThreadByKey,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -243,6 +272,9 @@ pub enum StmtKind {
     },
     Break,
     Continue,
+    /// Runs a function; its parameters are set before.
+    Call(FunctionId),
+    /// Ends the function around it, or else the program.
     Return,
 }
 
@@ -549,6 +581,13 @@ impl MapValue {
     }
 }
 
+impl Program {
+    /// The statements of the program itself, then those of each function.
+    pub fn bodies(&self) -> impl Iterator<Item = &[Stmt]> {
+        std::iter::once(&self.body[..]).chain(self.functions.iter().map(|function| &function.body[..]))
+    }
+}
+
 impl Map {
     /// An entry takes so much memory that the number of keys must not decide alone how much the map takes.
     pub fn has_large_cells(&self) -> bool {
@@ -572,6 +611,14 @@ impl Map {
         match &self.value {
             MapValue::Aggregation(aggregation) => self.has_large_cells() && aggregation.row().merge == Merge::Add,
             MapValue::Plain(_) => true,
+        }
+    }
+
+    /// As the script writes it.
+    pub fn written(&self) -> String {
+        match self.owner {
+            Owner::Script => format!("@{}", self.name),
+            Owner::Thread | Owner::ThreadByKey => self.name.clone(),
         }
     }
 

@@ -18,6 +18,7 @@ pub mod names;
 pub mod parse;
 pub mod probe;
 pub mod script_types;
+pub mod source;
 pub mod span;
 pub mod target;
 pub mod types;

@@ -3,6 +3,10 @@
 /// Bytes of stack that the kernel gives a BPF program (include/linux/filter.h, `MAX_BPF_STACK`).
 pub const BPF_STACK_BYTES: u32 = 512;
 
+/// Functions of a program that may run at once, the program itself included (include/linux/bpf_verifier.h,
+/// `MAX_CALL_FRAMES`).
+pub const MOST_FUNCTIONS_AT_ONCE: u32 = 8;
+
 /// Bytes of a task's name with its NUL (include/linux/sched.h, `TASK_COMM_LEN`).
 pub const COMM_BYTES: u32 = 16;
 

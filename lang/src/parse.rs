@@ -46,6 +46,16 @@ pub fn parse(text: &str) -> Parse {
     Parse { ast, diagnostics }
 }
 
+/// The same for a file that is imported, whose text begins at `start` of the whole source.
+pub fn parse_import(text: &str, start: usize) -> Parse {
+    // `#!` begins a script only where it stands first.
+    let text = match text.strip_prefix("#!") {
+        Some(rest) => format!("//{rest}"),
+        None => text.to_string(),
+    };
+    parse(&("\n".repeat(start) + &text))
+}
+
 /// False where the text could go on: brackets or a string are open, or a probe has no block yet.
 pub fn is_complete(text: &str) -> bool {
     let parsed = parse(text);

@@ -33,15 +33,3 @@ impl std::fmt::Debug for Span {
         write!(f, "{}..{}", self.start, self.end)
     }
 }
-
-/// Line and column of a byte offset, both counted from one; the column counts characters.
-pub fn line_column(text: &str, offset: u32) -> (u32, u32) {
-    let mut offset = (offset as usize).min(text.len());
-    while !text.is_char_boundary(offset) {
-        offset -= 1;
-    }
-    let before = &text[..offset];
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() as u32 + 1;
-    let start = before.rfind('\n').map_or(0, |at| at + 1);
-    (line, before[start..].chars().count() as u32 + 1)
-}

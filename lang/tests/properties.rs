@@ -10,6 +10,7 @@ use rtrace_lang::check::{CheckOptions, check};
 use rtrace_lang::diagnostic::{Diagnostic, render};
 use rtrace_lang::hir;
 use rtrace_lang::parse::parse;
+use rtrace_lang::source::Source;
 use rtrace_lang::target::fake::FakeTarget;
 
 /// Words that begin, end and fill the language's forms.
@@ -148,6 +149,7 @@ fn target() -> FakeTarget {
 
 /// Everything that must hold of what is said about a text.
 fn check_messages(text: &str, diagnostics: &[Diagnostic]) -> Result<(), TestCaseError> {
+    let source = Source::new("script.rt", text);
     for diagnostic in diagnostics {
         let spans = std::iter::once(diagnostic.span).chain(diagnostic.others.iter().map(|(span, _)| *span));
         for span in spans {
@@ -155,9 +157,9 @@ fn check_messages(text: &str, diagnostics: &[Diagnostic]) -> Result<(), TestCase
             prop_assert!(span.end as usize <= text.len(), "{:?} is outside of {} bytes", span, text.len());
         }
         prop_assert!(!diagnostic.message.is_empty());
-        let shown = render(diagnostic, "script.rt", text, false);
+        let shown = render(diagnostic, &source, false);
         prop_assert!(shown.contains(diagnostic.code.name()), "{}", shown);
-        prop_assert!(!render(diagnostic, "script.rt", text, true).is_empty());
+        prop_assert!(!render(diagnostic, &source, true).is_empty());
     }
     Ok(())
 }

@@ -11,7 +11,10 @@ use rtrace_lang::check::{CheckOptions, check};
 use rtrace_lang::diagnostic::Diagnostic;
 use rtrace_lang::hir::Hir;
 use rtrace_lang::parse::parse;
+use rtrace_lang::source::Source;
 use rtrace_lang::target::{Feature, Target};
+
+use crate::imports;
 
 /// How far the driver goes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -35,11 +38,15 @@ impl Driven {
     }
 }
 
-/// Takes the text as far as `stage`.
-pub fn drive(text: &str, target: &dyn Target, options: &CheckOptions, stage: Stage) -> Driven {
-    let parsed = parse(text);
+/// Takes the script as far as `stage`; what it imports is added to the source.
+pub fn drive(source: &mut Source, target: &dyn Target, options: &CheckOptions, stage: Stage) -> Driven {
+    let parsed = parse(source.main_text());
     let mut driven = Driven { ast: parsed.ast, hir: None, compiled: None, diagnostics: parsed.diagnostics };
     if stage < Stage::Check || driven.has_errors() {
+        return driven;
+    }
+    driven.ast = imports::resolve(driven.ast, source, &mut driven.diagnostics);
+    if driven.has_errors() {
         return driven;
     }
     let checked = check(&driven.ast, target, options);

@@ -7,6 +7,7 @@ mod clock;
 mod decode;
 pub mod driver;
 pub mod event;
+mod imports;
 mod maps;
 mod names;
 pub mod output;

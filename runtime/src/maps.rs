@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{MapData, MapError};
-use rtrace_compiler::object::{MapKind, MapObject};
+use rtrace_compiler::object::{MapKind, MapObject, btf};
 use rtrace_lang::aggregations::AggregationKind;
 use rtrace_lang::hir::{Map, MapValue, SortBy};
 use rtrace_probes::kernel::{KernelError, bpf};
@@ -25,7 +25,8 @@ pub struct LiveMap {
 
 impl LiveMap {
     pub fn create(object: &MapObject) -> Result<LiveMap, MapError> {
-        let per_use = object.allocate_on_use && matches!(object.kind, MapKind::Hash | MapKind::PerCpuHash);
+        let per_use =
+            object.allocate_on_use && matches!(object.kind, MapKind::Hash | MapKind::PerCpuHash | MapKind::TaskStorage);
         let flags = if per_use {
             NO_PREALLOC
         } else if object.is_mapped {
@@ -36,6 +37,9 @@ impl LiveMap {
         // The kernel takes 15 characters of letters, digits, `_` and `.`.
         let name: String = object.name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(15).collect();
         let create = || {
+            if object.kind == MapKind::TaskStorage {
+                return task_storage(object, flags, &name);
+            }
             let description = aya_obj::Map::new_from_params(
                 object.kind.number(),
                 object.key_bytes,
@@ -81,13 +85,13 @@ impl LiveMap {
     pub fn clear(&self, cpus: u32) -> Result<(), KernelError> {
         match self.object.kind {
             MapKind::Array | MapKind::PerCpuArray => self.zero(cpus),
-            MapKind::Hash | MapKind::PerCpuHash => {
+            MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash | MapKind::LruPerCpuHash => {
                 for key in self.keys(cpus)? {
                     bpf::map_delete(self.fd(), &key)?;
                 }
                 Ok(())
             }
-            MapKind::RingBuffer => Ok(()),
+            MapKind::RingBuffer | MapKind::TaskStorage => Ok(()),
         }
     }
 
@@ -110,6 +114,28 @@ impl LiveMap {
         self.for_each(cpus, &mut |key, _| keys.push(key.to_vec()))?;
         Ok(keys)
     }
+}
+
+/// Values of threads. The kernel wants their type, which aya does not pass on for a map of ours.
+fn task_storage(object: &MapObject, flags: u32, name: &str) -> Result<MapData, MapError> {
+    let failed = |error: KernelError| MapError::CreateError {
+        name: name.to_string(),
+        io_error: match error {
+            KernelError::Call { errno, .. } => std::io::Error::from_raw_os_error(errno),
+            other => std::io::Error::other(other.to_string()),
+        },
+    };
+    let types = bpf::btf_load(&btf::storage(object.value_bytes)).map_err(failed)?;
+    let config = bpf::MapConfig {
+        kind: object.kind.number(),
+        key_bytes: object.key_bytes,
+        value_bytes: object.value_bytes,
+        entries: object.entries,
+        flags,
+        name,
+        btf: Some((types.as_fd(), btf::STORAGE_KEY, btf::STORAGE_VALUE)),
+    };
+    MapData::from_fd(bpf::map_create(&config).map_err(failed)?)
 }
 
 /// Whether a row is shown before another: numbers by value, histograms by their total, everything else by key, unless

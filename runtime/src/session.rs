@@ -13,6 +13,7 @@ use std::sync::Arc;
 use aya::maps::{Map as AyaMap, MapData, RingBuf};
 use rtrace_compiler::object::{Object, STOPPED_OFFSET};
 use rtrace_lang::hir::Hir;
+use rtrace_lang::source::Source;
 use rtrace_lang::target::Attach;
 use rtrace_probes::kernel::KernelError;
 use rtrace_probes::{AttachError, Link, Machine};
@@ -30,9 +31,8 @@ pub use run::Ended;
 /// What the command line decides about a run.
 #[derive(Clone, Debug, Default)]
 pub struct SessionOptions {
-    /// The script's name and text, for places in messages.
-    pub file: String,
-    pub text: String,
+    /// The script, for places in messages.
+    pub source: Source,
     /// Ends with this process (`-p`).
     pub pid: Option<u32>,
     /// Says nothing of its own on stderr but problems.

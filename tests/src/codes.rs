@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::Code;
+use rtrace_lang::source::Source;
 use rtrace_lang::target::Feature;
 use rtrace_lang::target::fake::FakeTarget;
 use rtrace_runtime::driver::{Stage, drive};
@@ -54,7 +55,8 @@ fn check(code: Code, has_case: bool, target: &FakeTarget) -> Result<()> {
 fn shows(code: Code, target: &FakeTarget) -> bool {
     let without = target.clone().with_feature(Feature::Kprobes, false);
     [target, &without].iter().any(|target| {
-        let driven = drive(code.example(), *target, &CheckOptions::default(), Stage::Compile);
+        let driven =
+            drive(&mut Source::new("example", code.example()), *target, &CheckOptions::default(), Stage::Compile);
         driven.diagnostics.iter().any(|diagnostic| diagnostic.code == code)
     })
 }

@@ -8,6 +8,7 @@ use rtrace_compiler::encode::disassemble;
 use rtrace_compiler::ir;
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::render;
+use rtrace_lang::source::Source;
 use rtrace_lang::target::fake::FakeTarget;
 use rtrace_lang::{ast, hir};
 use rtrace_runtime::driver::{Driven, Stage, drive};
@@ -33,12 +34,13 @@ pub fn text(case: &Case, kind: Expected, target: &FakeTarget) -> Result<String> 
         Expected::Ir | Expected::Bpf | Expected::Diagnostics => Stage::Compile,
         Expected::Output | Expected::Errors | Expected::Json => bail!("a run gives this text, not a stage"),
     };
-    let driven = drive(&case.text, target, &options(case), stage);
+    let mut source = Source::new(&*case.script, &*case.text).found_below(&case.directory);
+    let driven = drive(&mut source, target, &options(case), stage);
     if kind == Expected::Diagnostics {
-        return Ok(diagnostics(case, &driven));
+        return Ok(diagnostics(&source, &driven));
     }
     if driven.has_errors() {
-        bail!("the script does not compile:\n{}", diagnostics(case, &driven));
+        bail!("the script does not compile:\n{}", diagnostics(&source, &driven));
     }
     match (kind, &driven.hir, &driven.compiled) {
         (Expected::Ast, ..) => Ok(ast::dump(&driven.ast)),
@@ -52,8 +54,8 @@ pub fn text(case: &Case, kind: Expected, target: &FakeTarget) -> Result<String> 
     }
 }
 
-fn diagnostics(case: &Case, driven: &Driven) -> String {
-    driven.diagnostics.iter().map(|diagnostic| render(diagnostic, &case.script, &case.text, false)).collect()
+fn diagnostics(source: &Source, driven: &Driven) -> String {
+    driven.diagnostics.iter().map(|diagnostic| render(diagnostic, source, false)).collect()
 }
 
 fn options(case: &Case) -> CheckOptions {

@@ -7,6 +7,7 @@ use std::process::Command;
 use object::{Object as _, ObjectSection, ObjectSymbol, RelocationFlags, SymbolKind};
 use rtrace_compiler::object::elf;
 use rtrace_lang::check::CheckOptions;
+use rtrace_lang::source::Source;
 use rtrace_lang::target::Target;
 use rtrace_probes::Machine;
 use rtrace_runtime::driver::{Stage, drive};
@@ -21,9 +22,10 @@ END { @x += elapsed; }
 "#;
 
 fn write(target: &dyn Target, script: &str) -> Vec<u8> {
-    let driven = drive(script, target, &CheckOptions::default(), Stage::Compile);
+    let mut source = Source::new("script.rt", script);
+    let driven = drive(&mut source, target, &CheckOptions::default(), Stage::Compile);
     assert!(!driven.has_errors(), "{:?}", driven.diagnostics);
-    elf::write(&driven.compiled.expect("compiled").object, "script.rt", script)
+    elf::write(&driven.compiled.expect("compiled").object, &source)
 }
 
 fn described(script: &str) -> Vec<u8> {

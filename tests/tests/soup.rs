@@ -11,6 +11,7 @@ use rtrace_compiler::encode::disassemble;
 use rtrace_compiler::object::elf;
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::render;
+use rtrace_lang::source::Source;
 use rtrace_lang::target::fake::FakeTarget;
 use rtrace_probes::Machine;
 use rtrace_runtime::driver::{Stage, drive};
@@ -295,15 +296,16 @@ fn target() -> &'static FakeTarget {
 
 /// Takes the text as far as it goes, with everything that is shown on the way; true if it makes an object.
 fn cook(script: &str) -> bool {
-    let driven = drive(script, target(), &CheckOptions::default(), Stage::Compile);
+    let mut source = Source::new("soup.rt", script);
+    let driven = drive(&mut source, target(), &CheckOptions::default(), Stage::Compile);
     for diagnostic in &driven.diagnostics {
-        render(diagnostic, "soup.rt", script, false);
+        render(diagnostic, &source, false);
     }
     assert_eq!(driven.has_errors(), driven.compiled.is_none(), "an object, or a reason why there is none");
     let is_whole = driven.compiled.is_some();
     if let Some(compiled) = driven.compiled {
         compiled.object.programs.iter().for_each(|program| drop(disassemble(&program.instructions)));
-        elf::write(&compiled.object, "soup.rt", script);
+        elf::write(&compiled.object, &source);
     }
     is_whole
 }
@@ -337,7 +339,8 @@ fn the_kernel_refuses_no_clause() {
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 512, ..Config::default() };
     let loaded = Cell::new(0);
     let result = TestRunner::new(config).run(&clauses(), |script| {
-        let driven = drive(&script, &machine, &CheckOptions::default(), Stage::Compile);
+        let mut source = Source::new("soup.rt", script);
+        let driven = drive(&mut source, &machine, &CheckOptions::default(), Stage::Compile);
         let Some(compiled) = driven.compiled else { return Ok(()) };
         match Session::load(&machine, compiled.object, SessionOptions::default()) {
             Ok(_) => loaded.set(loaded.get() + 1),

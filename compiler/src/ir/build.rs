@@ -166,6 +166,11 @@ impl Builder {
         self.define(InstKind::Callback(number), ValueKind::Callback)
     }
 
+    /// Calls one of the program's functions.
+    pub fn call_subprogram(&mut self, number: u32, frame: Value) {
+        self.push(InstKind::CallSubprogram { number, frame }, None);
+    }
+
     pub fn stack_address(&mut self, offset: u32) -> Value {
         self.define(InstKind::StackAddress { offset }, ValueKind::Pointer(Memory::Stack))
     }
@@ -181,6 +186,11 @@ impl Builder {
     /// A helper call that gives a number.
     pub fn call(&mut self, helper: u32, arguments: &[Value]) -> Value {
         self.define(InstKind::Call { helper, arguments: arguments.to_vec() }, ValueKind::Int)
+    }
+
+    /// A helper call that gives a pointer.
+    pub fn call_pointer(&mut self, helper: u32, arguments: &[Value], memory: Memory) -> Value {
+        self.define(InstKind::Call { helper, arguments: arguments.to_vec() }, ValueKind::Pointer(memory))
     }
 
     /// A helper call that gives a pointer, or null.

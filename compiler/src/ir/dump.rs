@@ -30,8 +30,8 @@ pub fn dump(function: &Function) -> String {
             None => writeln!(out, "    (open)"),
         };
     }
-    for callback in &function.callbacks {
-        out.push_str(&dump(callback));
+    for inner in function.callbacks.iter().chain(&function.subprograms) {
+        out.push_str(&dump(inner));
     }
     out
 }
@@ -69,5 +69,6 @@ fn text(kind: &InstKind) -> String {
         InstKind::Map(map) => format!("map {}", map.0),
         InstKind::MapValueAddress { map, offset } => format!("map {} value + {offset}", map.0),
         InstKind::Call { helper, arguments } => format!("call {helper}({})", list(arguments)),
+        InstKind::CallSubprogram { number, frame } => format!("call subprogram {number}(v{})", frame.0),
     }
 }

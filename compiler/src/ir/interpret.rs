@@ -95,7 +95,7 @@ impl Simulation {
     /// Runs a function to its end; gives what it returns.
     pub fn run(&mut self, function: &Function) -> Result<u64, Fault> {
         let context = self.memory.add(Space::Context, Region::of(self.environment.context.clone()));
-        let result = self.call(function, context, &[], &mut 0);
+        let result = self.call(function, &function.subprograms, context, &[], &mut 0);
         self.memory.release(context);
         let returned = result?;
         match self.memory.held(Space::Record) {
@@ -108,17 +108,18 @@ impl Simulation {
         }
     }
 
-    /// Runs a function or a callback, which gets `parameters`.
+    /// Runs a function, or a callback or subprogram, which get `parameters`.
     fn call(
         &mut self,
         function: &Function,
+        subprograms: &[Function],
         context: u64,
         parameters: &[u64],
         executed: &mut u32,
     ) -> Result<u64, Fault> {
         let stack = self.memory.add(Space::Stack, Region::unwritten(function.stack_bytes as usize));
         let values = vec![None; function.values.len()];
-        let mut run = Run { function, values, stack, context, parameters, block: Block(0) };
+        let mut run = Run { function, subprograms, values, stack, context, parameters, block: Block(0) };
         let result = run.execute_all(self, executed);
         self.memory.release(stack);
         result.map_err(|what| Fault { function: function.name.clone(), block: run.block.0, what })
@@ -127,6 +128,8 @@ impl Simulation {
 
 struct Run<'a> {
     function: &'a Function,
+    /// Those of the program.
+    subprograms: &'a [Function],
     values: Vec<Option<u64>>,
     /// Addresses of the function's own memory.
     stack: u64,
@@ -240,6 +243,13 @@ impl Run<'_> {
                     .collect::<Result<Vec<_>, String>>()?;
                 calls::call(machine, *helper, &arguments, self.context)?
             }
+            InstKind::CallSubprogram { number, frame } => {
+                let subprogram = self.subprograms.get(*number as usize).ok_or("there is no such subprogram")?;
+                let parameters = [self.get(*frame)?];
+                machine
+                    .call(subprogram, self.subprograms, self.context, &parameters, executed)
+                    .map_err(|fault| fault.to_string())?
+            }
         })
     }
 }
@@ -293,7 +303,8 @@ impl Run<'_> {
         parameters: &[u64],
         executed: &mut u32,
     ) -> Result<u64, String> {
-        match machine.call(callback, self.context, parameters, executed).map_err(|fault| fault.to_string())? {
+        let ended = machine.call(callback, self.subprograms, self.context, parameters, executed);
+        match ended.map_err(|fault| fault.to_string())? {
             ended @ (0 | 1) => Ok(ended),
             other => Err(format!("a callback gives {other}")),
         }

@@ -8,7 +8,7 @@
 //!   base. Contexts and kernel objects are never stored to.
 //! - Constant shifts are below 64 and constant divisors are not zero; there is no signed division.
 //! - A helper takes at most five arguments.
-//! - Parameters stand at the start of the entry, and a callback that is named is there.
+//! - Parameters stand at the start of the entry; a callback or subprogram that is named is there.
 //! - Stack slots lie within the function's stack, and that within the kernel's limit.
 
 use rtrace_lang::hir::BinaryOp;
@@ -17,8 +17,14 @@ use rtrace_lang::limits::BPF_STACK_BYTES;
 use super::{Block, Function, InstKind, Memory, Terminator, Value, ValueKind};
 
 /// The first breach found, in words.
-pub fn verify(function: &Function) -> Result<(), String> {
-    function.callbacks.iter().try_for_each(verify)?;
+pub fn verify(program: &Function) -> Result<(), String> {
+    verify_one(program, program.subprograms.len())?;
+    program.subprograms.iter().try_for_each(|function| verify_one(function, program.subprograms.len()))
+}
+
+/// A function of a program that has so many subprograms.
+fn verify_one(function: &Function, subprograms: usize) -> Result<(), String> {
+    function.callbacks.iter().try_for_each(|callback| verify_one(callback, subprograms))?;
     let at = |block: Block, what: String| Err(format!("{}, b{}: {what}", function.name, block.0));
     if function.stack_bytes > BPF_STACK_BYTES {
         return Err(format!("{}: {} bytes of stack", function.name, function.stack_bytes));
@@ -73,7 +79,7 @@ pub fn verify(function: &Function) -> Result<(), String> {
                 }
             });
             result?;
-            if let Err(what) = check_inst(function, &constants, &inst.kind) {
+            if let Err(what) = check_inst(function, subprograms, &constants, &inst.kind) {
                 return at(block, what);
             }
         }
@@ -108,7 +114,12 @@ pub fn verify(function: &Function) -> Result<(), String> {
     Ok(())
 }
 
-fn check_inst(function: &Function, constants: &[Option<i64>], kind: &InstKind) -> Result<(), String> {
+fn check_inst(
+    function: &Function,
+    subprograms: usize,
+    constants: &[Option<i64>],
+    kind: &InstKind,
+) -> Result<(), String> {
     let base = |value: Value, stored: bool| match function.kind(value) {
         ValueKind::Pointer(Memory::Context | Memory::Object | Memory::MapKey) if stored => {
             Err(format!("a store through v{}", value.0))
@@ -142,6 +153,9 @@ fn check_inst(function: &Function, constants: &[Option<i64>], kind: &InstKind) -
         InstKind::Callback(number) if *number as usize >= function.callbacks.len() => {
             Err(format!("callback {number} of {}", function.callbacks.len()))
         }
+        InstKind::CallSubprogram { number, .. } if *number as usize >= subprograms => {
+            Err(format!("subprogram {number} of {subprograms}"))
+        }
         InstKind::StackAddress { offset } if *offset >= function.stack_bytes => {
             Err(format!("stack + {offset} of {}", function.stack_bytes))
         }
@@ -155,6 +169,7 @@ fn check_inst(function: &Function, constants: &[Option<i64>], kind: &InstKind) -
         | InstKind::StackAddress { .. }
         | InstKind::Map(_)
         | InstKind::MapValueAddress { .. }
-        | InstKind::Call { .. } => Ok(()),
+        | InstKind::Call { .. }
+        | InstKind::CallSubprogram { .. } => Ok(()),
     }
 }

@@ -1,34 +1,18 @@
 //! Loops. Few rounds of a known number are plain jumps, which the kernel's verifier follows one by one. All others are
-//! functions of their own that a helper calls for each round, so that the verifier sees their body once. What such a
-//! body shares with the code around it lives in the scratch memory; it finds that, and the context, through a frame on
-//! the program's stack.
-
-use std::collections::{HashMap, HashSet};
+//! functions of their own that a helper calls for each round, so that the verifier sees their body once: see
+//! `functions.rs`.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::{
-    BinaryOp, Expr, ExprKind, LocalId, LoopKind, MapId, MapValue, Program, Stmt, StmtKind, for_each_statement,
-};
+use rtrace_lang::hir::{BinaryOp, Expr, LocalId, LoopKind, MapId, MapValue, Stmt, StmtKind, for_each_statement};
 use rtrace_lang::limits::{MOST_OLD_ROUNDS, MOST_PLAIN_ROUNDS, MOST_ROUNDS};
 use rtrace_lang::span::Span;
 use rtrace_lang::types::Type;
 
-use crate::ir::{Block, Builder, MapRef, Memory, Value, ValueKind};
+use crate::ir::{Block, MapRef, Value, ValueKind};
 use crate::object::ErrorKind;
 
 use super::expr::variable;
-use super::{Lower, Place, close};
-
-/// Where words of the frame lie: the context, the scratch memory, whether the program is to end, the site.
-const FRAME_CONTEXT: i32 = 0;
-const FRAME_SCRATCH: i32 = 8;
-const FRAME_ENDED: i32 = 16;
-const FRAME_SITE: i32 = 24;
-/// Bytes of the frame.
-pub(super) const FRAME_BYTES: u32 = 32;
-
-/// Bytes of stack for the slots of a function of a program that has several: their stacks add up.
-pub(super) const CALLBACK_SLOT_BYTES: u32 = 96;
+use super::{Lower, Place};
 
 /// What `break` and `continue` do.
 #[derive(Clone, Copy)]
@@ -40,7 +24,7 @@ pub(super) enum LoopEnds {
 }
 
 /// Whether a loop becomes a function that a helper calls.
-fn is_called(kind: &LoopKind, rounds: u64, has_helper: bool) -> bool {
+pub(super) fn is_called(kind: &LoopKind, rounds: u64, has_helper: bool) -> bool {
     match kind {
         LoopKind::Map { .. } => true,
         LoopKind::While(_) => has_helper,
@@ -55,91 +39,8 @@ fn known_rounds(from: &Expr, to: &Expr, outer: u64) -> Option<u64> {
     (rounds.saturating_mul(outer) <= MOST_PLAIN_ROUNDS).then_some(rounds)
 }
 
-/// Which functions mention each variable; the program itself is 0.
-struct Homes {
-    of: HashMap<LocalId, HashSet<usize>>,
-    functions: usize,
-    has_helper: bool,
-}
-
-/// The variables that the bodies of loops share with what is around them, and whether there is any such body.
-pub(super) fn shared(program: &Program, has_helper: bool) -> (HashSet<LocalId>, bool) {
-    let mut homes = Homes { of: HashMap::new(), functions: 0, has_helper };
-    if let Some(predicate) = &program.predicate {
-        homes.expr(predicate, 0, 1);
-    }
-    homes.block(&program.body, 0, 1);
-    let shared = homes.of.into_iter().filter(|(_, functions)| functions.len() > 1).map(|(local, _)| local).collect();
-    (shared, homes.functions > 0)
-}
-
-impl Homes {
-    fn note(&mut self, local: LocalId, here: usize) {
-        self.of.entry(local).or_default().insert(here);
-    }
-
-    fn block(&mut self, statements: &[Stmt], here: usize, rounds: u64) {
-        for statement in statements {
-            match &statement.kind {
-                StmtKind::SetLocal { local, value } => {
-                    self.note(*local, here);
-                    self.expr(value, here, rounds);
-                }
-                StmtKind::If { condition, then, otherwise } => {
-                    self.expr(condition, here, rounds);
-                    self.block(then, here, rounds);
-                    self.block(otherwise, here, rounds);
-                }
-                StmtKind::Loop { kind, body } => self.repeat(kind, body, here, rounds),
-                StmtKind::Expr(_)
-                | StmtKind::SetMap { .. }
-                | StmtKind::Aggregate { .. }
-                | StmtKind::Emit { .. }
-                | StmtKind::Exit { .. }
-                | StmtKind::Break
-                | StmtKind::Continue
-                | StmtKind::Return => statement.for_each_expr(&mut |e| self.expr(e, here, rounds)),
-            }
-        }
-    }
-
-    fn repeat(&mut self, kind: &LoopKind, body: &[Stmt], here: usize, rounds: u64) {
-        let (inside, rounds_inside) = if is_called(kind, rounds, self.has_helper) {
-            self.functions += 1;
-            (self.functions, 1)
-        } else {
-            (here, rounds_of(kind, rounds))
-        };
-        match kind {
-            LoopKind::While(condition) => self.expr(condition, inside, rounds_inside),
-            LoopKind::Range { variable, from, to } => {
-                self.expr(from, here, rounds);
-                self.expr(to, here, rounds);
-                self.note(*variable, inside);
-            }
-            LoopKind::Map { key, value, .. } => {
-                self.note(*key, inside);
-                self.note(*value, inside);
-            }
-            LoopKind::Unroll(_) => {}
-        }
-        self.block(body, inside, rounds_inside);
-    }
-
-    fn expr(&mut self, e: &Expr, here: usize, rounds: u64) {
-        match &e.kind {
-            ExprKind::Local(local) | ExprKind::UpdateLocal { local, .. } => self.note(*local, here),
-            ExprKind::Block { statements, .. } => self.block(statements, here, rounds),
-            // Counts by a loop with nothing in it.
-            ExprKind::Len { .. } => self.functions += 1,
-            _ => {}
-        }
-        e.for_each_part(&mut |part| self.expr(part, here, rounds));
-    }
-}
-
 /// How often the body of a plain loop is verified.
-fn rounds_of(kind: &LoopKind, outer: u64) -> u64 {
+pub(super) fn rounds_of(kind: &LoopKind, outer: u64) -> u64 {
     match kind {
         LoopKind::Range { from, to, .. } => match known_rounds(from, to, outer) {
             Some(rounds) => rounds.max(1) * outer,
@@ -156,11 +57,23 @@ fn most_rounds(outer: u64) -> u64 {
     (MOST_OLD_ROUNDS / outer).max(4)
 }
 
-/// Whether the body may end the whole program.
-fn may_end(body: &[Stmt]) -> bool {
+/// Whether the body may end more than itself: the function around it, or the whole program.
+fn may_end(body: &[Stmt], calls_may_exit: bool) -> bool {
     let mut found = false;
     for_each_statement(body, &mut |statement| {
-        found |= matches!(statement.kind, StmtKind::Return | StmtKind::Exit { .. });
+        found |= match statement.kind {
+            StmtKind::Return | StmtKind::Exit { .. } => true,
+            StmtKind::Call(_) => calls_may_exit,
+            StmtKind::Expr(_)
+            | StmtKind::SetLocal { .. }
+            | StmtKind::SetMap { .. }
+            | StmtKind::Aggregate { .. }
+            | StmtKind::Emit { .. }
+            | StmtKind::If { .. }
+            | StmtKind::Loop { .. }
+            | StmtKind::Break
+            | StmtKind::Continue => false,
+        };
     });
     found
 }
@@ -174,14 +87,8 @@ impl Lower<'_> {
                 LoopKind::Map { map, key, value } => self.each_entry(*map, *key, *value, body),
                 LoopKind::Unroll(_) => unreachable!("is never called"),
             }
-            if may_end(body) {
-                let frame = self.frame_address();
-                let ended = self.b.load(frame, FRAME_ENDED, 8, false);
-                let (leave, after) = (self.b.block(), self.b.block());
-                self.b.branch_nonzero(ended, leave, after);
-                self.b.enter(leave);
-                self.leave();
-                self.b.enter(after);
+            if may_end(body, self.calls_may_exit) {
+                self.end_if_ended();
             }
             return;
         }
@@ -387,79 +294,5 @@ impl Lower<'_> {
             Some(place) => self.b.store(place.base, place.offset, 8, value),
             None => self.b.write(variable(local), value),
         }
-    }
-
-    /// Puts into the frame what the bodies of loops need.
-    pub(super) fn fill_frame(&mut self) {
-        let frame = self.b.stack_address(0);
-        let (context, scratch, site, zero) = (self.context, self.scratch, self.site(), self.b.int(0));
-        self.b.store(frame, FRAME_CONTEXT, 8, context);
-        self.b.store(frame, FRAME_SCRATCH, 8, scratch);
-        self.b.store(frame, FRAME_ENDED, 8, zero);
-        self.b.store(frame, FRAME_SITE, 8, site);
-    }
-
-    fn frame_address(&mut self) -> Value {
-        match self.frame {
-            Some(frame) => frame,
-            None => self.b.stack_address(0),
-        }
-    }
-
-    /// Notes that the program is to end, and ends the loop that this function is the body of.
-    pub(super) fn leave_from(&mut self, frame: Value) {
-        let one = self.b.int(1);
-        self.b.store(frame, FRAME_ENDED, 8, one);
-        self.b.ret(one);
-    }
-
-    /// A function of its own whose last parameter, of so many, is the frame; gives its address. `fill` gets the
-    /// parameters that matter: the number of the round, or the key and the value.
-    fn callback(&mut self, parameters: u8, fill: impl FnOnce(&mut Self, &[Value])) -> Value {
-        self.callbacks += 1;
-        let mut b = Builder::new(&format!("{}_loop{}", self.program.name, self.callbacks));
-        b.span = self.b.span;
-        let given: Vec<Value> = match parameters {
-            2 => vec![b.parameter(0, ValueKind::Int)],
-            _ => vec![
-                b.parameter(1, ValueKind::Pointer(Memory::MapKey)),
-                b.parameter(2, ValueKind::Pointer(Memory::MapValue)),
-            ],
-        };
-        let frame = b.parameter(parameters - 1, ValueKind::Pointer(Memory::Stack));
-        let context = b.load_pointer(frame, FRAME_CONTEXT, Memory::Context);
-        let scratch = b.load_pointer(frame, FRAME_SCRATCH, Memory::MapValue);
-        let site = b.load(frame, FRAME_SITE, 8, false);
-        let outer = (
-            std::mem::replace(&mut self.b, b),
-            std::mem::replace(&mut self.context, context),
-            std::mem::replace(&mut self.scratch, scratch),
-            self.site.replace(site),
-            self.frame.replace(frame),
-            std::mem::take(&mut self.loops),
-            std::mem::take(&mut self.stack_used),
-            std::mem::take(&mut self.stack_next),
-            std::mem::replace(&mut self.rounds, 1),
-        );
-        let scratch_next = self.scratch_next;
-        fill(self, &given);
-        let zero = self.b.int(0);
-        self.b.ret(zero);
-        self.scratch_next = scratch_next;
-        let stack_bytes = self.stack_used;
-        let mut function = std::mem::replace(&mut self.b, outer.0).function;
-        (
-            self.context,
-            self.scratch,
-            self.site,
-            self.frame,
-            self.loops,
-            self.stack_used,
-            self.stack_next,
-            self.rounds,
-        ) = (outer.1, outer.2, outer.3, outer.4, outer.5, outer.6, outer.7, outer.8);
-        function.stack_bytes = stack_bytes;
-        close(&mut function, self.program.span);
-        self.b.callback(function)
     }
 }

@@ -1,7 +1,7 @@
 //! Plain maps: reading, setting, changing and deleting entries. A map without keys is one value at a known address.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::{BinaryOp, Expr, MapId, MapValue};
+use rtrace_lang::hir::{BinaryOp, Expr, MapId, MapValue, Owner};
 use rtrace_lang::types::Type;
 
 use crate::ir::{Block, MapRef, Memory, Value, ValueKind};
@@ -12,14 +12,18 @@ use super::{Lower, Place};
 /// BPF_ANY and BPF_NOEXIST (include/uapi/linux/bpf.h)
 const ANY: i64 = 0;
 const NO_EXIST: i64 = 1;
+/// BPF_LOCAL_STORAGE_GET_F_CREATE
+const CREATE: i64 = 1;
 
 impl Lower<'_> {
     fn map_ref(map: MapId) -> MapRef {
         MapRef(map.0)
     }
 
-    fn is_keyed(&self, map: MapId) -> bool {
-        !self.hir.maps[map.index()].key.is_empty()
+    /// Whether an entry may be missing: the map has keys, or its values belong to threads.
+    pub(super) fn is_keyed(&self, map: MapId) -> bool {
+        let map = &self.hir.maps[map.index()];
+        !map.key.is_empty() || map.owner == Owner::Thread
     }
 
     /// The value's address, or null where the key is missing.
@@ -27,8 +31,18 @@ impl Lower<'_> {
         if !self.is_keyed(map) {
             return self.b.map_value_address(Self::map_ref(map), 0);
         }
+        if self.hir.maps[map.index()].owner == Owner::Thread {
+            return self.of_thread(map, 0);
+        }
         let key = self.key(map, key);
         self.look_up_key(map, key)
+    }
+
+    /// The address of the running thread's value, or null.
+    fn of_thread(&mut self, map: MapId, flags: i64) -> Value {
+        let task = self.b.call_pointer(calls::GET_CURRENT_TASK_BTF, &[], Memory::Object);
+        let (map, initial, flags) = (self.b.map(Self::map_ref(map)), self.b.int(0), self.b.int(flags));
+        self.b.call_nullable(calls::TASK_STORAGE_GET, &[map, task, initial, flags], Memory::MapValue)
     }
 
     pub(super) fn look_up_key(&mut self, map: MapId, key: Value) -> Value {
@@ -64,6 +78,18 @@ impl Lower<'_> {
             self.fill_zero(Place { base: value, offset: 0 }, bytes);
             return self.b.int(1);
         }
+        if self.hir.maps[map.index()].owner == Owner::Thread {
+            let found = self.of_thread(map, 0);
+            let bytes = self.hir.maps[map.index()].value.bytes();
+            return self.if_found(
+                found,
+                |lower, found| {
+                    lower.fill_zero(Place { base: found, offset: 0 }, bytes);
+                    lower.b.int(1)
+                },
+                |lower| lower.b.int(0),
+            );
+        }
         let key = self.key(map, key);
         let map = self.b.map(Self::map_ref(map));
         let result = self.b.call(calls::MAP_DELETE_ELEM, &[map, key]);
@@ -88,6 +114,14 @@ impl Lower<'_> {
         }
         let place = self.temporary(ty.stored_bytes());
         self.write_as(value, &ty, place);
+        if self.hir.maps[map.index()].owner == Owner::Thread {
+            let full = self.b.block();
+            let entry = self.thread_entry(map, full);
+            self.copy(place, Place { base: entry, offset: 0 }, ty.stored_bytes());
+            self.b.jump(full, &[]);
+            self.b.enter(full);
+            return;
+        }
         let key = self.key(map, key);
         let value = self.pointer(place);
         self.store_entry(map, key, value, ANY);
@@ -108,6 +142,20 @@ impl Lower<'_> {
             self.b.jump(after, &[]);
             self.b.enter(after);
         }
+    }
+
+    /// The address of the running thread's value, which is made of zeros where it is missing. Goes to `full` where
+    /// the kernel has no memory for it, which is counted.
+    fn thread_entry(&mut self, map: MapId, full: Block) -> Value {
+        let found = self.of_thread(map, CREATE);
+        let (made, none) = (self.b.block(), self.b.block());
+        self.b.branch_nonzero(found, made, none);
+        self.b.enter(none);
+        let span = self.b.span;
+        self.count_error(ErrorKind::MapFull(map), span);
+        self.b.jump(full, &[]);
+        self.b.enter(made);
+        found
     }
 
     /// The address of the entry, which is made of zeros where it is missing. Goes to `full` where there is no room for
@@ -153,10 +201,14 @@ impl Lower<'_> {
             let place = self.b.map_value_address(Self::map_ref(map), 0);
             return self.update_at(place, op, operand, constant, old, e);
         }
-        let key = self.key(map, key);
         let full = self.b.block();
         let (after, result) = self.b.block_with(ValueKind::Int);
-        let entry = self.entry_or_new(map, key, 8, full);
+        let entry = if self.hir.maps[map.index()].owner == Owner::Thread {
+            self.thread_entry(map, full)
+        } else {
+            let key = self.key(map, key);
+            self.entry_or_new(map, key, 8, full)
+        };
         let value = self.update_at(entry, op, operand, constant, old, e);
         self.b.jump(after, &[value]);
         self.b.enter(full);

@@ -1,7 +1,7 @@
 //! What the programs of an object share: maps, global data, tables. Grows while programs are lowered.
 
 use rtrace_lang::aggregations::SERIES_SLOTS;
-use rtrace_lang::hir::{Hir, MapValue};
+use rtrace_lang::hir::{Hir, MapValue, Owner};
 use rtrace_lang::limits::{DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES};
 use rtrace_lang::span::Span;
 
@@ -30,12 +30,16 @@ impl Shared {
         let mut maps = Vec::new();
         for map in &hir.maps {
             let keyed = !map.key.is_empty();
-            let kind = match (&map.value, keyed) {
-                (MapValue::Plain(_), false) => MapKind::Array,
-                (MapValue::Plain(_), true) => MapKind::Hash,
-                (MapValue::Aggregation(_), false) => MapKind::PerCpuArray,
-                (MapValue::Aggregation(_), true) if map.is_shared() => MapKind::Hash,
-                (MapValue::Aggregation(_), true) => MapKind::PerCpuHash,
+            let kind = match (&map.value, keyed, map.evicts) {
+                _ if map.owner == Owner::Thread => MapKind::TaskStorage,
+                (MapValue::Plain(_), false, _) => MapKind::Array,
+                (MapValue::Plain(_), true, false) => MapKind::Hash,
+                (MapValue::Plain(_), true, true) => MapKind::LruHash,
+                (MapValue::Aggregation(_), false, _) => MapKind::PerCpuArray,
+                (MapValue::Aggregation(_), true, false) if map.is_shared() => MapKind::Hash,
+                (MapValue::Aggregation(_), true, true) if map.is_shared() => MapKind::LruHash,
+                (MapValue::Aggregation(_), true, false) => MapKind::PerCpuHash,
+                (MapValue::Aggregation(_), true, true) => MapKind::LruPerCpuHash,
             };
             // Where the kernel takes all cells at once, their memory bounds the number of keys. Large per-CPU cells cannot
             // be taken when they are used: the kernel has no such memory ready for more than one of them.
@@ -55,8 +59,12 @@ impl Shared {
                 kind,
                 key_bytes: if keyed { map.key_bytes() } else { 4 },
                 value_bytes,
-                entries: u32::try_from(entries).unwrap_or(u32::MAX),
-                allocate_on_use: on_use,
+                // The kernel keeps no count of a thread's values.
+                entries: match map.owner {
+                    Owner::Thread => 0,
+                    Owner::Script | Owner::ThreadByKey => u32::try_from(entries).unwrap_or(u32::MAX),
+                },
+                allocate_on_use: on_use || map.owner == Owner::Thread,
                 is_mapped: false,
             });
         }

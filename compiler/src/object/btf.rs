@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use rtrace_lang::span::line_column;
+use rtrace_lang::source::Source;
 
 use super::ProgramObject;
 
@@ -24,8 +24,8 @@ const LONGEST_LINE: usize = 200;
 const LARGEST_COLUMN: u32 = 1023;
 
 impl DebugInfo {
-    /// The lines of a program, for a script of that name and text.
-    pub fn of(program: &ProgramObject, file: &str, text: &str) -> DebugInfo {
+    /// The lines of a program of that script.
+    pub fn of(program: &ProgramObject, source: &Source) -> DebugInfo {
         let mut types = Types::default();
         let int = types.int();
         let signature = types.signature(int);
@@ -35,7 +35,7 @@ impl DebugInfo {
             .iter()
             .map(|function| [function.instruction, types.function(&function.name, signature, Linkage::Static).0])
             .collect();
-        let line_info = lines(&mut types, program, file, text);
+        let line_info = lines(&mut types, program, source);
         DebugInfo {
             types,
             func_info: words(functions.as_flattened()),
@@ -49,13 +49,24 @@ pub fn btf(info: &DebugInfo) -> Vec<u8> {
     info.types.bytes()
 }
 
+/// Numbers of the types of the key and of the value in what `storage` describes.
+pub const STORAGE_KEY: u32 = 1;
+pub const STORAGE_VALUE: u32 = 3;
+
+/// The BTF of a map of threads' values: the kernel wants keys of type int, and values of any type of the right size.
+pub fn storage(value_bytes: u32) -> Vec<u8> {
+    let mut types = Types::default();
+    let int = types.int();
+    let word = types.unsigned_long();
+    types.array(word, int, value_bytes.div_ceil(8));
+    types.bytes()
+}
+
 /// One `struct bpf_line_info`: instruction, offsets of the file's name and of the line's text, line and column.
 pub struct LineInfo(pub [u32; 4]);
 
 /// A line for each place of the script that the program comes from; the strings go to `types`.
-pub fn lines(types: &mut Types, program: &ProgramObject, file: &str, text: &str) -> Vec<LineInfo> {
-    let file_offset = types.string(&clean(file));
-    let all: Vec<&str> = text.lines().collect();
+pub fn lines(types: &mut Types, program: &ProgramObject, source: &Source) -> Vec<LineInfo> {
     let mut places = program.lines.clone();
     // The kernel wants a line for the first instruction of each function.
     for function in &program.functions {
@@ -66,9 +77,9 @@ pub fn lines(types: &mut Types, program: &ProgramObject, file: &str, text: &str)
     }
     let mut infos = Vec::new();
     for (instruction, span) in places {
-        let (line, column) = line_column(text, span.start);
-        let line_offset = types.string(&clean(all.get(line as usize - 1).copied().unwrap_or("")));
-        infos.push(LineInfo([instruction, file_offset, line_offset, line << 10 | column.min(LARGEST_COLUMN)]));
+        let place = source.locate(span);
+        let (file, line) = (types.string(&clean(place.file)), types.string(&clean(place.whole_line)));
+        infos.push(LineInfo([instruction, file, line, place.line << 10 | place.column.min(LARGEST_COLUMN)]));
     }
     infos
 }

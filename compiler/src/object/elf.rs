@@ -14,6 +14,7 @@ use object::write::{Object as File, Relocation, SectionId, Symbol, SymbolId, Sym
 use object::{
     Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
 };
+use rtrace_lang::source::Source;
 use rtrace_lang::target::{Attach, MultiKind, ProbeSite, ProgramKind, TracingKind};
 
 use super::btf::{self, Linkage, SectionPart, TypeId, Types};
@@ -28,8 +29,8 @@ const LICENSE: &[u8] = b"GPL\0";
 /// BPF_F_NO_PREALLOC (include/uapi/linux/bpf.h)
 const NO_PREALLOC: u32 = 1;
 
-/// The object as a file, for a script of that name and text.
-pub fn write(object: &Object, file: &str, text: &str) -> Vec<u8> {
+/// The object of that script as a file.
+pub fn write(object: &Object, source: &Source) -> Vec<u8> {
     let mut writer = Writer {
         out: File::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little),
         types: Types::default(),
@@ -39,7 +40,7 @@ pub fn write(object: &Object, file: &str, text: &str) -> Vec<u8> {
     writer.out.append_section_data(license, LICENSE, 1);
     let int = writer.types.int();
     writer.maps(object, int);
-    writer.programs(object, int, file, text);
+    writer.programs(object, int, source);
     let types = writer.types.bytes();
     writer.section_of_bytes(".BTF", &types);
     writer.out.write().expect("all names and sizes are small, and every relocation is one that ELF has")
@@ -135,7 +136,7 @@ impl Writer {
         self.types.section(&name, map.value_bytes, &[SectionPart { variable, offset: 0, bytes: map.value_bytes }]);
     }
 
-    fn programs(&mut self, object: &Object, int: TypeId, file: &str, text: &str) {
+    fn programs(&mut self, object: &Object, int: TypeId, source: &Source) {
         let signature = self.types.signature(int);
         // Programs of one kind and target share their section, as libbpf expects: each is found by its symbol.
         let mut sections: BTreeMap<String, Vec<&ProgramObject>> = BTreeMap::new();
@@ -156,7 +157,7 @@ impl Writer {
                     let number = self.types.function(&function.name, signature, linkage).0;
                     section_functions.push([start + function.instruction * 8, number]);
                 }
-                for mut line in btf::lines(&mut self.types, program, file, text) {
+                for mut line in btf::lines(&mut self.types, program, source) {
                     // Bytes in the file, instructions in the kernel.
                     line.0[0] = start + line.0[0] * 8;
                     section_lines.push(line.0);
@@ -209,7 +210,13 @@ impl Writer {
 fn is_data(map: &MapObject) -> bool {
     match map.kind {
         MapKind::Array => true,
-        MapKind::PerCpuArray | MapKind::Hash | MapKind::PerCpuHash | MapKind::RingBuffer => false,
+        MapKind::PerCpuArray
+        | MapKind::Hash
+        | MapKind::PerCpuHash
+        | MapKind::LruHash
+        | MapKind::LruPerCpuHash
+        | MapKind::TaskStorage
+        | MapKind::RingBuffer => false,
     }
 }
 

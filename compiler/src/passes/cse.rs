@@ -108,6 +108,7 @@ fn key(kind: &InstKind, function: &Function) -> Option<Key> {
         | InstKind::Store { .. }
         | InstKind::AtomicAdd { .. }
         | InstKind::AtomicFetchAdd { .. }
-        | InstKind::Call { .. } => return None,
+        | InstKind::Call { .. }
+        | InstKind::CallSubprogram { .. } => return None,
     })
 }

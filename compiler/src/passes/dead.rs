@@ -96,7 +96,10 @@ pub fn run(function: &mut Function) {
 
 fn has_effect(kind: &InstKind) -> bool {
     match kind {
-        InstKind::Store { .. } | InstKind::AtomicAdd { .. } | InstKind::AtomicFetchAdd { .. } => true,
+        InstKind::Store { .. }
+        | InstKind::AtomicAdd { .. }
+        | InstKind::AtomicFetchAdd { .. }
+        | InstKind::CallSubprogram { .. } => true,
         InstKind::Call { helper, .. } => !PURE_HELPERS.contains(helper),
         // The context is where the allocator finds its register: it stays at the entry.
         InstKind::Context | InstKind::Parameter(_) => true,

@@ -119,7 +119,8 @@ fn simplify(kind: &InstKind, made: &[Option<InstKind>]) -> Simplified {
         | InstKind::StackAddress { .. }
         | InstKind::Map(_)
         | InstKind::MapValueAddress { .. }
-        | InstKind::Call { .. } => Simplified::Same,
+        | InstKind::Call { .. }
+        | InstKind::CallSubprogram { .. } => Simplified::Same,
     }
 }
 

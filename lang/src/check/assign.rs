@@ -2,9 +2,12 @@
 
 use crate::aggregations;
 use crate::ast;
+use crate::calls;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::expand::{THREAD, written_map};
 use crate::hir::{Expr, ExprKind, MapId, MapValue, Stmt, StmtKind};
 use crate::span::Span;
+use crate::target::Feature;
 use crate::types::Type;
 
 use super::body::Body;
@@ -24,6 +27,9 @@ impl Body<'_, '_, '_> {
                     Some(op) => self.binary(op, target, value, span),
                     None => self.expr(value),
                 };
+                if !self.storable(&value) {
+                    return;
+                }
                 let local = match self.lookup(name) {
                     Some(local) => {
                         self.widen_local(local, &value.ty, span);
@@ -83,6 +89,9 @@ impl Body<'_, '_, '_> {
     pub fn map_place(&mut self, name: &str, keys: &[ast::Expr], span: Span) -> (MapId, Vec<Expr>) {
         let map = self.checker.maps.id(name, span);
         let mut key = Vec::new();
+        if name.starts_with(THREAD) && !self.checker.target.has(Feature::Helper(calls::TASK_STORAGE_GET)) {
+            key.push(Expr { kind: ExprKind::CurrentTask, ty: Type::U64, span });
+        }
         for e in keys {
             let part = self.expr(e);
             match part.kind {
@@ -207,7 +216,10 @@ impl Body<'_, '_, '_> {
                 Diagnostic::error(
                     Code::TypeMismatch,
                     span,
-                    format!("@{} holds {before:#}, which cannot be computed with", self.checker.maps.name(map)),
+                    format!(
+                        "{} holds {before:#}, which cannot be computed with",
+                        written_map(self.checker.maps.name(map))
+                    ),
                 )
                 .label(format!("holds {before:#}")),
             );

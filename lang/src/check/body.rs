@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use crate::ast;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::hir::{Expr, ExprKind, Local, LocalId, Record, RecordId, RecordKind, Stmt, StmtKind};
+use crate::expand::CLAUSE;
+use crate::hir::{Expr, ExprKind, Function, Local, LocalId, Record, RecordId, RecordKind, Stmt, StmtKind};
 use crate::span::Span;
 use crate::types::Type;
 
 use super::Checker;
+use super::calls::Functions;
 use super::groups::Group;
 use super::maps::{stored, unify};
 
@@ -20,15 +22,24 @@ pub(super) struct Body<'c, 'a, 'g> {
     scopes: Vec<HashMap<String, LocalId>>,
     /// Loops around the statement that is checked.
     loops: u32,
+    pub(super) functions: Functions,
 }
 
 impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
     pub fn new(checker: &'c mut Checker<'a>, number: usize, group: &'g Group<'g>) -> Self {
-        Body { checker, group, number, locals: Vec::new(), scopes: vec![HashMap::new()], loops: 0 }
+        Body {
+            checker,
+            group,
+            number,
+            locals: Vec::new(),
+            scopes: vec![HashMap::new()],
+            loops: 0,
+            functions: Functions::default(),
+        }
     }
 
-    pub fn into_locals(self) -> Vec<Local> {
-        self.locals
+    pub fn into_parts(self) -> (Vec<Local>, Vec<Function>) {
+        (self.locals, self.functions.done)
     }
 
     pub fn report(&mut self, diagnostic: Diagnostic) {
@@ -90,6 +101,9 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                         _ => Expr::int(0, span),
                     },
                 };
+                if !self.storable(&value) {
+                    value = Expr { ty: Type::Unknown, ..value };
+                }
                 if let Some(declared) = declared {
                     value = self.convert(value, &declared, span);
                 }
@@ -108,13 +122,7 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                 let mut inner = self.block(block);
                 out.append(&mut inner);
             }
-            ast::StmtKind::Return(value) => {
-                if let Some(value) = value {
-                    let value = self.expr(value);
-                    self.push(out, StmtKind::Expr(value), span);
-                }
-                self.push(out, StmtKind::Return, span);
-            }
+            ast::StmtKind::Return(value) => self.return_statement(value.as_ref(), span, out),
             ast::StmtKind::Break if self.loops > 0 => self.push(out, StmtKind::Break, span),
             ast::StmtKind::Continue if self.loops > 0 => self.push(out, StmtKind::Continue, span),
             ast::StmtKind::Break | ast::StmtKind::Continue => {
@@ -131,7 +139,11 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
             }
             ast::StmtKind::ForMap { variables, map, body } => self.map_loop(variables, map, body, span, out),
             ast::StmtKind::Unroll { count, body } => self.unroll(count, body, span, out),
-            ast::StmtKind::Import(_) => drop(self.not_yet(span, "an import")),
+            ast::StmtKind::Import(_) => self.report(
+                Diagnostic::error(Code::Import, span, "an import stands outside of probes")
+                    .label("in a block")
+                    .help("move it to the top of the script"),
+            ),
             ast::StmtKind::Try { .. } => drop(self.not_yet(span, "try")),
             ast::StmtKind::Error => {}
         }
@@ -219,6 +231,14 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         result
     }
 
+    /// The same for what sees none of the variables and loops around it.
+    pub fn apart<T>(&mut self, check: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = (std::mem::replace(&mut self.scopes, vec![HashMap::new()]), std::mem::take(&mut self.loops));
+        let result = check(self);
+        (self.scopes, self.loops) = outer;
+        result
+    }
+
     /// The body of a loop, in which `break` and `continue` mean something.
     pub fn loop_body(&mut self, body: &ast::Block) -> Vec<Stmt> {
         self.loops += 1;
@@ -230,7 +250,9 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
     /// Declares a variable in the innermost scope, of a type that also holds what earlier rounds have seen in it.
     pub fn declare(&mut self, name: &str, ty: &Type) -> LocalId {
         let id = self.hidden(name, ty);
-        self.scopes.last_mut().expect("a block has a scope").insert(name.to_string(), id);
+        // What belongs to the clause is known in all of it.
+        let scope = if name.starts_with(CLAUSE) { self.scopes.first_mut() } else { self.scopes.last_mut() };
+        scope.expect("a block has a scope").insert(name.to_string(), id);
         id
     }
 

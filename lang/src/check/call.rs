@@ -5,6 +5,7 @@ use crate::ast;
 use crate::builtins::{self, Builtin, Intrinsic, Lowering};
 use crate::calls;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
+use crate::expand::THREAD;
 use crate::format::{Piece, Takes};
 use crate::hir::{Expr, ExprKind, MapId, RecordKind, Stmt, StmtKind};
 use crate::span::Span;
@@ -23,13 +24,14 @@ impl Body<'_, '_, '_> {
             let names = builtins::all()
                 .filter(|row| !row.bare || row.arguments.1 > 0)
                 .map(|row| row.name)
+                .chain(self.checker.items.functions.keys().copied())
                 .chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));
             let mut diagnostic =
                 Diagnostic::error(Code::UnknownFunction, name.span, format!("there is no function `{}`", name.text))
                     .label("not a function");
             diagnostic = match did_you_mean(&near_misses(&name.text, names)) {
                 Some(help) => diagnostic.help(help),
-                None => diagnostic.help("`:builtins` at the prompt lists all functions; `macro` defines a new one"),
+                None => diagnostic.help("`:builtins` at the prompt lists all functions; `fn` defines a new one"),
             };
             self.report(diagnostic);
             return None;
@@ -70,6 +72,9 @@ impl Body<'_, '_, '_> {
 
     pub fn call(&mut self, name: &ast::Name, arguments: &[ast::Argument], span: Span) -> Expr {
         let unknown = Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        if self.is_function(&name.text) {
+            return self.function_call(name, arguments, span);
+        }
         let Some(row) = self.function(name, arguments, span) else { return unknown };
         let intrinsic = match row.lowering {
             Lowering::Intrinsic(intrinsic) => intrinsic,
@@ -226,7 +231,7 @@ impl Body<'_, '_, '_> {
             ty if ty.is_integer() => self.register_space(),
             _ => return self.wrong_type(row, &value, "a pointer"),
         };
-        let most = self.checker.settings.max_strlen;
+        let most = self.checker.items.settings.max_strlen;
         let capacity = match limit.as_ref().and_then(Expr::constant) {
             Some(n) if n >= 0 => (n as u64).saturating_add(1).min(u64::from(most)) as u32,
             Some(_) => {
@@ -311,13 +316,16 @@ impl Body<'_, '_, '_> {
 
     /// The map that an argument names as a whole.
     pub fn map_argument(&mut self, e: &ast::Expr) -> Option<MapId> {
-        let ast::ExprKind::Map { name, keys } = &e.kind else {
-            self.report(
-                Diagnostic::error(Code::TypeMismatch, e.span, "this takes a map")
-                    .label("not a map")
-                    .help("maps begin with `@`"),
-            );
-            return None;
+        let (name, keys) = match &e.kind {
+            ast::ExprKind::Map { name, keys } if !name.starts_with(THREAD) => (name, keys),
+            _ => {
+                self.report(
+                    Diagnostic::error(Code::TypeMismatch, e.span, "this takes a map")
+                        .label("not a map")
+                        .help("maps begin with `@`"),
+                );
+                return None;
+            }
         };
         if !keys.is_empty() {
             self.report(
@@ -345,6 +353,9 @@ impl Body<'_, '_, '_> {
         span: Span,
         out: &mut Vec<Stmt>,
     ) -> bool {
+        if self.is_function(&name.text) {
+            return false;
+        }
         let Some(Builtin { lowering: Lowering::Intrinsic(intrinsic), .. }) = builtins::named(&name.text) else {
             return false;
         };

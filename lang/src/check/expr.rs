@@ -2,6 +2,7 @@
 
 use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
+use crate::expand::{CLAUSE, THREAD, written_map};
 use crate::hir::{BinaryOp, Expr, ExprKind, MapValue};
 use crate::span::Span;
 use crate::types::Type;
@@ -87,7 +88,7 @@ impl Body<'_, '_, '_> {
     }
 
     pub fn string(&mut self, value: &[u8], span: Span) -> Expr {
-        let most = self.checker.settings.max_strlen;
+        let most = self.checker.items.settings.max_strlen;
         if value.len() as u64 >= u64::from(most) {
             return self.fail(
                 Diagnostic::error(Code::TooLarge, span, format!("the string has {} bytes", value.len()))
@@ -107,15 +108,16 @@ impl Body<'_, '_, '_> {
             Some(local) => Expr { kind: ExprKind::Local(local), ty: self.local_type(local), span },
             None => {
                 let names = self.visible_names();
+                let written = if name.starts_with(CLAUSE) { name.to_string() } else { format!("${name}") };
                 let mut diagnostic =
-                    Diagnostic::error(Code::UnknownVariable, span, format!("`${name}` has no value here"))
+                    Diagnostic::error(Code::UnknownVariable, span, format!("`{written}` has no value here"))
                         .label("not assigned before, in this block or around it");
                 let near: Vec<String> =
                     near_misses(name, names.iter().map(String::as_str)).iter().map(|near| format!("${near}")).collect();
                 let near: Vec<&str> = near.iter().map(String::as_str).collect();
                 diagnostic = match did_you_mean(&near) {
                     Some(help) => diagnostic.help(help),
-                    None => diagnostic.help(format!("assign it first: `${name} = 0;`; what probes share is an @map")),
+                    None => diagnostic.help(format!("assign it first: `{written} = 0;`; what probes share is an @map")),
                 };
                 self.fail(diagnostic)
             }
@@ -146,15 +148,19 @@ impl Body<'_, '_, '_> {
             self.checker.doubtful.push(span);
         }
         let names: Vec<String> = self.checker.maps.names().map(str::to_string).collect();
-        let mut diagnostic = Diagnostic::error(Code::UnknownMap, span, format!("@{name} is never assigned"))
-            .label("no statement of the script gives it a value");
+        let mut diagnostic =
+            Diagnostic::error(Code::UnknownMap, span, format!("{} is never assigned", written_map(name)))
+                .label("no statement of the script gives it a value");
         let near: Vec<String> =
-            near_misses(name, names.iter().map(String::as_str)).iter().map(|near| format!("@{near}")).collect();
+            near_misses(name, names.iter().map(String::as_str)).iter().map(|near| written_map(near)).collect();
         let near: Vec<&str> = near.iter().map(String::as_str).collect();
         if let Some(help) = did_you_mean(&near) {
             diagnostic = diagnostic.help(help);
         } else {
-            diagnostic = diagnostic.help(format!("assign it somewhere: `@{name} = count();`"));
+            diagnostic = diagnostic.help(match name.starts_with(THREAD) {
+                true => format!("assign it somewhere: `{name} = nsecs;`"),
+                false => format!("assign it somewhere: `@{name} = count();`"),
+            });
         }
         self.fail(diagnostic)
     }

@@ -134,7 +134,7 @@ impl Body<'_, '_, '_> {
         if let (ExprKind::Str(a), ExprKind::Str(b)) = (&left.kind, &right.kind) {
             return self.string(&[&a[..], &b[..]].concat(), span);
         }
-        let capacity = (a + b - 1).min(self.checker.settings.max_strlen);
+        let capacity = (a + b - 1).min(self.checker.items.settings.max_strlen);
         Expr { kind: ExprKind::Concatenate(Box::new(left), Box::new(right)), ty: Type::Str(capacity), span }
     }
 
@@ -189,7 +189,7 @@ impl Body<'_, '_, '_> {
         let Some((pointer, size)) = self.bytes_at(&value) else {
             return self.wrong_type(row, &value, "a pointer or an array");
         };
-        let most = self.checker.settings.max_strlen;
+        let most = self.checker.items.settings.max_strlen;
         let length = match (length, size) {
             (Some(length), _) if !length.ty.is_integer() => return self.wrong_type(row, &length, "a length"),
             (Some(length), _) => length,

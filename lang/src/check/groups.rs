@@ -13,6 +13,7 @@ use crate::span::Span;
 use crate::target::{Attach, Layout, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target};
 
 use super::CheckOptions;
+use super::items::Items;
 
 /// What becomes one program.
 pub struct Group<'a> {
@@ -27,9 +28,11 @@ pub struct Group<'a> {
     pub provider: &'static str,
 }
 
-/// Which values of its probe a clause names.
-#[derive(Default)]
-struct Uses {
+/// Which values of its probe a clause names, in functions that it calls, too.
+struct Uses<'a> {
+    items: &'a Items<'a>,
+    /// Functions that were looked through.
+    called: Vec<&'a str>,
     arguments: bool,
     registers: bool,
     site: bool,
@@ -38,13 +41,14 @@ struct Uses {
 /// Appends the sites and the programs of a clause.
 pub fn of_clause<'a>(
     clause: &'a Clause,
+    items: &Items<'a>,
     target: &dyn Target,
     options: &CheckOptions,
     sites: &mut Vec<ProbeSite>,
     groups: &mut Vec<Group<'a>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let uses = uses(clause);
+    let uses = uses(clause, items);
     let resolve_options = ResolveOptions {
         pid: options.pid,
         uses_registers: uses.registers,
@@ -84,7 +88,7 @@ pub fn of_clause<'a>(
 fn place<'a>(
     clause: &'a Clause,
     site: ProbeSite,
-    uses: &Uses,
+    uses: &Uses<'_>,
     target: &dyn Target,
     options: &CheckOptions,
     sites: &mut Vec<ProbeSite>,
@@ -199,8 +203,8 @@ fn part_span(spec: &ProbeSpec, part: Option<usize>) -> Span {
 }
 
 /// Walks a clause for the builtins that decide how it is attached.
-fn uses(clause: &Clause) -> Uses {
-    let mut uses = Uses::default();
+fn uses<'a>(clause: &Clause, items: &'a Items<'a>) -> Uses<'a> {
+    let mut uses = Uses { items, called: Vec::new(), arguments: false, registers: false, site: false };
     if let Some(predicate) = &clause.predicate {
         in_expr(predicate, &mut uses);
     }
@@ -208,7 +212,7 @@ fn uses(clause: &Clause) -> Uses {
     uses
 }
 
-fn in_block(block: &ast::Block, uses: &mut Uses) {
+fn in_block(block: &ast::Block, uses: &mut Uses<'_>) {
     for statement in &block.statements {
         in_statement(&statement.kind, uses);
     }
@@ -217,7 +221,7 @@ fn in_block(block: &ast::Block, uses: &mut Uses) {
     }
 }
 
-fn in_if(inner: &ast::If, uses: &mut Uses) {
+fn in_if(inner: &ast::If, uses: &mut Uses<'_>) {
     in_expr(&inner.condition, uses);
     in_block(&inner.then, uses);
     if let Some(otherwise) = &inner.otherwise {
@@ -225,7 +229,7 @@ fn in_if(inner: &ast::If, uses: &mut Uses) {
     }
 }
 
-fn in_statement(kind: &ast::StmtKind, uses: &mut Uses) {
+fn in_statement(kind: &ast::StmtKind, uses: &mut Uses<'_>) {
     use ast::StmtKind as S;
     match kind {
         S::Expr(e) | S::Discard(e) => in_expr(e, uses),
@@ -262,7 +266,7 @@ fn in_statement(kind: &ast::StmtKind, uses: &mut Uses) {
     }
 }
 
-fn in_expr(e: &ast::Expr, uses: &mut Uses) {
+fn in_expr(e: &ast::Expr, uses: &mut Uses<'_>) {
     match &e.kind {
         ExprKind::Ident(name) => match name.as_str() {
             "args" | "retval" => uses.arguments = true,
@@ -279,6 +283,12 @@ fn in_expr(e: &ast::Expr, uses: &mut Uses) {
                 uses.registers = true;
             }
             arguments.iter().for_each(|argument| in_expr(&argument.value, uses));
+            if let Some(function) = uses.items.functions.get(name.text.as_str())
+                && !uses.called.contains(&function.name.text.as_str())
+            {
+                uses.called.push(&function.name.text);
+                in_block(function.body, uses);
+            }
         }
         ExprKind::Map { keys, .. } => keys.iter().for_each(|key| in_expr(key, uses)),
         ExprKind::Field { base, .. } | ExprKind::TupleField { base, .. } => in_expr(base, uses),

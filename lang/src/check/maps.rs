@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::hir::{Map, MapId, MapValue};
+use crate::expand::{THREAD, written_map};
+use crate::hir::{Map, MapId, MapValue, Owner};
 use crate::limits::{MAX_KEY_BYTES, SMALL_KEY_BYTES};
 use crate::span::Span;
 use crate::types::Type;
+
+use super::items::DeclaredMap;
 
 #[derive(Default)]
 pub struct MapTable {
@@ -94,7 +97,8 @@ impl MapTable {
                 1 => "1 key".to_string(),
                 n => format!("{n} keys"),
             };
-            let message = format!("@{} is used with {} and with {}", row.name, count(known.len()), count(key.len()));
+            let message =
+                format!("{} is used with {} and with {}", written_map(&row.name), count(known.len()), count(key.len()));
             return Err(mismatch(message, known, *first));
         }
         let mut widened = Vec::new();
@@ -102,7 +106,8 @@ impl MapTable {
             match unify(old, new) {
                 Some(ty) => widened.push(ty),
                 None => {
-                    let message = format!("@{} has keys of type {old:#} and of type {new:#}", row.name);
+                    let name = written_map(&row.name);
+                    let message = format!("{name} has keys of type {old:#} and of type {new:#}");
                     return Err(mismatch(message, known, *first));
                 }
             }
@@ -140,11 +145,16 @@ impl MapTable {
                 Diagnostic::error(
                     Code::TypeMismatch,
                     span,
-                    format!("@{} holds {} and is assigned {}", row.name, describe(known), describe(&value)),
+                    format!(
+                        "{} holds {} and is assigned {}",
+                        written_map(&row.name),
+                        describe(known),
+                        describe(&value)
+                    ),
                 )
                 .label(describe(&value))
                 .other(*first, format!("{} here", describe(known)))
-                .help("a map keeps one type of value; use another map"),
+                .help("it keeps one type of value; use another name"),
             ));
         };
         let changed = *known != widened;
@@ -153,13 +163,40 @@ impl MapTable {
     }
 
     /// The maps as the program has them. `large_keys` tells whether the kernel takes keys above `SMALL_KEY_BYTES`.
-    pub fn finish(&self, diagnostics: &mut Vec<Diagnostic>, entries: u64, large_keys: impl Fn() -> bool) -> Vec<Map> {
+    pub fn finish(
+        &self,
+        diagnostics: &mut Vec<Diagnostic>,
+        declared: &HashMap<&str, DeclaredMap>,
+        entries: u64,
+        large_keys: impl Fn() -> bool,
+    ) -> Vec<Map> {
         let mut maps = Vec::new();
         for row in &self.rows {
             let key = row.key.as_ref().map_or(Vec::new(), |(key, _)| key.clone());
             let (value, span) = row.value.clone().unwrap_or((MapValue::Plain(Type::Unknown), row.span));
-            let mut map =
-                Map { name: row.name.clone(), entries: if key.is_empty() { 1 } else { entries }, key, value, span };
+            let declaration = declared.get(row.name.as_str());
+            if let Some(declaration) = declaration
+                && key.is_empty()
+            {
+                diagnostics.push(
+                    Diagnostic::error(Code::KeyMismatch, span, format!("@{} is declared with keys", row.name))
+                        .label("used without a key")
+                        .other(declaration.span, "declared here")
+                        .help("drop the declaration: a map without keys needs none"),
+                );
+            }
+            let entries = match (key.is_empty(), declaration) {
+                (true, _) => 1,
+                (false, Some(declaration)) => declaration.entries,
+                (false, None) => entries,
+            };
+            let owner = match (row.name.starts_with(THREAD), key.is_empty()) {
+                (false, _) => Owner::Script,
+                (true, true) => Owner::Thread,
+                (true, false) => Owner::ThreadByKey,
+            };
+            let evicts = owner == Owner::ThreadByKey || declaration.is_some_and(|declaration| declaration.evicts);
+            let mut map = Map { name: row.name.clone(), entries, evicts, owner, key, value, span };
             if map.key_bytes() > SMALL_KEY_BYTES && !large_keys() {
                 cut_strings(&mut map);
             }

@@ -3,6 +3,7 @@
 use crate::ast;
 use crate::builtins::{self, Builtin};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
+use crate::expand::THREAD;
 use crate::format::{Conversion, Piece, Takes, parse_format};
 use crate::hir::{Expr, MapId, MapValue, RecordKind, SortBy, StmtKind, Table};
 use crate::span::Span;
@@ -26,8 +27,9 @@ impl Body<'_, '_, '_> {
     }
 
     pub fn print(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
-        if let ast::ExprKind::Map { keys, .. } = &arguments[0].value.kind
+        if let ast::ExprKind::Map { keys, name } = &arguments[0].value.kind
             && keys.is_empty()
+            && !name.starts_with(THREAD)
             && arguments[0].name.is_none()
         {
             let map = self.map_argument(&arguments[0].value)?;

@@ -70,7 +70,7 @@ impl Body<'_, '_, '_> {
             diagnostics: &mut self.checker.diagnostics,
             space,
             takes_opaque: false,
-            max_strlen: self.checker.settings.max_strlen,
+            max_strlen: self.checker.items.settings.max_strlen,
         }
     }
 }

@@ -53,7 +53,7 @@ codes! {
         "";
     NotYet = "R0007", "not supported yet",
         "The construct is part of the language, and this version cannot run it.",
-        "import \"x\"; BEGIN { }";
+        "BEGIN { print(typeinfo(pid)); }";
     Macro = "R0009", "wrong use of a macro",
         "A macro takes the arguments that one of its forms asks for, sees only what it is given, and cannot expand to itself.",
         "macro twice(a) { a + a } BEGIN { print(twice(1, 2)); }";
@@ -105,6 +105,9 @@ codes! {
     NotInLoop = "R0028", "outside a loop",
         "break and continue belong into a loop.",
         "BEGIN { break; }";
+    Recursion = "R0029", "a function that calls itself",
+        "The kernel's stack for programs is small, so functions do not call themselves, directly or through others.",
+        "fn f($n: int64): int64 { return f($n - 1); } BEGIN { print(f(3)); }";
     UnknownProvider = "R0030", "unknown provider",
         "The first part of a probe names its provider: kprobe, tracepoint, uprobe and so on.",
         "kprob:vfs_read { }";
@@ -132,12 +135,18 @@ codes! {
     TooLarge = "R0040", "too large",
         "A value, a key or a program does not fit the kernel's limits.",
         "";
+    DeclaredTwice = "R0041", "declared twice",
+        "A map, a function or a variable of a block is declared once.",
+        "let @m = hash(10); let @m = hash(20); BEGIN { @m[1] = 1; }";
     Unused = "R0050", "no effect",
         "The statement computes a value and drops it.",
         "BEGIN { 1 + 1; }";
     PositionalMissing = "R0051", "missing parameter",
         "A positional parameter that is not given is 0, or an empty string.",
         "BEGIN { print($1); }";
+    Import = "R0053", "an import that failed",
+        "import \"path\"; reads another script, a header with structs and definitions, or all of a directory. Paths are relative to the file that imports.",
+        "import \"no/such/file.rt\"; BEGIN { }";
     Config = "R0052", "unknown setting",
         "The config block knows max_map_keys, max_strlen, print_maps_on_exit and their kin.",
         "config = { no_such = 1 } BEGIN { }";

@@ -15,7 +15,8 @@ pub fn dump(hir: &Hir) -> String {
                 format!("{shape} of {}", if a.signed { "int64" } else { "uint64" })
             }
         };
-        let _ = writeln!(out, "map @{}[{}]: {value}, {} entries", map.name, key.join(", "), map.entries);
+        let evicts = if map.evicts { ", gives up old ones" } else { "" };
+        let _ = writeln!(out, "map @{}[{}]: {value}, {} entries{evicts}", map.name, key.join(", "), map.entries);
     }
     for (number, record) in hir.records.iter().enumerate() {
         let parts: Vec<String> = record.parts.iter().map(ToString::to_string).collect();
@@ -38,6 +39,12 @@ pub fn dump(hir: &Hir) -> String {
             let _ = writeln!(out, "  local {number} ${}: {}", local.name, local.ty);
         }
         let dumper = Dumper { hir };
+        for (number, function) in program.functions.iter().enumerate() {
+            let parameters: Vec<String> = function.parameters.iter().map(|local| format!("${}", local.0)).collect();
+            let result = function.result.map_or(String::new(), |local| format!(": ${}", local.0));
+            let _ = writeln!(out, "  function {number} {}({}){result}", function.name, parameters.join(", "));
+            dumper.block(&function.body, 2, &mut out);
+        }
         if let Some(predicate) = &program.predicate {
             let _ = writeln!(out, "  when {}", dumper.text(predicate));
         }
@@ -107,6 +114,7 @@ impl Dumper<'_> {
                 }
                 StmtKind::Break => "break".to_string(),
                 StmtKind::Continue => "continue".to_string(),
+                StmtKind::Call(function) => format!("call function {}", function.0),
                 StmtKind::Return => "return".to_string(),
             };
             let _ = writeln!(out, "{pad}{line}");

@@ -29,7 +29,7 @@ impl Hir {
         for program in &self.programs {
             let fires = program.kind != ProgramKind::TestRun;
             program.predicate.iter().for_each(|predicate| predicate.note_uses(fires, &mut uses));
-            note_block(&program.body, fires, &mut uses);
+            program.bodies().for_each(|body| note_block(body, fires, &mut uses));
         }
         for map in &self.maps {
             uses.large_cells |= map.has_large_cells();
@@ -44,7 +44,7 @@ impl Hir {
 
 /// How many programs put values into the map as an aggregation.
 pub fn aggregating_programs(hir: &Hir, map: MapId) -> usize {
-    hir.programs.iter().filter(|program| aggregates(&program.body, map)).count()
+    hir.programs.iter().filter(|program| program.bodies().any(|body| aggregates(body, map))).count()
 }
 
 fn aggregates(statements: &[Stmt], wanted: MapId) -> bool {
@@ -73,6 +73,7 @@ pub fn for_each_statement(statements: &[Stmt], f: &mut dyn FnMut(&Stmt)) {
             | StmtKind::Exit { .. }
             | StmtKind::Break
             | StmtKind::Continue
+            | StmtKind::Call(_)
             | StmtKind::Return => {}
         }
         statement.for_each_expr(&mut |e| e.for_each_statement(f));
@@ -99,6 +100,7 @@ fn note_block(statements: &[Stmt], fires: bool, uses: &mut Uses) {
             | StmtKind::Exit { .. }
             | StmtKind::Break
             | StmtKind::Continue
+            | StmtKind::Call(_)
             | StmtKind::Return => {}
         }
         uses.streams |= fires && matches!(statement.kind, StmtKind::Emit { .. });
@@ -128,6 +130,7 @@ impl Stmt {
             StmtKind::Loop { kind: LoopKind::Map { .. } | LoopKind::Unroll(_), .. }
             | StmtKind::Break
             | StmtKind::Continue
+            | StmtKind::Call(_)
             | StmtKind::Return => {}
         }
     }

@@ -1,7 +1,7 @@
 //! What holds in every Hir that the checker hands out. Run after each check in debug builds; a breach is a bug of the
 //! checker, never the user's.
 
-use super::{Expr, ExprKind, Hir, LoopKind, MapId, MapValue, Program, Stmt, StmtKind};
+use super::{Expr, ExprKind, Hir, LoopKind, MapId, MapValue, Program, Stmt, StmtKind, for_each_statement};
 use crate::types::Type;
 
 /// The first breach found, in words.
@@ -24,7 +24,16 @@ pub fn verify(hir: &Hir) -> Result<(), String> {
         if let Some(predicate) = &program.predicate {
             expr(hir, program, predicate)?;
         }
-        block(hir, program, &program.body)?;
+        program.bodies().try_for_each(|body| block(hir, program, body))?;
+        for (number, function) in program.functions.iter().enumerate() {
+            let mut calls_later = false;
+            for_each_statement(&function.body, &mut |statement| {
+                calls_later |= matches!(&statement.kind, StmtKind::Call(called) if called.index() >= number);
+            });
+            if calls_later {
+                return Err(format!("{}() calls a function that is not before it", function.name));
+            }
+        }
     }
     Ok(())
 }
@@ -86,6 +95,9 @@ fn statement(hir: &Hir, program: &Program, statement: &Stmt) -> Result<(), Strin
                 LoopKind::Unroll(_) => {}
             }
             block(hir, program, body)
+        }
+        StmtKind::Call(function) => {
+            program.functions.get(function.index()).map(|_| ()).ok_or_else(|| "a function out of range".to_string())
         }
         StmtKind::Break | StmtKind::Continue | StmtKind::Return => Ok(()),
     }

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 use rtrace_compiler::object::btf::{self, DebugInfo};
 use rtrace_compiler::object::{Object, ProgramObject, START_OFFSET};
-use rtrace_lang::span::line_column;
 use rtrace_lang::target::{MultiKind, ProgramKind, TracingKind};
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::{KernelError, bpf};
@@ -103,7 +102,7 @@ fn with_lines(
     {
         return Ok(loaded);
     }
-    let debug = DebugInfo::of(program, &options.file, &options.text);
+    let debug = DebugInfo::of(program, &options.source);
     match bpf::btf_load(&btf::btf(&debug)) {
         Ok(fd) => bpf::program_load(&bpf::ProgramConfig {
             btf_fd: Some(fd.as_fd()),
@@ -184,9 +183,8 @@ fn place(log: &str, program: &ProgramObject, options: &SessionOptions) -> String
         number.and_then(|number| program.lines.iter().rev().find(|(at, _)| *at <= number)).map(|(_, span)| *span);
     match span {
         Some(span) => {
-            let (line, column) = line_column(&options.text, span.start);
-            let text = options.text.get(span.range()).unwrap_or("");
-            format!("  --> {}:{line}:{column}: {}\n", options.file, text.lines().next().unwrap_or(""))
+            let place = options.source.locate(span);
+            format!("  --> {}:{}:{}: {}\n", place.file, place.line, place.column, place.text)
         }
         None => String::new(),
     }

@@ -4,8 +4,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rtrace_compiler::object::{ErrorKind, ErrorSite};
-use rtrace_lang::hir::RecordKind;
-use rtrace_lang::span::{Span, line_column};
+use rtrace_lang::hir::{Owner, RecordKind};
+use rtrace_lang::span::Span;
 use rtrace_probes::kernel::bpf;
 
 use crate::event::{Event, Place};
@@ -33,16 +33,24 @@ impl Session<'_> {
                 ErrorKind::DivisionByZero => "division by zero, which gave 0".to_string(),
                 ErrorKind::Read => "memory could not be read, which gave 0 or an empty string".to_string(),
                 ErrorKind::MapFull(map) => {
-                    let name = &self.hir.maps[map.index()].name;
-                    let object = &self.object.maps[map.index()];
+                    let (map, object) = (&self.hir.maps[map.index()], &self.object.maps[map.index()]);
+                    let name = map.written();
                     let entries = object.entries;
-                    let or_else = if object.allocate_on_use { ", or there was no memory for a new key" } else { "" };
-                    let way_out = if u64::from(entries) < self.hir.maps[map.index()].entries {
+                    // A map of another size is declared.
+                    let advice = if u64::from(entries) < map.entries {
                         "its values are large: fewer intervals or buckets leave room for more keys"
-                    } else {
+                    } else if map.entries == self.hir.settings.max_map_keys {
                         "raise max_map_keys"
+                    } else {
+                        "declare it larger, or as lruhash"
                     };
-                    format!("@{name} is full at {entries} keys{or_else}: updates were dropped; {way_out}")
+                    let or_else = if object.allocate_on_use { ", or there was no memory for a new key" } else { "" };
+                    match map.owner {
+                        Owner::Thread => format!("{name} could not be kept: the kernel has no memory for it"),
+                        Owner::Script | Owner::ThreadByKey => {
+                            format!("{name} is full at {entries} keys{or_else}: updates were dropped; {advice}")
+                        }
+                    }
                 }
                 ErrorKind::Index => "an index was outside of its array, which gave 0".to_string(),
                 ErrorKind::Loop => "a loop was ended: it takes more rounds than this kernel allows".to_string(),
@@ -68,9 +76,7 @@ impl Session<'_> {
     }
 
     pub(super) fn place(&self, span: Span) -> Place {
-        let text = &self.options.text;
-        let (line, column) = line_column(text, span.start);
-        let text = text.get(span.range()).unwrap_or("").lines().next().unwrap_or("").to_string();
-        Place { file: Arc::from(self.options.file.as_str()), line, column, text }
+        let place = self.options.source.locate(span);
+        Place { file: Arc::from(place.file), line: place.line, column: place.column, text: place.text.to_string() }
     }
 }

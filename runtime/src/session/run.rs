@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, RecordKind, Table};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordKind, Table};
 use rtrace_lang::target::Attach;
 use rtrace_lang::types::Type;
 use rtrace_probes::kernel::bpf::{self, TestRun};
@@ -287,6 +287,8 @@ impl Session<'_> {
         sink.event(&Event::Ending).map_err(SessionError::Output)?;
         if self.hir.settings.print_maps_on_exit {
             let mut order: Vec<usize> = (0..self.hir.maps.len()).collect();
+            // What belongs to a thread goes away with it.
+            order.retain(|number| self.hir.maps[*number].owner == Owner::Script);
             order.sort_by(|a, b| self.hir.maps[*a].name.cmp(&self.hir.maps[*b].name));
             order.retain(|number| !shown_by_the_script(&self.hir, MapId(*number as u32)));
             for number in order {

@@ -37,7 +37,7 @@ impl Session<'_> {
             MapValue::Plain(_) => None,
         };
         let rows = rows.into_iter().map(|row| (row.key, row.cell)).collect();
-        Ok(MapEvent { name: format!("@{}", map.name), keyed: !map.key.is_empty(), aggregation, rows })
+        Ok(MapEvent { name: map.written(), keyed: !map.key.is_empty(), aggregation, rows })
     }
 
     /// The entries of a map in that order, their values divided by `divisor` and by what normalize() says.

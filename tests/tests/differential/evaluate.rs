@@ -49,6 +49,7 @@ fn zero_value(value: &MapValue) -> Vec<Datum> {
 /// Why statements are not carried on with.
 enum Leaves {
     Program,
+    Function,
     Loop,
     Round,
 }
@@ -107,7 +108,14 @@ impl Evaluator<'_> {
             StmtKind::Loop { kind, body } => return self.repeat(kind, body),
             StmtKind::Break => return Err(Leaves::Loop),
             StmtKind::Continue => return Err(Leaves::Round),
-            StmtKind::Return => return Err(Leaves::Program),
+            StmtKind::Call(function) => {
+                let function = &self.program.functions[function.index()];
+                match self.block(&function.body) {
+                    Ok(()) | Err(Leaves::Function) => {}
+                    Err(leaves) => return Err(leaves),
+                }
+            }
+            StmtKind::Return => return Err(Leaves::Function),
         }
         Ok(())
     }
@@ -132,7 +140,7 @@ impl Evaluator<'_> {
             }
             match self.block(body) {
                 Err(Leaves::Loop) => break,
-                Err(Leaves::Program) => return Err(Leaves::Program),
+                Err(leaves @ (Leaves::Program | Leaves::Function)) => return Err(leaves),
                 Ok(()) | Err(Leaves::Round) => from += 1,
             }
         }

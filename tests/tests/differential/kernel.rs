@@ -7,6 +7,7 @@ use aya_obj::generated::bpf_prog_type;
 use rtrace_compiler::object::btf::{self, DebugInfo};
 use rtrace_compiler::object::{MapKind, MapObject, Object};
 use rtrace_lang::hir::Hir;
+use rtrace_lang::source::Source;
 use rtrace_lang::target::Target;
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::KernelError;
@@ -28,7 +29,7 @@ pub fn run(machine: &Machine, hir: &Hir, object: &Object) -> Result<Outcome, Ker
         let fd = maps[relocation.map as usize].as_raw_fd() as u32;
         instructions[at] = instructions[at] & 0xffff_ffff | u64::from(fd) << 32;
     }
-    let debug = DebugInfo::of(program, "generated", "");
+    let debug = DebugInfo::of(program, &Source::new("generated", ""));
     let btf = bpf::btf_load(&btf::btf(&debug))?;
     let loaded = bpf::program_load(&bpf::ProgramConfig {
         program_type: bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
@@ -47,9 +48,9 @@ pub fn run(machine: &Machine, hir: &Hir, object: &Object) -> Result<Outcome, Ker
 
 fn create(map: &MapObject) -> Result<OwnedFd, KernelError> {
     let entries = match map.kind {
-        MapKind::Hash | MapKind::PerCpuHash => map.entries.min(ENTRIES),
+        MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash | MapKind::LruPerCpuHash => map.entries.min(ENTRIES),
         MapKind::RingBuffer => map.entries.min(RING_BYTES),
-        MapKind::Array | MapKind::PerCpuArray => map.entries,
+        MapKind::Array | MapKind::PerCpuArray | MapKind::TaskStorage => map.entries,
     };
     bpf::map_create(&bpf::MapConfig {
         kind: map.kind.number(),

@@ -17,6 +17,7 @@ use rtrace_compiler::object::Object;
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::{Code, Diagnostic};
 use rtrace_lang::hir::Hir;
+use rtrace_lang::source::Source;
 use rtrace_lang::target::Target;
 use rtrace_lang::target::fake::FakeTarget;
 use rtrace_probes::Machine;
@@ -36,7 +37,7 @@ fn comm() -> [u8; 16] {
 
 /// None for the one mistake that a generated script may have.
 fn compiled(script: &str, target: &dyn Target) -> Result<Option<Driven>, TestCaseError> {
-    let driven = drive(script, target, &CheckOptions::default(), Stage::Compile);
+    let driven = drive(&mut Source::new("generated", script), target, &CheckOptions::default(), Stage::Compile);
     let errors: Vec<&Diagnostic> = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).collect();
     if errors.iter().all(|error| error.code == Code::BadValue || error.code == Code::TooLarge) {
         return Ok(if errors.is_empty() { Some(driven) } else { None });

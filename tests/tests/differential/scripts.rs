@@ -1,5 +1,5 @@
-//! Generated scripts: one BEGIN clause over variables and maps of fixed names and types, which a prologue sets. Every
-//! script is well typed; the only mistake that it may hold is a constant division by zero.
+//! Generated scripts: one BEGIN clause over variables and maps of fixed names and types, which a prologue sets, and
+//! functions that it calls. Every script is well typed; the only mistake that it may hold is a constant division by zero.
 
 use proptest::prelude::*;
 
@@ -7,9 +7,33 @@ use proptest::prelude::*;
 const PROLOGUE: &str = "$a = 1; $b = -7; $u = (uint64)18446744073709551615; $z = 0; $s = \"text\"; @i = 3; \
     @u = (uint64)9; @k[0] = 5; @m[1, \"two\"] = 7; @t = \"hello\"; @ts[0] = \"name\"; @cut = \"abcdefgh\"; ";
 
+/// The variables of a function that are no parameters.
+const FUNCTION_PROLOGUE: &str = "$u = (uint64)5; $z = 0; ";
+
+/// What a function calls that may call no other.
+const MACROS: &str = "macro mix(a, b) { (a) ^ (b) }\nmacro pick(a, b) { a != 0 ? b : \"none\" }\n";
+
 pub fn script() -> impl Strategy<Value = String> {
-    prop::collection::vec(statement(), 1..12)
-        .prop_map(|statements| format!("BEGIN {{\n{PROLOGUE}\n{}\n}}", statements.join("\n")))
+    let body = |least, most| prop::collection::vec(statement(), least..most).prop_map(|all| all.join("\n"));
+    (body(1, 12), (body(0, 3), expression()), (body(0, 3), expression()), (body(0, 3), text())).prop_map(
+        |(main, (outer, outer_result), (inner, inner_result), (words, words_result))| {
+            // A function leaves with a value, and calls only those below it.
+            let leaves = |body: &str, result: &str| {
+                body.replace("return;", &format!("return {result};")).replace("exit(3);", &format!("return {result};"))
+            };
+            let lower = |text: String| text.replace("outer(", "inner(");
+            let lowest = |text: String| text.replace("outer(", "mix(").replace("words(", "pick(");
+            let inner = lowest(format!("{} return {inner_result};", leaves(&inner, "$b")));
+            let words = lowest(format!("{} return {words_result};", leaves(&words, "$s")));
+            let outer = lower(format!("{} return {outer_result};", leaves(&outer, "7")));
+            format!(
+                "{MACROS}fn inner($a: int64, $b: int64): int64 {{ $s = \"inner\"; {FUNCTION_PROLOGUE} {inner} }}\n\
+                 fn words($a, $s) {{ $b = 3; {FUNCTION_PROLOGUE} {words} }}\n\
+                 fn outer($a, $b: int64): int64 {{ $s = \"outer\"; {FUNCTION_PROLOGUE} {outer} }}\n\
+                 BEGIN {{\n{PROLOGUE}\n{main}\n}}"
+            )
+        },
+    )
 }
 
 fn number() -> impl Strategy<Value = String> {
@@ -51,8 +75,11 @@ fn text() -> impl Strategy<Value = String> {
         1 => "[a-z]{0,20}".prop_map(|text| format!("{text:?}")),
     ];
     leaf.prop_recursive(2, 6, 2, |inner| {
-        (simple(), inner.clone(), inner)
-            .prop_map(|(condition, then, otherwise)| format!("({condition} ? {then} : {otherwise})"))
+        prop_oneof![
+            3 => (simple(), inner.clone(), inner.clone())
+                .prop_map(|(condition, then, otherwise)| format!("({condition} ? {then} : {otherwise})")),
+            1 => (simple(), inner).prop_map(|(a, text)| format!("words({a}, {text})")),
+        ]
     })
 }
 
@@ -92,6 +119,7 @@ fn expression() -> impl Strategy<Value = String> {
             1 => (text(), text(), 0u32..12).prop_map(|(a, b, n)| format!("strncmp({a}, {b}, {n})")),
             1 => (text(), text()).prop_map(|(a, b)| format!("strlen({a} + {b})")),
             1 => inner.clone().prop_map(|index| format!("$s[{index}]")),
+            2 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("outer({a}, {b})")),
             1 => (prop::sample::select(vec!["uint16", "uint32", "uint64"]), inner.clone())
                 .prop_map(|(ty, e)| format!("bswap(({ty})({e}))")),
             1 => (inner.clone(), inner.clone(), inner.clone())

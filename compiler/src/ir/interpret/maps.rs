@@ -83,21 +83,23 @@ impl Maps {
         let known = entries.get(&key).copied();
         match (object.kind, known) {
             (MapKind::RingBuffer, _) => Err("an update of a ring buffer".to_string()),
+            (MapKind::TaskStorage, _) => Err("an update of a thread's values".to_string()),
             (_, Some(_)) if flags == NO_EXIST => Ok(EEXIST),
             (_, None) if flags == EXIST => Ok(ENOENT),
             (MapKind::Array | MapKind::PerCpuArray, None) => Ok(E2BIG),
-            (MapKind::Array | MapKind::PerCpuArray | MapKind::PerCpuHash, Some(address)) => {
+            (MapKind::Array | MapKind::PerCpuArray | MapKind::PerCpuHash | MapKind::LruPerCpuHash, Some(address)) => {
                 memory.write(address, &value, None)?;
                 Ok(0)
             }
             // A hash replaces the element: addresses of the old one are stale.
-            (MapKind::Hash, Some(address)) => {
+            (MapKind::Hash | MapKind::LruHash, Some(address)) => {
                 memory.release(address);
                 entries.insert(key, memory.add(Space::MapValue, Region::of(value)));
                 Ok(0)
             }
             (MapKind::Hash | MapKind::PerCpuHash, None) if entries.len() >= object.entries as usize => Ok(E2BIG),
-            (MapKind::Hash | MapKind::PerCpuHash, None) => {
+            // Which entry a full map gives up depends on the kernel; here there is always room.
+            (MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash | MapKind::LruPerCpuHash, None) => {
                 entries.insert(key, memory.add(Space::MapValue, Region::of(value)));
                 Ok(0)
             }
@@ -109,13 +111,16 @@ impl Maps {
         match self.object(map)?.kind {
             MapKind::Array | MapKind::PerCpuArray => Ok(EINVAL),
             MapKind::RingBuffer => Err("a deletion from a ring buffer".to_string()),
-            MapKind::Hash | MapKind::PerCpuHash => match self.maps[map as usize].entries.remove(&key) {
-                Some(address) => {
-                    memory.release(address);
-                    Ok(0)
+            MapKind::TaskStorage => Err("a deletion of a thread's values".to_string()),
+            MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash | MapKind::LruPerCpuHash => {
+                match self.maps[map as usize].entries.remove(&key) {
+                    Some(address) => {
+                        memory.release(address);
+                        Ok(0)
+                    }
+                    None => Ok(ENOENT),
                 }
-                None => Ok(ENOENT),
-            },
+            }
         }
     }
 

@@ -81,7 +81,7 @@ pub struct Arguments {
 }
 
 /// Where the script comes from.
-pub enum Source<'a> {
+pub enum Origin<'a> {
     Text(&'a str),
     File(&'a str),
     StandardInput,
@@ -98,11 +98,11 @@ impl Arguments {
     }
 
     /// None: nothing is given, and programs are read at the prompt.
-    pub fn source(&self) -> Option<Source<'_>> {
+    pub fn origin(&self) -> Option<Origin<'_>> {
         match (&self.program, self.words.first().map(String::as_str)) {
-            (Some(text), _) => Some(Source::Text(text)),
-            (None, Some("-")) => Some(Source::StandardInput),
-            (None, Some(file)) => Some(Source::File(file)),
+            (Some(text), _) => Some(Origin::Text(text)),
+            (None, Some("-")) => Some(Origin::StandardInput),
+            (None, Some(file)) => Some(Origin::File(file)),
             (None, None) => None,
         }
     }

@@ -5,24 +5,24 @@ use std::io::Write;
 use rtrace_compiler::encode::disassemble;
 use rtrace_compiler::object::elf;
 use rtrace_compiler::{Compiled, ir};
-use rtrace_lang::span::line_column;
+use rtrace_lang::source::Source;
 use rtrace_lang::{ast, hir};
 use rtrace_runtime::driver::Driven;
 
 use crate::script::fail;
 
 /// Prints a stage; gives the exit status.
-pub fn run(stage: &str, driven: &Driven, file: &str, text: &str) -> i32 {
+pub fn run(stage: &str, driven: &Driven, source: &Source) -> i32 {
     let out = match (stage, &driven.hir, &driven.compiled) {
         ("ast", ..) => ast::dump(&driven.ast),
         ("hir", Some(hir), _) => hir::dump(hir),
         ("ir", _, Some(compiled)) => compiled.functions.iter().map(ir::dump).collect(),
         ("bpf", _, Some(compiled)) => words(compiled),
-        ("asm", _, Some(compiled)) => assembly(compiled, text),
-        ("manifest", _, Some(compiled)) => manifest(compiled, text),
+        ("asm", _, Some(compiled)) => assembly(compiled, source),
+        ("manifest", _, Some(compiled)) => manifest(compiled, source),
         (stage, _, Some(compiled)) if stage.starts_with("elf=") => {
             let path = &stage[4..];
-            let bytes = elf::write(&compiled.object, file, text);
+            let bytes = elf::write(&compiled.object, source);
             return match std::fs::write(path, bytes) {
                 Ok(()) => 0,
                 Err(error) => fail(&format!("cannot write {path}: {error}"), &[]),
@@ -70,16 +70,15 @@ fn words(compiled: &Compiled) -> String {
 }
 
 /// The instructions as text, with the lines of the script that they come from.
-fn assembly(compiled: &Compiled, text: &str) -> String {
+fn assembly(compiled: &Compiled, source: &Source) -> String {
     let mut out = String::new();
     for program in &compiled.object.programs {
         out.push_str(&format!("program {}\n", program.name));
         for line in disassemble(&program.instructions).lines() {
             let number = line.trim_start().split(':').next().and_then(|number| number.parse::<u32>().ok());
             if let Some((_, span)) = program.lines.iter().find(|(at, _)| Some(*at) == number) {
-                let (row, column) = line_column(text, span.start);
-                let quoted = text.get(span.range()).unwrap_or("").lines().next().unwrap_or("");
-                out.push_str(&format!("; {row}:{column} {quoted}\n"));
+                let place = source.locate(*span);
+                out.push_str(&format!("; {}:{} {}\n", place.line, place.column, place.text));
             }
             out.push_str(&format!("{line}\n"));
         }
@@ -87,7 +86,7 @@ fn assembly(compiled: &Compiled, text: &str) -> String {
     out
 }
 
-fn manifest(compiled: &Compiled, text: &str) -> String {
+fn manifest(compiled: &Compiled, source: &Source) -> String {
     let object = &compiled.object;
     let hir = &object.manifest.hir;
     let mut out = String::new();
@@ -110,12 +109,12 @@ fn manifest(compiled: &Compiled, text: &str) -> String {
     }
     for (number, record) in hir.records.iter().enumerate() {
         let bytes = 8 + record.parts.iter().map(|part| part.stored_bytes()).sum::<u32>();
-        let (line, column) = line_column(text, record.span.start);
-        out.push_str(&format!("record {number}: {bytes} bytes, at {line}:{column}\n"));
+        let place = source.locate(record.span);
+        out.push_str(&format!("record {number}: {bytes} bytes, at {}:{}\n", place.line, place.column));
     }
     for (site, offset) in &object.manifest.globals.errors {
-        let (line, column) = line_column(text, site.span.start);
-        out.push_str(&format!("error counter + {offset}: {:?} at {line}:{column}\n", site.kind));
+        let place = source.locate(site.span);
+        out.push_str(&format!("error counter + {offset}: {:?} at {}:{}\n", site.kind, place.line, place.column));
     }
     out
 }

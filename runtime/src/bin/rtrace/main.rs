@@ -26,8 +26,8 @@ fn main() -> ExitCode {
         listing::run(pattern, arguments.verbose)
     } else if let Some(code) = &arguments.explain {
         script::explain(code)
-    } else if let Some(source) = arguments.source() {
-        script::run(&arguments, source)
+    } else if let Some(origin) = arguments.origin() {
+        script::run(&arguments, origin)
     } else {
         prompt::run(&arguments)
     };

@@ -5,13 +5,14 @@ use std::io::{IsTerminal, Read, Write};
 
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses, render};
+use rtrace_lang::source::Source;
 use rtrace_probes::Machine;
 use rtrace_runtime::child::Child;
 use rtrace_runtime::driver::{Stage, drive};
 use rtrace_runtime::output::{FORMATS, Sink, format_named};
 use rtrace_runtime::session::{Session, SessionError, SessionOptions};
 
-use crate::arguments::{Arguments, Source};
+use crate::arguments::{Arguments, Origin};
 use crate::emit;
 
 /// Exit status of a mistake in the script or on the command line.
@@ -19,22 +20,22 @@ const MISTAKE: i32 = 1;
 /// Exit status of a machine that cannot do what is asked.
 const MACHINE: i32 = 2;
 
-pub fn run(arguments: &Arguments, source: Source<'_>) -> i32 {
-    let (name, text) = match read(source) {
+pub fn run(arguments: &Arguments, origin: Origin<'_>) -> i32 {
+    let (name, text) = match read(origin) {
         Ok(source) => source,
         Err(message) => return fail(&message, &[]),
     };
     run_text(arguments, &name, &text)
 }
 
-fn read(source: Source<'_>) -> Result<(String, String), String> {
-    let (name, bytes) = match source {
-        Source::Text(text) => return Ok(("program".to_string(), text.to_string())),
-        Source::File(file) => {
+fn read(origin: Origin<'_>) -> Result<(String, String), String> {
+    let (name, bytes) = match origin {
+        Origin::Text(text) => return Ok(("program".to_string(), text.to_string())),
+        Origin::File(file) => {
             let bytes = std::fs::read(file).map_err(|error| format!("cannot read {file}: {error}"))?;
             (file.to_string(), bytes)
         }
-        Source::StandardInput => {
+        Origin::StandardInput => {
             let mut bytes = Vec::new();
             std::io::stdin().read_to_end(&mut bytes).map_err(|error| format!("cannot read standard input: {error}"))?;
             ("stdin".to_string(), bytes)
@@ -60,9 +61,9 @@ pub fn fail(message: &str, help: &[String]) -> i32 {
     MISTAKE
 }
 
-pub fn report(diagnostics: &[Diagnostic], name: &str, text: &str) {
+pub fn report(diagnostics: &[Diagnostic], source: &Source) {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let rendered: String = diagnostics.iter().map(|diagnostic| render(diagnostic, name, text, colour)).collect();
+    let rendered: String = diagnostics.iter().map(|diagnostic| render(diagnostic, source, colour)).collect();
     let _ = std::io::stderr().write_all(rendered.as_bytes());
 }
 
@@ -119,26 +120,21 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
         Some("hir") => Stage::Check,
         _ => Stage::Compile,
     };
-    let driven = drive(text, &machine, &options, stage);
-    report(&driven.diagnostics, name, text);
+    let mut source = Source::new(name, text);
+    let driven = drive(&mut source, &machine, &options, stage);
+    report(&driven.diagnostics, &source);
     if driven.has_errors() {
         let only_machine = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|d| d.machine);
         return if only_machine { MACHINE } else { MISTAKE };
     }
     if let Some(stage) = &arguments.emit {
-        return emit::run(stage, &driven, name, text);
+        return emit::run(stage, &driven, &source);
     }
     let Some(compiled) = driven.compiled else { return MISTAKE };
     if arguments.verbose {
         emit::sizes(&compiled);
     }
-    let options = SessionOptions {
-        file: name.to_string(),
-        text: text.to_string(),
-        pid: arguments.pid,
-        quiet: arguments.quiet,
-        verbose: arguments.verbose,
-    };
+    let options = SessionOptions { source, pid: arguments.pid, quiet: arguments.quiet, verbose: arguments.verbose };
     let mut session = match Session::load(&machine, compiled.object, options) {
         Ok(session) => session,
         Err(error) => return session_error(&error),

@@ -1,0 +1,169 @@
+//! What a script holds beside its clauses: settings, declarations of maps, functions. Decides nothing about statements.
+
+use std::collections::HashMap;
+
+use crate::ast::{Block, Expr, ExprKind, Item, Name, Parameter, Script, TypeName};
+use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
+use crate::hir::Settings;
+use crate::limits::LARGEST_MAX_STRLEN;
+use crate::span::Span;
+
+/// The items of a script that its clauses refer to.
+pub struct Items<'a> {
+    pub settings: Settings,
+    pub maps: HashMap<&'a str, DeclaredMap>,
+    pub functions: HashMap<&'a str, DeclaredFunction<'a>>,
+}
+
+/// `let @m = kind(entries);`
+pub struct DeclaredMap {
+    pub entries: u64,
+    /// A full map gives up the entry that was used least recently.
+    pub evicts: bool,
+    pub span: Span,
+}
+
+/// `fn name($a: T): T { ... }`
+pub struct DeclaredFunction<'a> {
+    pub name: &'a Name,
+    pub parameters: &'a [Parameter],
+    pub result: Option<&'a TypeName>,
+    pub body: &'a Block,
+}
+
+/// Kinds of maps that a declaration names, and whether they give up old entries. Whether values are kept for each
+/// processor follows from what is assigned to them.
+const MAP_KINDS: &[(&str, bool)] =
+    &[("hash", false), ("lruhash", true), ("percpuhash", false), ("percpulruhash", true)];
+
+pub fn items<'a>(ast: &'a Script, settings: Settings, diagnostics: &mut Vec<Diagnostic>) -> Items<'a> {
+    let mut found = Items { settings, maps: HashMap::new(), functions: HashMap::new() };
+    for item in &ast.items {
+        match item {
+            // Types come from the kernel itself, so headers have nothing to add; definitions are expanded, and imports
+            // are read before.
+            Item::Clause(_)
+            | Item::Macro { .. }
+            | Item::Struct { .. }
+            | Item::Enum { .. }
+            | Item::Directive { .. }
+            | Item::Import { .. } => {}
+            Item::Function { name, parameters, result, body, .. } => {
+                let function = DeclaredFunction { name, parameters, result: result.as_ref(), body };
+                if let Some(first) = found.functions.insert(&name.text, function) {
+                    diagnostics.push(twice(&format!("the function `{}`", name.text), name.span, first.name.span));
+                }
+            }
+            Item::MapDeclaration { map, kind, arguments, span } => {
+                if let Some(declared) = map_declaration(kind, arguments, *span, diagnostics)
+                    && let Some(first) = found.maps.insert(&map.text, declared)
+                {
+                    diagnostics.push(twice(&format!("@{}", map.text), *span, first.span));
+                }
+            }
+            Item::Config { settings, .. } => {
+                for (name, value) in settings {
+                    setting(name, value, &mut found.settings, diagnostics);
+                }
+            }
+        }
+    }
+    found
+}
+
+fn twice(what: &str, span: Span, first: Span) -> Diagnostic {
+    Diagnostic::error(Code::DeclaredTwice, span, format!("{what} is declared twice"))
+        .label("the second time")
+        .other(first, "declared here")
+        .help("give one of them another name")
+}
+
+fn map_declaration(
+    kind: &Name,
+    arguments: &[Expr],
+    span: Span,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<DeclaredMap> {
+    let Some((_, evicts)) = MAP_KINDS.iter().find(|(name, _)| *name == kind.text) else {
+        let names = MAP_KINDS.iter().map(|(name, _)| *name);
+        let help = match did_you_mean(&near_misses(&kind.text, names)) {
+            Some(help) => help,
+            None => format!("kinds: {}", MAP_KINDS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")),
+        };
+        diagnostics.push(
+            Diagnostic::error(Code::UnknownName, kind.span, format!("there is no kind of map `{}`", kind.text))
+                .label("not a kind of map")
+                .help(help),
+        );
+        return None;
+    };
+    match arguments {
+        [Expr { kind: ExprKind::Int(entries), .. }] if (1..=u64::from(u32::MAX)).contains(entries) => {
+            Some(DeclaredMap { entries: *entries, evicts: *evicts, span })
+        }
+        _ => {
+            diagnostics.push(
+                Diagnostic::error(Code::BadValue, span, format!("`{}` takes the number of entries", kind.text))
+                    .label("one number from 1 to 4294967295")
+                    .help(format!("let @m = {}(10000);", kind.text)),
+            );
+            None
+        }
+    }
+}
+
+/// Names of the config block that are known; those that change nothing here are accepted for scripts of others.
+const SETTINGS: &[&str] = &[
+    "max_map_keys",
+    "max_strlen",
+    "print_maps_on_exit",
+    "cache_user_symbols",
+    "cpp_demangle",
+    "lazy_symbolication",
+    "license",
+    "log_size",
+    "max_bpf_progs",
+    "max_probes",
+    "max_cat_bytes",
+    "missing_probes",
+    "on_stack_limit",
+    "perf_rb_pages",
+    "show_debug_info",
+    "stack_mode",
+    "str_trunc_trailer",
+    "use_blazesym",
+];
+
+fn setting(name: &Name, value: &Expr, settings: &mut Settings, diagnostics: &mut Vec<Diagnostic>) {
+    let lower = name.text.to_ascii_lowercase();
+    let lower = lower.strip_prefix("bpftrace_").unwrap_or(&lower);
+    let number = match &value.kind {
+        ExprKind::Int(n) => Some(*n),
+        _ => None,
+    };
+    let mut wrong = |what: &str| {
+        diagnostics
+            .push(Diagnostic::error(Code::BadValue, value.span, format!("`{lower}` takes {what}")).label("this value"));
+    };
+    match (lower, number, &value.kind) {
+        ("max_map_keys", Some(n), _) if n > 0 && n <= u64::from(u32::MAX) => settings.max_map_keys = n,
+        ("max_map_keys", _, _) => wrong("a number from 1 to 4294967295"),
+        ("max_strlen", Some(n), _) if n > 0 && n <= u64::from(LARGEST_MAX_STRLEN) => settings.max_strlen = n as u32,
+        ("max_strlen", _, _) => wrong(&format!("a number from 1 to {LARGEST_MAX_STRLEN}")),
+        ("max_cat_bytes", Some(n), _) => settings.max_cat_bytes = n,
+        ("max_cat_bytes", _, _) => wrong("a number of bytes"),
+        ("print_maps_on_exit", _, ExprKind::Bool(on)) => settings.print_maps_on_exit = *on,
+        ("print_maps_on_exit", Some(n), _) if n < 2 => settings.print_maps_on_exit = n == 1,
+        ("print_maps_on_exit", _, _) => wrong("true or false"),
+        (known, _, _) if SETTINGS.contains(&known) => {}
+        _ => {
+            let mut diagnostic =
+                Diagnostic::error(Code::Config, name.span, format!("there is no setting `{}`", name.text))
+                    .label("not a setting");
+            if let Some(help) = did_you_mean(&near_misses(lower, SETTINGS.iter().copied())) {
+                diagnostic = diagnostic.help(help);
+            }
+            diagnostics.push(diagnostic);
+        }
+    }
+}

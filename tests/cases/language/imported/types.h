@@ -1,0 +1,5 @@
+#define LIMIT 7
+struct point {
+	int x;
+	int y;
+};
