@@ -2,6 +2,7 @@
 //! choice is made here anyway (which map, which helper).
 
 mod aggregate;
+mod buckets;
 mod entry;
 mod expr;
 mod functions;
@@ -174,7 +175,9 @@ impl Lower<'_> {
             StmtKind::Expr(e) => self.effect(e),
             StmtKind::SetLocal { local, value } => self.set_local(*local, value),
             StmtKind::SetMap { map, key, value } => self.set_map(*map, key, value),
-            StmtKind::Aggregate { map, key, value } => self.aggregate(*map, key, value.as_ref()),
+            StmtKind::Aggregate { map, key, value, weight } => {
+                self.aggregate(*map, key, value.as_ref(), weight.as_ref());
+            }
             StmtKind::Emit { record, parts } => self.emit(*record, parts),
             StmtKind::Exit { record, code } => self.exit(*record, code),
             StmtKind::If { condition, then, otherwise } => {

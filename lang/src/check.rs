@@ -1,6 +1,7 @@
 //! Ast to Hir: resolves names and probes, infers types across all probes, and finds every mistake of the user. A Hir
 //! comes out only when there is none. Asks the machine through `Target` alone; never does IO.
 
+mod aggregate;
 mod assign;
 mod body;
 mod call;
@@ -17,6 +18,7 @@ mod maps;
 mod names;
 mod operators;
 mod options;
+mod printing;
 mod typenames;
 mod values;
 

@@ -5,6 +5,7 @@ mod globals;
 mod load;
 mod report;
 mod run;
+mod tables;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -121,6 +122,8 @@ pub struct Session<'m> {
     links: Vec<Link>,
     globals: GlobalData,
     decoder: Decoder,
+    /// What normalize() divides the values of each map by.
+    normals: Vec<u64>,
     /// What the followed process maps, where user addresses are shown and the kernel tells.
     mappings: Option<MappingEvents>,
     options: SessionOptions,
@@ -149,6 +152,7 @@ impl<'m> Session<'m> {
         Ok(Session {
             machine,
             decoder: Decoder::new(hir.clone()),
+            normals: vec![1; hir.maps.len()],
             hir,
             object,
             maps,

@@ -132,7 +132,7 @@ impl MapTable {
         let widened = match (&*known, &value) {
             (MapValue::Plain(old), MapValue::Plain(new)) => unify(old, new).map(MapValue::Plain),
             (MapValue::Aggregation(old), MapValue::Aggregation(new))
-                if old.kind == new.kind && old.range == new.range =>
+                if old.kind == new.kind && old.shape == new.shape =>
             {
                 let mut merged = *old;
                 merged.signed |= new.signed;
@@ -282,10 +282,7 @@ pub fn unify(a: &Type, b: &Type) -> Option<Type> {
 fn describe(value: &MapValue) -> String {
     match value {
         MapValue::Plain(ty) => format!("a value of type {ty:#}"),
-        MapValue::Aggregation(aggregation) => match aggregation.range {
-            (0, 0, 0) => format!("{}()", aggregation.row().name),
-            (min, max, step) => format!("{}() from {min} to {max} by {step}", aggregation.row().name),
-        },
+        MapValue::Aggregation(aggregation) => aggregation.to_string(),
     }
 }
 

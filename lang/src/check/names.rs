@@ -160,6 +160,10 @@ impl Body<'_, '_, '_> {
             Intrinsic::CgroupPath
             | Intrinsic::Clear
             | Intrinsic::Delete
+            | Intrinsic::Denormalize
+            | Intrinsic::Normalize
+            | Intrinsic::Printa
+            | Intrinsic::Truncate
             | Intrinsic::Exit
             | Intrinsic::HasKey
             | Intrinsic::KernelSymbol

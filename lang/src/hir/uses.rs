@@ -1,8 +1,9 @@
 //! Which constructs a program uses that ask something of the kernel. Looks only.
 
+use crate::aggregations::Fold;
 use crate::target::ProgramKind;
 
-use super::{Expr, ExprKind, Hir, LoopKind, MapId, Stmt, StmtKind};
+use super::{Expr, ExprKind, Hir, LoopKind, MapId, MapValue, Stmt, StmtKind};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Uses {
@@ -16,6 +17,10 @@ pub struct Uses {
     pub loops: bool,
     /// An aggregation is read inside a program.
     pub aggregation_values: bool,
+    /// A map with keys has cells that are better taken when they are used.
+    pub large_cells: bool,
+    /// Sums of more than 64 bits.
+    pub wide_sums: bool,
 }
 
 impl Hir {
@@ -25,6 +30,13 @@ impl Hir {
             let fires = program.kind != ProgramKind::TestRun;
             program.predicate.iter().for_each(|predicate| predicate.note_uses(fires, &mut uses));
             program.bodies().for_each(|body| note_block(body, fires, &mut uses));
+        }
+        for map in &self.maps {
+            uses.large_cells |= map.has_large_cells();
+            uses.wide_sums |= match &map.value {
+                MapValue::Aggregation(aggregation) => aggregation.row().fold == Fold::Squares,
+                MapValue::Plain(_) => false,
+            };
         }
         uses
     }
@@ -105,9 +117,9 @@ impl Stmt {
                 key.iter().for_each(&mut *f);
                 f(value);
             }
-            StmtKind::Aggregate { key, value, .. } => {
+            StmtKind::Aggregate { key, value, weight, .. } => {
                 key.iter().for_each(&mut *f);
-                value.iter().for_each(f);
+                value.iter().chain(weight).for_each(f);
             }
             StmtKind::Emit { parts, .. } => parts.iter().for_each(f),
             StmtKind::If { condition, .. } | StmtKind::Loop { kind: LoopKind::While(condition), .. } => f(condition),
