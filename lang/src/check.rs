@@ -19,6 +19,7 @@ mod names;
 mod operators;
 mod options;
 mod printing;
+mod speculation;
 mod typenames;
 mod values;
 
@@ -26,6 +27,7 @@ use std::collections::HashMap;
 
 use crate::ast::{self, Item, Script};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::entries;
 use crate::expand::expand;
 use crate::hir::{Hir, Program, Record, Settings, verify};
 use crate::script_types::ScriptTypes;
@@ -67,7 +69,9 @@ const MOST_ROUNDS: usize = 16;
 
 pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check {
     let mut diagnostics = Vec::new();
-    let ast = &expand(ast, &mut diagnostics);
+    let mut expanded = expand(ast, &mut diagnostics);
+    entries::add(&mut expanded, &mut diagnostics);
+    let ast = &expanded;
     let types = definitions::definitions(ast, target, &mut diagnostics);
     let items = items::items(ast, options.settings.clone(), &mut diagnostics);
     let mut sites: Vec<ProbeSite> = Vec::new();
@@ -193,7 +197,7 @@ impl Checker<'_> {
         let mut body = body::Body::new(self, number, group);
         let predicate = group.clause.predicate.as_ref().map(|predicate| body.condition(predicate));
         let statements = body.block(&group.clause.body);
-        let (locals, functions) = body.into_parts();
+        let (locals, functions, speculation) = body.into_parts();
         Program {
             name: group.name.clone(),
             kind: group.kind,
@@ -203,6 +207,7 @@ impl Checker<'_> {
             pid: group.pid,
             locals,
             functions,
+            speculation,
             predicate,
             body: statements,
             span: group.clause.span,

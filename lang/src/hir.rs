@@ -101,6 +101,8 @@ pub struct Program {
     pub locals: Vec<Local>,
     /// Functions of the script that it calls; each calls only those before it.
     pub functions: Vec<Function>,
+    /// Where `speculate()` keeps the speculation that what the program prints belongs to; 0 is none.
+    pub speculation: Option<LocalId>,
     pub predicate: Option<Expr>,
     pub body: Vec<Stmt>,
     pub span: Span,
@@ -159,6 +161,8 @@ pub enum Owner {
     Thread,
     /// The same on kernels that cannot do it: the key is the thread.
     ThreadByKey,
+    /// `entry(e)`: the calls that have not returned yet.
+    Calls,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -207,8 +211,38 @@ pub enum RecordKind {
     Denormalize(MapId),
     /// trunc(): keeps as many entries as the only part says, the largest ones, or the smallest ones if it is negative.
     Truncate(MapId),
+    /// What was printed for the speculation, whose number is the only part, is printed at last, or forgotten.
+    Commit,
+    Discard,
     /// exit(code); the code is the only part.
     Exit,
+}
+
+/// Stands for a speculation that is never committed: what is printed for it is dropped.
+pub const NO_SPECULATION: u32 = u32::MAX;
+
+impl RecordKind {
+    /// Whether a speculation can hold it back: it prints something, and changes nothing.
+    pub fn is_printed(&self) -> bool {
+        match self {
+            RecordKind::Printf(_)
+            | RecordKind::Cat(_)
+            | RecordKind::Message { .. }
+            | RecordKind::Time(_)
+            | RecordKind::Print
+            | RecordKind::PrintMap { .. }
+            | RecordKind::PrintAggregations { .. } => true,
+            RecordKind::System(_)
+            | RecordKind::Normalize(_)
+            | RecordKind::Denormalize(_)
+            | RecordKind::Truncate(_)
+            | RecordKind::ClearMap(_)
+            | RecordKind::ZeroMap(_)
+            | RecordKind::Commit
+            | RecordKind::Discard
+            | RecordKind::Exit => false,
+        }
+    }
 }
 
 /// How print() shows a map.
@@ -401,6 +435,8 @@ pub enum ExprKind {
     },
     Comm,
     CurrentTask,
+    /// The number of a new speculation.
+    Speculation,
     /// The time at which the tool started, to count `elapsed` from.
     StartTime,
     /// What is added to the boot clock for nanoseconds since 1970.
@@ -645,6 +681,7 @@ impl Map {
         match self.owner {
             Owner::Script => format!("@{}", self.name),
             Owner::Thread | Owner::ThreadByKey => self.name.clone(),
+            Owner::Calls => "entry()".to_string(),
         }
     }
 

@@ -90,3 +90,6 @@ pub const MOST_OLD_ROUNDS: u64 = 100;
 
 /// Depth of nested expressions and blocks that the parser accepts: deeper input would exhaust a thread's stack.
 pub const MAX_NESTING: usize = 200;
+
+/// Calls whose values `entry()` keeps at once; beyond, those that have been under way longest lose theirs.
+pub const CALLS_AT_ONCE: u64 = 16_384;

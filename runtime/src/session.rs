@@ -5,6 +5,7 @@ mod globals;
 mod load;
 mod report;
 mod run;
+mod speculations;
 mod tables;
 
 use std::os::fd::OwnedFd;
@@ -25,6 +26,7 @@ use crate::signals;
 use crate::symbols::MappingEvents;
 
 use globals::GlobalData;
+use speculations::Speculations;
 
 pub use run::Ended;
 
@@ -124,6 +126,7 @@ pub struct Session<'m> {
     decoder: Decoder,
     /// What normalize() divides the values of each map by.
     normals: Vec<u64>,
+    speculations: Speculations,
     /// What the followed process maps, where user addresses are shown and the kernel tells.
     mappings: Option<MappingEvents>,
     options: SessionOptions,
@@ -153,6 +156,7 @@ impl<'m> Session<'m> {
             machine,
             decoder: Decoder::new(hir.clone()),
             normals: vec![1; hir.maps.len()],
+            speculations: Speculations::default(),
             hir,
             object,
             maps,

@@ -34,6 +34,11 @@ struct Walk<'a> {
 pub(super) fn homes(program: &Program, has_helper: bool) -> Homes {
     let mut walk =
         Walk { program, of: HashMap::new(), functions: 0, has_helper, depth: 1, most_depth: 1, depths: Vec::new() };
+    if let Some(local) = program.speculation {
+        // Everything that is printed reads it.
+        walk.note(local, 0);
+        walk.note(local, ELSEWHERE);
+    }
     for function in &program.functions {
         walk.functions += 1;
         let here = walk.functions;

@@ -62,7 +62,7 @@ impl Shared {
                 // The kernel keeps no count of a thread's values.
                 entries: match map.owner {
                     Owner::Thread => 0,
-                    Owner::Script | Owner::ThreadByKey => u32::try_from(entries).unwrap_or(u32::MAX),
+                    Owner::Script | Owner::ThreadByKey | Owner::Calls => u32::try_from(entries).unwrap_or(u32::MAX),
                 },
                 allocate_on_use: on_use || map.owner == Owner::Thread,
                 is_mapped: false,

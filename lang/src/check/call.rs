@@ -200,6 +200,11 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Clear
             | Intrinsic::Exit
             | Intrinsic::Denormalize
+            | Intrinsic::Commit
+            | Intrinsic::Discard
+            | Intrinsic::Speculate
+            | Intrinsic::Entry
+            | Intrinsic::Speculation
             | Intrinsic::Normalize
             | Intrinsic::Print
             | Intrinsic::Printa
@@ -430,6 +435,9 @@ impl Body<'_, '_, '_> {
                 | Intrinsic::Normalize
                 | Intrinsic::Denormalize
                 | Intrinsic::Truncate
+                | Intrinsic::Speculate
+                | Intrinsic::Commit
+                | Intrinsic::Discard
                 | Intrinsic::Clear
                 | Intrinsic::Zero
                 | Intrinsic::Exit
@@ -458,6 +466,9 @@ impl Body<'_, '_, '_> {
             Intrinsic::Normalize => self.normalize(arguments, span),
             Intrinsic::Denormalize => self.denormalize(arguments, span),
             Intrinsic::Truncate => self.truncate(arguments, span),
+            Intrinsic::Speculate | Intrinsic::Commit | Intrinsic::Discard => {
+                self.speculative(intrinsic, arguments, span)
+            }
             Intrinsic::Clear => self.map_argument(&arguments[0].value).map(|map| {
                 let record = self.record(RecordKind::ClearMap(map), Vec::new(), span);
                 StmtKind::Emit { record, parts: Vec::new() }

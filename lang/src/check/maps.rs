@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use crate::diagnostic::{Code, Diagnostic};
+use crate::entries::KEPT;
 use crate::expand::{THREAD, written_map};
 use crate::hir::{Map, MapId, MapValue, Owner};
-use crate::limits::{MAX_KEY_BYTES, SMALL_KEY_BYTES};
+use crate::limits::{CALLS_AT_ONCE, MAX_KEY_BYTES, SMALL_KEY_BYTES};
 use crate::span::Span;
 use crate::types::Type;
 
@@ -191,11 +192,15 @@ impl MapTable {
                 (false, None) => entries,
             };
             let owner = match (row.name.starts_with(THREAD), key.is_empty()) {
+                (false, _) if row.name.starts_with(KEPT) => Owner::Calls,
                 (false, _) => Owner::Script,
                 (true, true) => Owner::Thread,
                 (true, false) => Owner::ThreadByKey,
             };
-            let evicts = owner == Owner::ThreadByKey || declaration.is_some_and(|declaration| declaration.evicts);
+            let entries = if owner == Owner::Calls { entries.max(CALLS_AT_ONCE) } else { entries };
+            // Calls that never return (exit) leave something behind.
+            let evicts = matches!(owner, Owner::ThreadByKey | Owner::Calls)
+                || declaration.is_some_and(|declaration| declaration.evicts);
             let mut map = Map { name: row.name.clone(), entries, evicts, owner, key, value, span };
             if map.key_bytes() > SMALL_KEY_BYTES && !large_keys() {
                 cut_strings(&mut map);

@@ -74,6 +74,8 @@ fn record_name(kind: &RecordKind) -> String {
         RecordKind::Truncate(map) => format!("truncate map {}", map.0),
         RecordKind::ClearMap(map) => format!("clear map {}", map.0),
         RecordKind::ZeroMap(map) => format!("zero map {}", map.0),
+        RecordKind::Commit => "commit".to_string(),
+        RecordKind::Discard => "discard".to_string(),
         RecordKind::Exit => "exit".to_string(),
     }
 }
@@ -194,6 +196,7 @@ impl Dumper<'_> {
             }
             ExprKind::Comm => "comm".to_string(),
             ExprKind::CurrentTask => "curtask".to_string(),
+            ExprKind::Speculation => "speculation".to_string(),
             ExprKind::StartTime => "start time".to_string(),
             ExprKind::WallOffset => "wall offset".to_string(),
             ExprKind::Site => "site".to_string(),

@@ -149,6 +149,7 @@ impl Expr {
             | ExprKind::ContextPointer
             | ExprKind::Comm
             | ExprKind::CurrentTask
+            | ExprKind::Speculation
             | ExprKind::StartTime
             | ExprKind::WallOffset
             | ExprKind::Site

@@ -125,6 +125,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::ContextPointer
         | ExprKind::Comm
         | ExprKind::CurrentTask
+        | ExprKind::Speculation
         | ExprKind::StartTime
         | ExprKind::WallOffset
         | ExprKind::Site

@@ -47,7 +47,7 @@ impl Session<'_> {
                     let or_else = if object.allocate_on_use { ", or there was no memory for a new key" } else { "" };
                     match map.owner {
                         Owner::Thread => format!("{name} could not be kept: the kernel has no memory for it"),
-                        Owner::Script | Owner::ThreadByKey => {
+                        Owner::Script | Owner::ThreadByKey | Owner::Calls => {
                             format!("{name} is full at {entries} keys{or_else}: updates were dropped; {advice}")
                         }
                     }
@@ -57,6 +57,13 @@ impl Session<'_> {
                 ErrorKind::Stack => "a stack could not be taken or kept".to_string(),
             };
             events.push(Event::Problem { message, place: Some(self.place(*span)), count });
+        }
+        if self.speculations.dropped > 0 {
+            events.push(Event::Problem {
+                message: "what speculations hold back took too much memory: some of it was dropped".to_string(),
+                place: None,
+                count: self.speculations.dropped,
+            });
         }
         for (program, fd) in self.object.programs.iter().zip(&self.programs) {
             let missed = bpf::program_stats(fd.as_fd()).map_or(0, |stats| stats.recursion_misses);

@@ -219,6 +219,9 @@ impl Session<'_> {
     }
 
     fn record(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), SessionError> {
+        if self.speculations.hold(bytes) {
+            return Ok(());
+        }
         let hir = self.hir.clone();
         let Some(record) = hir.records.get(word(bytes, 0) as usize) else { return Ok(()) };
         let event = match &record.kind {
@@ -254,6 +257,14 @@ impl Session<'_> {
             }
             RecordKind::ClearMap(map) => return Ok(self.maps[map.index()].clear(self.cpus)?),
             RecordKind::ZeroMap(map) => return Ok(self.maps[map.index()].zero(self.cpus)?),
+            RecordKind::Commit => {
+                let held = self.speculations.take(word(bytes, 8));
+                return held.iter().try_for_each(|record| self.record(record, sink));
+            }
+            RecordKind::Discard => {
+                self.speculations.take(word(bytes, 8));
+                return Ok(());
+            }
             RecordKind::Exit => return Ok(()),
             RecordKind::Time(format) => {
                 Event::Text { kind: TextKind::Time, text: clock::format(format, clock::now()).into_bytes() }

@@ -302,6 +302,7 @@ impl Evaluator<'_> {
             | ExprKind::AggregationValue { .. }
             | ExprKind::Signal { .. }
             | ExprKind::WallOffset
+            | ExprKind::Speculation
             | ExprKind::Same { .. } => panic!("not generated: {e:?}"),
         }
     }
