@@ -74,7 +74,7 @@ pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mu
     lower.locals(&homes.shared);
     if !is_alone {
         lower.fill_frame();
-        lower.subprograms();
+        lower.subprograms(&homes.rounds);
     }
     if let Some(predicate) = &program.predicate {
         lower.b.span = predicate.span;

@@ -88,6 +88,9 @@ pub const MOST_PLAIN_ROUNDS: u64 = 256;
 /// Rounds of any other loop on kernels without the helper that loops: the verifier goes through each there, too.
 pub const MOST_OLD_ROUNDS: u64 = 100;
 
+/// The same of loops in loops, all together.
+pub const MOST_OLD_ROUNDS_TOGETHER: u64 = 4000;
+
 /// Depth of nested expressions and blocks that the parser accepts: deeper input would exhaust a thread's stack.
 pub const MAX_NESTING: usize = 200;
 
