@@ -17,7 +17,7 @@ mod string;
 
 use std::collections::{HashMap, HashSet};
 
-use rtrace_lang::hir::{BinaryOp, Expr, Hir, LocalId, MapId, Program, Stmt, StmtKind, aggregating_programs};
+use rtrace_lang::hir::{BinaryOp, Expr, Hir, LocalId, MapId, Program, Stmt, StmtKind};
 use rtrace_lang::span::Span;
 use rtrace_lang::target::ProgramKind;
 use rtrace_lang::types::Type;
@@ -308,7 +308,7 @@ impl Lower<'_> {
             // A task can be taken off its processor in the middle, and the next one comes to the same probe.
             ProgramKind::Kprobe { user, .. } if user => true,
             // From 7.0 on also here, but a program of these kinds never runs twice at a time on a processor.
-            ProgramKind::RawTracepoint | ProgramKind::Tracing { .. } => aggregating_programs(self.hir, map) > 1,
+            ProgramKind::RawTracepoint | ProgramKind::Tracing { .. } => self.shared.aggregating[map.index()] > 1,
             ProgramKind::Kprobe { .. } | ProgramKind::TestRun | ProgramKind::Tracepoint | ProgramKind::PerfEvent => {
                 false
             }

@@ -1,7 +1,7 @@
 //! What the programs of an object share: maps, global data, tables. Grows while programs are lowered.
 
 use rtrace_lang::aggregations::SERIES_SLOTS;
-use rtrace_lang::hir::{Hir, MapValue, Owner};
+use rtrace_lang::hir::{Hir, MapValue, Owner, aggregating_programs};
 use rtrace_lang::limits::{DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES};
 use rtrace_lang::span::Span;
 
@@ -15,6 +15,8 @@ pub struct Shared {
     pub globals_map: MapRef,
     pub ring: Option<MapRef>,
     pub scratch_bytes: u32,
+    /// How many programs put values into each map of the script as an aggregation.
+    pub aggregating: Vec<usize>,
     scratch: Option<MapRef>,
     stacks: Option<MapRef>,
     log2_table: Option<u32>,
@@ -84,6 +86,7 @@ impl Shared {
             globals_map,
             ring: None,
             scratch_bytes: 0,
+            aggregating: aggregating_programs(hir),
             scratch: None,
             stacks: None,
             log2_table: None,

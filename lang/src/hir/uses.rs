@@ -1,9 +1,11 @@
 //! Which constructs a program uses that ask something of the kernel. Looks only.
 
+use std::collections::HashSet;
+
 use crate::aggregations::Fold;
 use crate::target::ProgramKind;
 
-use super::{Expr, ExprKind, Hir, LoopKind, MapId, MapValue, Stmt, StmtKind};
+use super::{Expr, ExprKind, Hir, LoopKind, MapValue, Stmt, StmtKind};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Uses {
@@ -42,17 +44,21 @@ impl Hir {
     }
 }
 
-/// How many programs put values into the map as an aggregation.
-pub fn aggregating_programs(hir: &Hir, map: MapId) -> usize {
-    hir.programs.iter().filter(|program| program.bodies().any(|body| aggregates(body, map))).count()
-}
-
-fn aggregates(statements: &[Stmt], wanted: MapId) -> bool {
-    let mut found = false;
-    for_each_statement(statements, &mut |statement| {
-        found |= matches!(&statement.kind, StmtKind::Aggregate { map, .. } if *map == wanted);
-    });
-    found
+/// How many programs put values into each map as an aggregation.
+pub fn aggregating_programs(hir: &Hir) -> Vec<usize> {
+    let mut counts = vec![0; hir.maps.len()];
+    for program in &hir.programs {
+        let mut maps = HashSet::new();
+        for body in program.bodies() {
+            for_each_statement(body, &mut |statement| {
+                if let StmtKind::Aggregate { map, .. } = &statement.kind {
+                    maps.insert(*map);
+                }
+            });
+        }
+        maps.into_iter().for_each(|map| counts[map.index()] += 1);
+    }
+    counts
 }
 
 /// Calls `f` with each statement, those inside statements and expressions included, outer ones first.
