@@ -5,6 +5,7 @@ mod bench;
 mod bpftrace;
 mod ci;
 mod debian;
+mod fuzz;
 mod host_packages;
 mod kernels;
 mod process;
@@ -40,6 +41,8 @@ enum Task {
     Tidy,
     /// Run every check and every tier of tests, guests included
     Ci(ci::CiArguments),
+    /// Take generated scripts through all stages, on this kernel and on those of guests
+    Fuzz(fuzz::FuzzArguments),
     /// Measure rtrace beside bpftrace: whole runs, and the cost of an event
     Bench(bench::BenchArguments),
     /// Fetch the releases of bpftrace that benchmarks compare with, and print where they are
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Setup => vm::setup(),
         Task::Workloads => workloads::build().map(print_paths),
         Task::Bpftrace => bpftrace::fetch().map(print_paths),
+        Task::Fuzz(arguments) => fuzz::main(&arguments),
         Task::Bench(arguments) => bench::main(&arguments),
         Task::Tidy => tidy::main(),
         Task::Ci(arguments) => ci::main(&arguments),

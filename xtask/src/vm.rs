@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 pub use guest::{Guest, Report};
+pub use payload::{Copy, static_cargo};
 
 use crate::debian::{self, Program};
 use crate::host_packages;

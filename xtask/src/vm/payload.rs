@@ -47,16 +47,23 @@ pub fn parse_copy(text: &str) -> Result<Copy, String> {
 
 /// Builds the static programs; cargo finds out by itself that nothing changed.
 pub fn build() -> Result<()> {
-    let mut command = Command::new(workspace::cargo());
-    command.args(["build", "--quiet", "--release", "--bins", "--target", TARGET]);
+    let mut command = static_cargo("build");
+    command.args(["--quiet", "--bins"]);
     for package in PACKAGES {
         command.args(["--package", package]);
     }
-    command.arg("--target-dir").arg(build_directory()).current_dir(workspace::root());
-    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
     process::show(&mut command).context("the programs for the guest do not build")?;
     workloads::build()?;
     Ok(())
+}
+
+/// Cargo for programs that run in a guest.
+pub fn static_cargo(task: &str) -> Command {
+    let mut command = Command::new(workspace::cargo());
+    command.args([task, "--release", "--target", TARGET]);
+    command.arg("--target-dir").arg(build_directory()).current_dir(workspace::root());
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    command
 }
 
 /// Fills the guest's new root for one run.
