@@ -50,6 +50,23 @@ pub enum MissingProbes {
     Ignore,
 }
 
+impl MissingProbes {
+    const ALL: [MissingProbes; 3] = [MissingProbes::Error, MissingProbes::Warn, MissingProbes::Ignore];
+
+    /// As scripts write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            MissingProbes::Error => "error",
+            MissingProbes::Warn => "warn",
+            MissingProbes::Ignore => "ignore",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<MissingProbes> {
+        MissingProbes::ALL.into_iter().find(|chosen| chosen.name() == name)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {

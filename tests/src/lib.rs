@@ -6,6 +6,7 @@ pub mod case;
 pub mod child;
 pub mod codes;
 pub mod directives;
+pub mod documents;
 pub mod environment;
 pub mod expectation;
 pub mod leftovers;
