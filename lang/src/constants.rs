@@ -31,7 +31,7 @@ static FIXED: &[Family] = &[
     ("Waiting, measuring and BPF", events::ROWS),
     ("Files", files::ROWS),
     ("File systems", filesystems::ROWS),
-    ("Flags that few programs set", flags::ROWS),
+    ("Flags of calls about files", flags::ROWS),
     ("Links", links::ROWS),
     ("Memory", memory::ROWS),
     ("Processes", processes::ROWS),

@@ -5,6 +5,7 @@ mod bench;
 mod bpftrace;
 mod ci;
 mod debian;
+mod docs;
 mod host_packages;
 mod kernels;
 mod process;
@@ -38,6 +39,8 @@ enum Task {
     Workloads,
     /// Check the project's own rules: layers, headers, lengths, names, unsafe code, expected texts
     Tidy,
+    /// Write the documents that are made from the tables of the code
+    Docs(docs::DocsArguments),
     /// Run every check and every tier of tests, guests included
     Ci(ci::CiArguments),
     /// Measure rtrace beside bpftrace: whole runs, and the cost of an event
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Workloads => workloads::build().map(print_paths),
         Task::Bpftrace => bpftrace::fetch().map(print_paths),
         Task::Bench(arguments) => bench::main(&arguments),
+        Task::Docs(arguments) => docs::main(&arguments),
         Task::Tidy => tidy::main(),
         Task::Ci(arguments) => ci::main(&arguments),
     };
