@@ -2,6 +2,7 @@
 //! choice is made here anyway (which map, which helper).
 
 mod aggregate;
+mod buckets;
 mod entry;
 mod expr;
 mod functions;
@@ -16,7 +17,7 @@ mod string;
 
 use std::collections::{HashMap, HashSet};
 
-use rtrace_lang::hir::{BinaryOp, Expr, Hir, LocalId, MapId, Program, Stmt, StmtKind, aggregating_programs};
+use rtrace_lang::hir::{BinaryOp, Expr, Hir, LocalId, MapId, Program, Stmt, StmtKind};
 use rtrace_lang::span::Span;
 use rtrace_lang::target::ProgramKind;
 use rtrace_lang::types::Type;
@@ -73,7 +74,7 @@ pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mu
     lower.locals(&homes.shared);
     if !is_alone {
         lower.fill_frame();
-        lower.subprograms();
+        lower.subprograms(&homes.rounds);
     }
     if let Some(predicate) = &program.predicate {
         lower.b.span = predicate.span;
@@ -175,7 +176,9 @@ impl Lower<'_> {
             StmtKind::Expr(e) => self.effect(e),
             StmtKind::SetLocal { local, value } => self.set_local(*local, value),
             StmtKind::SetMap { map, key, value } => self.set_map(*map, key, value),
-            StmtKind::Aggregate { map, key, value } => self.aggregate(*map, key, value.as_ref()),
+            StmtKind::Aggregate { map, key, value, weight } => {
+                self.aggregate(*map, key, value.as_ref(), weight.as_ref());
+            }
             StmtKind::Emit { record, parts } => self.emit(*record, parts),
             StmtKind::Exit { record, code } => self.exit(*record, code),
             StmtKind::If { condition, then, otherwise } => {
@@ -306,7 +309,7 @@ impl Lower<'_> {
             // A task can be taken off its processor in the middle, and the next one comes to the same probe.
             ProgramKind::Kprobe { user, .. } if user => true,
             // From 7.0 on also here, but a program of these kinds never runs twice at a time on a processor.
-            ProgramKind::RawTracepoint | ProgramKind::Tracing { .. } => aggregating_programs(self.hir, map) > 1,
+            ProgramKind::RawTracepoint | ProgramKind::Tracing { .. } => self.shared.aggregating[map.index()] > 1,
             ProgramKind::Kprobe { .. } | ProgramKind::TestRun | ProgramKind::Tracepoint | ProgramKind::PerfEvent => {
                 false
             }

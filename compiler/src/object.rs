@@ -135,8 +135,10 @@ pub const START_OFFSET: u32 = 8;
 pub const STOPPED_OFFSET: u32 = 16;
 /// Offset of what is to be added to the boot clock for nanoseconds since 1970.
 pub const WALL_OFFSET: u32 = 24;
+/// Offset of a counter of speculations.
+pub const SPECULATIONS_OFFSET: u32 = 32;
 /// Bytes of the global data before what belongs to the script.
-pub const HEADER_BYTES: u32 = 32;
+pub const HEADER_BYTES: u32 = 40;
 /// Set in the exit word once exit() was called.
 pub const EXIT_CALLED: u64 = 1 << 32;
 

@@ -1,6 +1,7 @@
 //! Ast to Hir: resolves names and probes, infers types across all probes, and finds every mistake of the user. A Hir
 //! comes out only when there is none. Asks the machine through `Target` alone; never does IO.
 
+mod aggregate;
 mod assign;
 mod body;
 mod call;
@@ -17,6 +18,8 @@ mod maps;
 mod names;
 mod operators;
 mod options;
+mod printing;
+mod speculation;
 mod typenames;
 mod values;
 
@@ -24,6 +27,7 @@ use std::collections::HashMap;
 
 use crate::ast::{self, Item, Script};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::entries;
 use crate::expand::expand;
 use crate::hir::{Hir, Program, Record, Settings, verify};
 use crate::script_types::ScriptTypes;
@@ -65,7 +69,9 @@ const MOST_ROUNDS: usize = 16;
 
 pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check {
     let mut diagnostics = Vec::new();
-    let ast = &expand(ast, &mut diagnostics);
+    let mut expanded = expand(ast, &mut diagnostics);
+    entries::add(&mut expanded, &mut diagnostics);
+    let ast = &expanded;
     let types = definitions::definitions(ast, target, &mut diagnostics);
     let items = items::items(ast, options.settings.clone(), &mut diagnostics);
     let mut sites: Vec<ProbeSite> = Vec::new();
@@ -191,7 +197,7 @@ impl Checker<'_> {
         let mut body = body::Body::new(self, number, group);
         let predicate = group.clause.predicate.as_ref().map(|predicate| body.condition(predicate));
         let statements = body.block(&group.clause.body);
-        let (locals, functions) = body.into_parts();
+        let (locals, functions, speculation) = body.into_parts();
         Program {
             name: group.name.clone(),
             kind: group.kind,
@@ -201,6 +207,7 @@ impl Checker<'_> {
             pid: group.pid,
             locals,
             functions,
+            speculation,
             predicate,
             body: statements,
             span: group.clause.span,

@@ -18,7 +18,18 @@ pub struct Conversion {
     pub precision: Option<u32>,
     /// Bits that the length modifier leaves of an integer: 8, 16, 32 or 64.
     pub bits: u8,
+    /// `@`: the value of a map that printa() goes through, not a part of its key.
+    pub aggregation: bool,
     pub kind: ConversionKind,
+}
+
+impl Piece {
+    pub fn conversion(&self) -> Option<&Conversion> {
+        match self {
+            Piece::Conversion(conversion) => Some(conversion),
+            Piece::Text(_) => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,6 +138,7 @@ pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
             width: 0,
             precision: None,
             bits: 64,
+            aggregation: false,
             kind: ConversionKind::Text,
         };
         loop {
@@ -136,11 +148,17 @@ pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
                 Some(b' ') => conversion.space = true,
                 Some(b'#') => conversion.alternate = true,
                 Some(b'0') => conversion.zero = true,
+                Some(b'@') => conversion.aggregation = true,
                 _ => break,
             }
             at += 1;
         }
         conversion.width = number(text, &mut at, start)?;
+        // D has it before and behind the width.
+        if text.get(at) == Some(&b'@') {
+            at += 1;
+            conversion.aggregation = true;
+        }
         if text.get(at) == Some(&b'.') {
             at += 1;
             conversion.precision = Some(number(text, &mut at, start)?);

@@ -11,8 +11,9 @@ pub use verify::verify;
 
 use std::sync::Arc;
 
-use crate::aggregations::Aggregation;
+use crate::aggregations::{Aggregation, Merge};
 use crate::format::Piece;
+use crate::limits::LARGE_CELL_BYTES;
 use crate::script_types::ScriptTypes;
 use crate::span::Span;
 use crate::target::{Layout, Location, ProbeSite, ProgramKind};
@@ -117,6 +118,8 @@ pub struct Program {
     pub locals: Vec<Local>,
     /// Functions of the script that it calls; each calls only those before it.
     pub functions: Vec<Function>,
+    /// Where `speculate()` keeps the speculation that what the program prints belongs to; 0 is none.
+    pub speculation: Option<LocalId>,
     pub predicate: Option<Expr>,
     pub body: Vec<Stmt>,
     pub span: Span,
@@ -175,6 +178,8 @@ pub enum Owner {
     Thread,
     /// The same on kernels that cannot do it: the key is the thread.
     ThreadByKey,
+    /// `entry(e)`: the calls that have not returned yet.
+    Calls,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -209,13 +214,79 @@ pub enum RecordKind {
     Print,
     PrintMap {
         map: MapId,
-        top: Option<u64>,
-        divisor: u64,
+        table: Table,
+    },
+    /// printa(): the maps joined by key, a line for each key; without a format in columns.
+    PrintAggregations {
+        maps: Vec<MapId>,
+        pieces: Option<Vec<Piece>>,
     },
     ClearMap(MapId),
     ZeroMap(MapId),
+    /// normalize(): all values of the map are shown divided by the only part.
+    Normalize(MapId),
+    Denormalize(MapId),
+    /// trunc(): keeps as many entries as the only part says, the largest ones, or the smallest ones if it is negative.
+    Truncate(MapId),
+    /// What was printed for the speculation, whose number is the only part, is printed at last, or forgotten.
+    Commit,
+    Discard,
     /// exit(code); the code is the only part.
     Exit,
+}
+
+/// Stands for a speculation that is never committed: what is printed for it is dropped.
+pub const NO_SPECULATION: u32 = u32::MAX;
+
+impl RecordKind {
+    /// Whether a speculation can hold it back: it prints something, and changes nothing.
+    pub fn is_printed(&self) -> bool {
+        match self {
+            RecordKind::Printf(_)
+            | RecordKind::Cat(_)
+            | RecordKind::Message { .. }
+            | RecordKind::Time(_)
+            | RecordKind::Print
+            | RecordKind::PrintMap { .. }
+            | RecordKind::PrintAggregations { .. } => true,
+            RecordKind::System(_)
+            | RecordKind::Normalize(_)
+            | RecordKind::Denormalize(_)
+            | RecordKind::Truncate(_)
+            | RecordKind::ClearMap(_)
+            | RecordKind::ZeroMap(_)
+            | RecordKind::Commit
+            | RecordKind::Discard
+            | RecordKind::Exit => false,
+        }
+    }
+}
+
+/// How print() shows a map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Table {
+    /// The last so many entries of the order alone.
+    pub top: Option<u64>,
+    pub by: SortBy,
+    /// The largest first.
+    pub descending: bool,
+    /// Values are shown divided.
+    pub divisor: u64,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table { top: None, by: SortBy::Usual, descending: false, divisor: 1 }
+    }
+}
+
+/// What decides the order of a map's entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SortBy {
+    /// The value where it is a number or a histogram, else the key.
+    Usual,
+    Key,
+    Value,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -237,11 +308,12 @@ pub enum StmtKind {
         key: Vec<Expr>,
         value: Expr,
     },
-    /// A value enters an aggregation; None for count().
+    /// A value enters an aggregation; None for count(). A histogram may add a weight instead of 1.
     Aggregate {
         map: MapId,
         key: Vec<Expr>,
         value: Option<Expr>,
+        weight: Option<Expr>,
     },
     Emit {
         record: RecordId,
@@ -380,6 +452,8 @@ pub enum ExprKind {
     },
     Comm,
     CurrentTask,
+    /// The number of a new speculation.
+    Speculation,
     /// The time at which the tool started, to count `elapsed` from.
     StartTime,
     /// What is added to the boot clock for nanoseconds since 1970.
@@ -594,11 +668,37 @@ impl Program {
 }
 
 impl Map {
+    /// An entry takes so much memory that the number of keys must not decide alone how much the map takes.
+    pub fn has_large_cells(&self) -> bool {
+        let is_aggregation = matches!(self.value, MapValue::Aggregation(_));
+        is_aggregation && !self.key.is_empty() && self.value.bytes() > LARGE_CELL_BYTES
+    }
+
+    /// Of a time series without keys: how many intervals it keeps, each an entry of the kernel's map, so that there may be
+    /// many. With keys a cell holds them all.
+    pub fn intervals(&self) -> Option<u32> {
+        match &self.value {
+            MapValue::Aggregation(aggregation) if self.key.is_empty() => {
+                Some(aggregation.intervals()).filter(|count| *count > 0)
+            }
+            MapValue::Aggregation(_) | MapValue::Plain(_) => None,
+        }
+    }
+
+    /// All processors share one cell: a large one that values are only ever added to.
+    pub fn is_shared(&self) -> bool {
+        match &self.value {
+            MapValue::Aggregation(aggregation) => self.has_large_cells() && aggregation.row().merge == Merge::Add,
+            MapValue::Plain(_) => true,
+        }
+    }
+
     /// As the script writes it.
     pub fn written(&self) -> String {
         match self.owner {
             Owner::Script => format!("@{}", self.name),
             Owner::Thread | Owner::ThreadByKey => self.name.clone(),
+            Owner::Calls => "entry()".to_string(),
         }
     }
 

@@ -28,11 +28,34 @@ pub const DEFAULT_STACK_FRAMES: u32 = 127;
 /// Distinct stacks kept at the same time. An entry is about 1 KiB and taken only when used where the kernel allows it.
 pub const STACK_MAP_ENTRIES: u32 = 16 * 1024;
 
-/// Buckets of `hist()`: one for negatives, one for zero, 64 powers of two.
-pub const HIST_BUCKETS: u32 = 66;
+/// Most bits of `hist()`: each power of two has 2^bits buckets, as in bpftrace.
+pub const MOST_HIST_BITS: i64 = 5;
 
-/// Buckets of one `lhist()`, as in bpftrace.
+/// Bits of `quantiles()`: half a bucket is at most 1/64 of its values.
+pub const QUANTILE_BITS: u32 = 5;
+
+/// Steps of one `lhist()` or `lquantize()`, as in bpftrace.
 pub const LHIST_MAX_BUCKETS: u64 = 1000;
+
+/// Bytes of an aggregation's cell on one processor: the kernel's own limit of a per-CPU value (include/linux/percpu.h,
+/// `PCPU_MIN_UNIT_SIZE`).
+pub const LARGEST_CELL_BYTES: u32 = 32 * 1024;
+
+/// Intervals of one `tseries()`, as in bpftrace.
+pub const SERIES_MAX_INTERVALS: i64 = 1_000_000;
+
+/// The same for each key of a map: so many of three words fit `LARGEST_CELL_BYTES`.
+pub const SERIES_MAX_INTERVALS_OF_A_KEY: i64 = 1365;
+
+/// The largest factor of `llquantize()`, and its most steps, as in D.
+pub const LLQUANTIZE_MOST: i64 = 65_535;
+
+/// Cells of maps with keys above this size are shared by all processors, and take their memory when a key is first
+/// used, where the kernel can do that from everywhere. 4096 keys of this size take 8 MB.
+pub const LARGE_CELL_BYTES: u32 = 2048;
+
+/// Bytes of all large cells of a map, where they must be taken when the map is made: such a map takes fewer keys.
+pub const MOST_MAP_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Bytes of the ring buffer through which events travel: a power of two and a multiple of the page size. Large enough
 /// for 100,000 records of three numbers while the reader sleeps. The reader sees it mapped twice, all of it resident.
@@ -65,5 +88,11 @@ pub const MOST_PLAIN_ROUNDS: u64 = 256;
 /// Rounds of any other loop on kernels without the helper that loops: the verifier goes through each there, too.
 pub const MOST_OLD_ROUNDS: u64 = 100;
 
+/// The same of loops in loops, all together.
+pub const MOST_OLD_ROUNDS_TOGETHER: u64 = 4000;
+
 /// Depth of nested expressions and blocks that the parser accepts: deeper input would exhaust a thread's stack.
 pub const MAX_NESTING: usize = 200;
+
+/// Calls whose values `entry()` keeps at once; beyond, those that have been under way longest lose theirs.
+pub const CALLS_AT_ONCE: u64 = 16_384;

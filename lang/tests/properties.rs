@@ -121,6 +121,13 @@ const WORDS: &[&str] = &[
     "count()",
     "hist",
     "lhist",
+    "quantize",
+    "llquantize",
+    "quantiles",
+    "tseries",
+    "printa",
+    "normalize",
+    "trunc",
     "sum",
     "print",
     "printf",
@@ -251,14 +258,45 @@ fn expression() -> impl Strategy<Value = String> {
 
 fn statement() -> impl Strategy<Value = String> {
     let place = select(vec!["$x", "$y", "@", "@m", "@k[1]", "@s[comm]", "@t[1, 2]", "pid", "_"]);
-    let aggregation =
-        select(vec!["count()", "sum(E)", "avg(E)", "min(E)", "max(E)", "stats(E)", "hist(E)", "lhist(E, 0, 100, 10)"]);
+    let aggregation = select(vec![
+        "count()",
+        "sum(E)",
+        "avg(E)",
+        "min(E)",
+        "max(E)",
+        "stats(E)",
+        "hist(E)",
+        "hist(E, 3)",
+        "lhist(E, 0, 100, 10)",
+        "stddev(E)",
+        "quantize(E, E)",
+        "lquantize(E, 0, 100)",
+        "llquantize(E, 10, 0, 3)",
+        "quantiles(E)",
+        "tseries(E, 1s, 20)",
+    ]);
     let simple = prop_oneof![
         (place.clone(), select(vec!["=", "+=", "-=", "/=", "<<=", "^="]), expression())
             .prop_map(|(p, op, e)| format!("{p} {op} {e};")),
         (place.clone(), aggregation, expression()).prop_map(|(p, a, e)| format!("{p} = {};", a.replace('E', &e))),
         (place.clone(), select(vec!["++", "--"])).prop_map(|(p, step)| format!("{p}{step};")),
-        (select(vec!["print", "clear", "zero", "exit", "str", "delete", "signal", "hist", "nothing"]), expression())
+        (
+            select(vec![
+                "print",
+                "printa",
+                "normalize",
+                "trunc",
+                "clear",
+                "zero",
+                "exit",
+                "str",
+                "delete",
+                "signal",
+                "hist",
+                "nothing"
+            ]),
+            expression()
+        )
             .prop_map(|(f, e)| format!("{f}({e});")),
         (
             select(vec!["\"%d\\n\"", "\"%s %d\\n\"", "\"\"", "\"%5.2s|%-08llx\\n\"", "\"%\""]),

@@ -77,9 +77,9 @@ pub fn lowered(hir: &Hir, target: &dyn Target) -> Vec<Function> {
 fn compile_options(hir: &Hir, target: &dyn Target) -> CompileOptions {
     let uses = hir.uses();
     CompileOptions {
-        atomic_fetch: uses.map_updates && target.has(Feature::AtomicFetch),
-        map_allocator: uses.stacks && target.has(Feature::MapAllocator),
+        atomic_fetch: (uses.map_updates || uses.wide_sums) && target.has(Feature::AtomicFetch),
+        map_allocator: (uses.stacks || uses.large_cells) && target.has(Feature::MapAllocator),
         loop_helper: uses.loops && target.has(Feature::Helper(calls::LOOP)),
-        cpus: if uses.aggregation_values { target.possible_cpus() } else { 1 },
+        cpus: if uses.aggregation_values || uses.large_cells { target.possible_cpus() } else { 1 },
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rtrace_lang::aggregations::AggregationKind;
 use rtrace_lang::types::StackMode;
 
 /// A value as it is shown.
@@ -64,9 +65,10 @@ pub enum Cell {
         total: i64,
         signed: bool,
     },
-    /// Buckets: 0 for negative values, 1 for zero, then powers of two. Counts are shown divided.
+    /// Buckets: the first for negative values, then those of `power_range` with so many bits. Counts are shown divided.
     Hist {
         buckets: Vec<u64>,
+        bits: u32,
         divisor: u64,
     },
     /// Below `min`, then steps, then the rest.
@@ -77,6 +79,42 @@ pub enum Cell {
         step: i64,
         divisor: u64,
     },
+    /// quantize, lquantize and llquantize: the rows that are shown, counts divided.
+    Distribution {
+        rows: Vec<Bucket>,
+        divisor: u64,
+    },
+    /// Percentiles in thousandths, each with its value.
+    Quantiles {
+        count: u64,
+        points: Vec<(u32, i64)>,
+        signed: bool,
+    },
+    /// Intervals of so many nanoseconds, the oldest first.
+    Series {
+        interval: u64,
+        points: Vec<Point>,
+        signed: bool,
+    },
+}
+
+/// A bucket of a histogram, with its smallest and its largest value, where it has one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bucket {
+    /// As D writes it.
+    pub label: String,
+    pub from: Option<i128>,
+    pub to: Option<i128>,
+    pub count: i64,
+}
+
+/// An interval of a time series.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Point {
+    /// Nanoseconds since 1970.
+    pub start: i64,
+    /// None where nothing happened.
+    pub value: Option<i64>,
 }
 
 /// A map as a whole.
@@ -85,14 +123,29 @@ pub struct MapEvent {
     /// With its `@`.
     pub name: String,
     pub keyed: bool,
+    /// None where it holds plain values.
+    pub aggregation: Option<AggregationKind>,
     /// In the order in which they are shown.
     pub rows: Vec<(Vec<Value>, Cell)>,
 }
 
+/// Which action printed a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TextKind {
+    /// printf() and printa()
+    Printf,
+    Time,
+    Cat,
+    System,
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
-    /// Finished text of printf().
-    Text(Vec<u8>),
+    /// Finished text.
+    Text {
+        kind: TextKind,
+        text: Vec<u8>,
+    },
     /// print(value)
     Value(Value),
     Map(MapEvent),
@@ -106,7 +159,12 @@ pub enum Event {
         text: Vec<u8>,
         place: Place,
     },
-    /// Something that the numbers do not hold: lost events, failed reads. A message with its place in the script.
+    /// Events of that place were lost: the buffer was full.
+    Lost {
+        count: u64,
+        place: Place,
+    },
+    /// Something else that the numbers do not hold: failed reads, full maps. A message with its place in the script.
     Problem {
         message: String,
         place: Option<Place>,

@@ -1,6 +1,7 @@
 //! Loads, attaches, collects and prints. Never decides what a script means: that is the checker's, and what a probe is:
 //! that is the provider's.
 
+mod cells;
 pub mod child;
 mod clock;
 mod decode;

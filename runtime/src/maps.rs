@@ -1,15 +1,15 @@
-//! Maps of a running session: made, read as a whole with the parts of all processors merged, sorted, cleared.
+//! Maps of a running session: made, read as a whole, sorted, cut, cleared.
 
 use std::cmp::Ordering;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{MapData, MapError};
 use rtrace_compiler::object::{MapKind, MapObject, btf};
-use rtrace_lang::aggregations::{Aggregation, AggregationKind, Merge};
-use rtrace_lang::hir::{Map, MapValue};
+use rtrace_lang::aggregations::AggregationKind;
+use rtrace_lang::hir::{Map, MapValue, SortBy};
 use rtrace_probes::kernel::{KernelError, bpf};
 
-use crate::decode::word;
+use crate::cells::weight;
 use crate::event::{Cell, Value};
 
 /// BPF_F_NO_PREALLOC (include/uapi/linux/bpf.h)
@@ -104,6 +104,11 @@ impl LiveMap {
         Ok(())
     }
 
+    /// Removes one entry.
+    pub fn delete(&self, key: &[u8]) -> Result<(), KernelError> {
+        bpf::map_delete(self.fd(), key).map(|_| ())
+    }
+
     fn keys(&self, cpus: u32) -> Result<Vec<Vec<u8>>, KernelError> {
         let mut keys = Vec::new();
         self.for_each(cpus, &mut |key, _| keys.push(key.to_vec()))?;
@@ -133,90 +138,21 @@ fn task_storage(object: &MapObject, flags: u32, name: &str) -> Result<MapData, M
     MapData::from_fd(bpf::map_create(&config).map_err(failed)?)
 }
 
-/// The slots of a cell, merged over processors; None where no processor has a value.
-pub fn merge(aggregation: &Aggregation, values: &[u8]) -> Option<Vec<u64>> {
-    let slots = aggregation.slots() as usize;
-    let mut merged = vec![0u64; slots];
-    let mut any = false;
-    for part in values.chunks_exact(slots * 8) {
-        match aggregation.row().merge {
-            Merge::Add => {
-                for (slot, merged) in merged.iter_mut().enumerate() {
-                    *merged = merged.wrapping_add(word(part, slot * 8));
-                }
-                any = true;
-            }
-            Merge::Smallest | Merge::Largest => {
-                if word(part, 8) == 0 {
-                    continue;
-                }
-                let (new, old) = (word(part, 0), merged[0]);
-                let order = if aggregation.signed { (new as i64).cmp(&(old as i64)) } else { new.cmp(&old) };
-                let wanted =
-                    if aggregation.row().merge == Merge::Smallest { Ordering::Less } else { Ordering::Greater };
-                if !any || order == wanted {
-                    merged = vec![new, 1];
-                }
-                any = true;
-            }
-        }
-    }
-    any.then_some(merged)
-}
-
-/// What is shown of the merged slots, divided by `divisor` where it is not 1.
-pub fn cell(aggregation: &Aggregation, slots: &[u64], divisor: u64) -> Cell {
-    let signed = aggregation.signed;
-    let divide = |value: u64| {
-        if signed { (value as i64).checked_div(divisor as i64).unwrap_or(0) } else { (value / divisor.max(1)) as i64 }
+/// Whether a row is shown before another: numbers by value, histograms by their total, everything else by key, unless
+/// it is asked for otherwise.
+pub fn order(map: &Map, by: SortBy, a: (&[Value], &Cell), b: (&[Value], &Cell)) -> Ordering {
+    let by_key = || compare_all(a.0, b.0);
+    let by_value = || match (a.1, b.1) {
+        (Cell::Value(left), Cell::Value(right)) => compare(left, right),
+        (left, right) => weight(left).cmp(&weight(right)),
     };
-    let average = |count: u64, total: u64| match count {
-        0 => 0,
-        _ if signed => (total as i64) / (count as i64),
-        _ => (total / count) as i64,
+    let value_first = match (by, &map.value) {
+        (SortBy::Key, _) => false,
+        (SortBy::Value, _) => true,
+        (SortBy::Usual, MapValue::Plain(ty)) => ty.is_integer(),
+        (SortBy::Usual, MapValue::Aggregation(aggregation)) => aggregation.kind != AggregationKind::Tseries,
     };
-    match aggregation.kind {
-        AggregationKind::Count | AggregationKind::Sum | AggregationKind::Min | AggregationKind::Max => {
-            Cell::Number { value: divide(slots[0]), signed }
-        }
-        AggregationKind::Avg => Cell::Number { value: divide(average(slots[0], slots[1]) as u64), signed },
-        AggregationKind::Stats => Cell::Stats {
-            count: slots[0],
-            average: divide(average(slots[0], slots[1]) as u64),
-            total: divide(slots[1]),
-            signed,
-        },
-        AggregationKind::Hist => Cell::Hist { buckets: slots.to_vec(), divisor },
-        AggregationKind::Lhist => {
-            let (min, max, step) = aggregation.range;
-            Cell::Lhist { buckets: slots.to_vec(), min, max, step, divisor }
-        }
-    }
-}
-
-/// Sorts rows as they are shown: numbers by value, histograms by their total, everything else by key.
-pub fn sort(map: &Map, rows: &mut [(Vec<Value>, Cell)]) {
-    let by_key = |a: &(Vec<Value>, Cell), b: &(Vec<Value>, Cell)| compare_all(&a.0, &b.0);
-    match &map.value {
-        MapValue::Plain(ty) if ty.is_integer() => rows.sort_by(|a, b| match (&a.1, &b.1) {
-            (Cell::Value(left), Cell::Value(right)) => compare(left, right).then_with(|| by_key(a, b)),
-            _ => by_key(a, b),
-        }),
-        MapValue::Plain(_) => rows.sort_by(by_key),
-        MapValue::Aggregation(_) => rows.sort_by(|a, b| weight(&a.1).cmp(&weight(&b.1)).then_with(|| by_key(a, b))),
-    }
-}
-
-fn weight(cell: &Cell) -> i128 {
-    let number = |value: i64, signed: bool| if signed { i128::from(value) } else { i128::from(value as u64) };
-    match cell {
-        Cell::Value(_) => 0,
-        Cell::Number { value, signed } => number(*value, *signed),
-        Cell::Stats { average, signed, .. } => number(*average, *signed),
-        Cell::Hist { buckets, .. } | Cell::Lhist { buckets, .. } => {
-            buckets.iter().map(|count| i128::from(*count)).sum()
-        }
-    }
+    if value_first { by_value().then_with(by_key) } else { by_key() }
 }
 
 fn compare_all(a: &[Value], b: &[Value]) -> Ordering {

@@ -1,7 +1,11 @@
 //! Where events go. One file per format; a sink only formats, and never asks where a value came from.
 
+mod distribution;
 mod histogram;
+mod json;
+pub mod printa;
 pub mod printf;
+mod series;
 mod text;
 
 use std::io::Write;
@@ -24,8 +28,10 @@ pub struct Format {
     pub make: fn(Box<dyn Write>) -> Box<dyn Sink>,
 }
 
-pub static FORMATS: &[Format] =
-    &[Format { name: "text", doc: "for people", make: |writer| Box::new(text::Text::new(writer)) }];
+pub static FORMATS: &[Format] = &[
+    Format { name: "text", doc: "for people", make: |writer| Box::new(text::Text::new(writer)) },
+    Format { name: "json", doc: "one object a line", make: |writer| Box::new(json::Json::new(writer)) },
+];
 
 pub fn format_named(name: &str) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.name == name)

@@ -5,6 +5,8 @@ mod globals;
 mod load;
 mod report;
 mod run;
+mod speculations;
+mod tables;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::signals;
 use crate::symbols::MappingEvents;
 
 use globals::GlobalData;
+use speculations::Speculations;
 
 pub use run::Ended;
 
@@ -121,6 +124,9 @@ pub struct Session<'m> {
     links: Vec<Link>,
     globals: GlobalData,
     decoder: Decoder,
+    /// What normalize() divides the values of each map by.
+    normals: Vec<u64>,
+    speculations: Speculations,
     /// What the followed process maps, where user addresses are shown and the kernel tells.
     mappings: Option<MappingEvents>,
     options: SessionOptions,
@@ -149,6 +155,8 @@ impl<'m> Session<'m> {
         Ok(Session {
             machine,
             decoder: Decoder::new(hir.clone()),
+            normals: vec![1; hir.maps.len()],
+            speculations: Speculations::default(),
             hir,
             object,
             maps,

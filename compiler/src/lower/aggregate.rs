@@ -1,27 +1,43 @@
 //! Aggregations: a value enters the cell of this processor.
 
-use rtrace_lang::aggregations::{Aggregation, Fold};
+use rtrace_lang::aggregations::{Aggregation, Fold, SERIES_SLOTS, SeriesFunction, Shape};
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Expr, MapId, MapValue};
-use rtrace_lang::limits::HIST_BUCKETS;
 
-use crate::ir::{MapRef, Memory, Value, ValueKind};
+use crate::ir::{Block, MapRef, Memory, Value, ValueKind};
 
 use super::Lower;
-use super::shared::DE_BRUIJN;
+
+/// An interval of a time series: the time, its number, counted from 1, and its place in the ring.
+struct Interval {
+    now: Value,
+    number: Value,
+    place: Value,
+}
 
 impl Lower<'_> {
-    pub(super) fn aggregate(&mut self, map: MapId, key: &[Expr], value: Option<&Expr>) {
+    pub(super) fn aggregate(&mut self, map: MapId, key: &[Expr], value: Option<&Expr>, weight: Option<&Expr>) {
         let MapValue::Aggregation(aggregation) = self.hir.maps[map.index()].value else {
             unreachable!("the checker folds into aggregations only")
         };
         let value = value.map(|value| self.value(value));
+        let weight = weight.map(|weight| self.value(weight));
         let bytes = aggregation.slots() * 8;
         let after = self.b.block();
-        let cell = if self.hir.maps[map.index()].key.is_empty() {
+        let of_series = match aggregation.shape {
+            Shape::Series { interval, count, .. } => Some(self.interval(interval, count)),
+            Shape::Plain | Shape::Powers { .. } | Shape::Linear { .. } | Shape::Magnitudes(_) | Shape::Quantiles(_) => {
+                None
+            }
+        };
+        let is_keyed = !self.hir.maps[map.index()].key.is_empty();
+        let cell = if !is_keyed {
             let place = self.temporary(8);
-            let zero = self.b.int(0);
-            self.b.store(place.base, place.offset, 8, zero);
+            let number = match &of_series {
+                Some(interval) => interval.place,
+                None => self.b.int(0),
+            };
+            self.b.store(place.base, place.offset, 8, number);
             let (map, key) = (self.b.map(MapRef(map.0)), self.pointer(place));
             let cell = self.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map, key], Memory::MapValue);
             let (found, missing) = (self.b.block(), self.b.block());
@@ -34,8 +50,17 @@ impl Lower<'_> {
             let key = self.key(map, key);
             self.entry_or_new(map, key, bytes, after)
         };
-        let atomic = self.may_interleave(map);
-        self.fold(&aggregation, cell, value, atomic);
+        let atomic = self.hir.maps[map.index()].is_shared() || self.may_interleave(map);
+        match of_series {
+            Some(interval) => {
+                let value = value.expect("a time series takes a value");
+                let places = aggregation.slots() / SERIES_SLOTS;
+                let slot =
+                    if is_keyed { self.slot(cell, interval.place, places, SERIES_SLOTS * 8, after) } else { cell };
+                self.enter_interval(&aggregation, slot, value, &interval, atomic);
+            }
+            None => self.fold(&aggregation, cell, value, weight, atomic),
+        }
         self.b.jump(after, &[]);
         self.b.enter(after);
     }
@@ -115,7 +140,9 @@ impl Lower<'_> {
                 let one = self.b.int(1);
                 self.b.jump(head, &[following, slot, one]);
             }
-            Fold::Log2 | Fold::Linear => unreachable!("the checker does not read histograms"),
+            Fold::Squares | Fold::Powers | Fold::MirroredPowers | Fold::Linear | Fold::Magnitudes | Fold::Series => {
+                unreachable!("the checker reads what is one number")
+            }
         }
         self.b.seal(head);
         self.b.enter(done);
@@ -126,29 +153,44 @@ impl Lower<'_> {
         self.if_found(first, |lower, count| lower.divide(op, second, count), |lower| lower.b.int(0))
     }
 
-    fn fold(&mut self, aggregation: &Aggregation, cell: Value, value: Option<Value>, atomic: bool) {
-        let value = match value {
-            Some(value) => value,
-            None => self.b.int(1),
-        };
-        match aggregation.row().fold {
-            Fold::Count | Fold::Sum => self.add(cell, 0, value, atomic),
+    fn fold(
+        &mut self,
+        aggregation: &Aggregation,
+        cell: Value,
+        value: Option<Value>,
+        weight: Option<Value>,
+        atomic: bool,
+    ) {
+        let one = self.b.int(1);
+        let (value, weight) = (value.unwrap_or(one), weight.unwrap_or(one));
+        let bucket = match aggregation.row().fold {
+            Fold::Count | Fold::Sum => return self.add(cell, 0, value, atomic),
             Fold::CountAndSum => {
-                let one = self.b.int(1);
+                self.add(cell, 0, one, atomic);
+                return self.add(cell, 8, value, atomic);
+            }
+            Fold::Squares => {
                 self.add(cell, 0, one, atomic);
                 self.add(cell, 8, value, atomic);
+                return self.add_square(cell, 16, value, aggregation.signed, atomic);
             }
-            Fold::Min => self.extreme(aggregation, cell, value, true),
-            Fold::Max => self.extreme(aggregation, cell, value, false),
-            Fold::Log2 => {
-                let bucket = self.log2_bucket(value, aggregation.signed);
-                self.bump(cell, bucket, HIST_BUCKETS, atomic);
+            Fold::Min => return self.extreme(cell, value, true, aggregation.signed),
+            Fold::Max => return self.extreme(cell, value, false, aggregation.signed),
+            Fold::Series => unreachable!("a value enters its interval"),
+            Fold::Powers => self.power_bucket_or_negative(value, aggregation),
+            Fold::MirroredPowers => {
+                let bits = aggregation.power_bits();
+                self.mirrored(value, aggregation, |lower, magnitude| lower.power_bucket(magnitude, bits, 0))
             }
-            Fold::Linear => {
-                let bucket = self.linear_bucket(value, aggregation);
-                self.bump(cell, bucket, aggregation.slots(), atomic);
+            Fold::Magnitudes => {
+                let Shape::Magnitudes(magnitudes) = aggregation.shape else {
+                    unreachable!("the checker gives it its magnitudes")
+                };
+                self.mirrored(value, aggregation, |lower, magnitude| lower.magnitude_bucket(magnitude, magnitudes))
             }
-        }
+            Fold::Linear => self.linear_bucket(value, aggregation),
+        };
+        self.bump(cell, bucket, aggregation.slots(), weight, atomic);
     }
 
     /// Adds to a slot of this processor's cell: in one step where another program may come in between.
@@ -162,7 +204,7 @@ impl Lower<'_> {
         }
     }
 
-    fn extreme(&mut self, aggregation: &Aggregation, cell: Value, value: Value, smallest: bool) {
+    fn extreme(&mut self, cell: Value, value: Value, smallest: bool, signed: bool) {
         let (compare, set, after) = (self.b.block(), self.b.block(), self.b.block());
         let known = self.b.load(cell, 8, 8, false);
         let first = self.b.block();
@@ -171,7 +213,7 @@ impl Lower<'_> {
         self.b.jump(set, &[]);
         self.b.enter(compare);
         let before = self.b.load(cell, 0, 8, false);
-        let op = if aggregation.signed { BinaryOp::LessSigned } else { BinaryOp::LessUnsigned };
+        let op = if signed { BinaryOp::LessSigned } else { BinaryOp::LessUnsigned };
         let (left, right) = if smallest { (value, before) } else { (before, value) };
         let (better, worse) = (self.b.block(), self.b.block());
         self.b.branch(op, left, right, better, worse);
@@ -187,79 +229,111 @@ impl Lower<'_> {
         self.b.enter(after);
     }
 
-    /// Adds one to a slot by its number.
-    fn bump(&mut self, cell: Value, bucket: Value, slots: u32, atomic: bool) {
-        // The bucket is in range by its making; the kernel's verifier wants to see it.
-        let last = self.b.int(i64::from(slots) - 1);
-        let (inside, after) = (self.b.block(), self.b.block());
-        self.b.branch(BinaryOp::LessEqualUnsigned, bucket, last, inside, after);
-        self.b.enter(inside);
-        let offset = self.b.binary_int(BinaryOp::ShiftLeft, bucket, 3);
-        let slot = self.b.pointer_add(cell, offset);
-        let one = self.b.int(1);
-        self.add(slot, 0, one, atomic);
+    /// Adds to a slot by its number.
+    fn bump(&mut self, cell: Value, bucket: Value, slots: u32, weight: Value, atomic: bool) {
+        let after = self.b.block();
+        let slot = self.slot(cell, bucket, slots, 8, after);
+        self.add(slot, 0, weight, atomic);
         self.b.jump(after, &[]);
         self.b.enter(after);
     }
 
-    /// 0 for negative values, 1 for zero, then 2 + floor(log2(value)).
-    fn log2_bucket(&mut self, value: Value, signed: bool) -> Value {
-        let (after, result) = self.b.block_with(ValueKind::Int);
-        let zero = self.b.int(0);
-        if signed {
-            let (negative, rest) = (self.b.block(), self.b.block());
-            self.b.branch(BinaryOp::LessSigned, value, zero, negative, rest);
-            self.b.enter(negative);
-            self.b.jump(after, &[zero]);
-            self.b.enter(rest);
-        }
-        let (none, some) = (self.b.block(), self.b.block());
-        self.b.branch(BinaryOp::Equal, value, zero, none, some);
-        self.b.enter(none);
-        let one = self.b.int(1);
-        self.b.jump(after, &[one]);
-        self.b.enter(some);
-        // All bits below the highest one set, times the sequence: the top six bits name the highest.
-        let mut ones = value;
-        for by in [1, 2, 4, 8, 16, 32] {
-            let shifted = self.b.binary_int(BinaryOp::ShiftRightUnsigned, ones, by);
-            ones = self.b.binary(BinaryOp::BitOr, ones, shifted);
-        }
-        let product = self.b.binary_int(BinaryOp::Multiply, ones, DE_BRUIJN as i64);
-        let index = self.b.binary_int(BinaryOp::ShiftRightUnsigned, product, 58);
-        let table = self.shared.log2_table();
-        let table = self.b.map_value_address(self.shared.globals_map, table);
-        let entry = self.b.pointer_add(table, index);
-        let power = self.b.load(entry, 0, 1, false);
-        let bucket = self.b.binary_int(BinaryOp::Add, power, 2);
-        self.b.jump(after, &[bucket]);
-        self.b.enter(after);
-        result
+    /// The place of that number, of so many that take `bytes` each.
+    fn slot(&mut self, cell: Value, number: Value, places: u32, bytes: u32, outside: Block) -> Value {
+        // The number is in range by its making; the kernel's verifier wants to see it.
+        let last = self.b.int(i64::from(places) - 1);
+        let inside = self.b.block();
+        self.b.branch(BinaryOp::LessEqualUnsigned, number, last, inside, outside);
+        self.b.enter(inside);
+        let offset = if bytes.is_power_of_two() {
+            self.b.binary_int(BinaryOp::ShiftLeft, number, i64::from(bytes.trailing_zeros()))
+        } else {
+            self.b.binary_int(BinaryOp::Multiply, number, i64::from(bytes))
+        };
+        self.b.pointer_add(cell, offset)
     }
 
-    /// 0 below the smallest value, 1 + its step inside, the last slot above.
-    fn linear_bucket(&mut self, value: Value, aggregation: &Aggregation) -> Value {
-        let (min, max, step) = aggregation.range;
-        let (after, result) = self.b.block_with(ValueKind::Int);
-        let (min_value, max_value) = (self.b.int(min), self.b.int(max));
-        let less = if aggregation.signed { BinaryOp::LessSigned } else { BinaryOp::LessUnsigned };
-        let (below, not_below) = (self.b.block(), self.b.block());
-        self.b.branch(less, value, min_value, below, not_below);
-        self.b.enter(below);
+    /// Adds the square of a value to a number of two words.
+    fn add_square(&mut self, cell: Value, offset: i32, value: Value, signed: bool, atomic: bool) {
+        let magnitude = if signed { self.magnitude(value) } else { value };
+        let low = self.b.binary_int(BinaryOp::BitAnd, magnitude, 0xffff_ffff);
+        let high = self.b.binary_int(BinaryOp::ShiftRightUnsigned, magnitude, 32);
+        // (high * 2^32 + low)^2; the middle part has 64 bits, and counts twice.
+        let low_square = self.b.binary(BinaryOp::Multiply, low, low);
+        let middle = self.b.binary(BinaryOp::Multiply, low, high);
+        let high_square = self.b.binary(BinaryOp::Multiply, high, high);
+        let middle_low = self.b.binary_int(BinaryOp::ShiftLeft, middle, 33);
+        let middle_high = self.b.binary_int(BinaryOp::ShiftRightUnsigned, middle, 31);
+        let sum = self.b.binary(BinaryOp::Add, low_square, middle_low);
+        let carry = self.b.binary(BinaryOp::LessUnsigned, sum, middle_low);
+        let upper = self.b.binary(BinaryOp::Add, high_square, middle_high);
+        let upper = self.b.binary(BinaryOp::Add, upper, carry);
+        let before = if atomic && self.options.atomic_fetch {
+            self.b.atomic_fetch_add(cell, offset, sum)
+        } else {
+            let before = self.b.load(cell, offset, 8, false);
+            self.add(cell, offset, sum, atomic);
+            before
+        };
+        let after = self.b.binary(BinaryOp::Add, before, sum);
+        let carry = self.b.binary(BinaryOp::LessUnsigned, after, before);
+        let upper = self.b.binary(BinaryOp::Add, upper, carry);
+        self.add(cell, offset + 8, upper, atomic);
+    }
+
+    /// The interval of now, of so many that are kept.
+    fn interval(&mut self, nanoseconds: u64, count: u32) -> Interval {
+        let now = self.b.call(calls::KTIME_GET_BOOT_NS, &[]);
+        let number = self.b.binary_int(BinaryOp::DivideUnsigned, now, nanoseconds as i64);
+        let place = self.b.binary_int(BinaryOp::RemainderUnsigned, number, i64::from(count));
+        // 0 is the number of a place that nothing has entered.
+        let number = self.b.binary_int(BinaryOp::Add, number, 1);
+        Interval { now, number, place }
+    }
+
+    /// A value enters its interval; a place of an earlier interval begins anew. A program that comes in between just
+    /// there, on the same processor, may lose its value.
+    fn enter_interval(
+        &mut self,
+        aggregation: &Aggregation,
+        slot: Value,
+        value: Value,
+        interval: &Interval,
+        atomic: bool,
+    ) {
+        let Shape::Series { function, .. } = aggregation.shape else {
+            unreachable!("the checker gives it its function")
+        };
+        let Interval { now, number, .. } = *interval;
+        let known = self.b.load(slot, 0, 8, false);
+        let (fresh, ready) = (self.b.block(), self.b.block());
+        let same = self.b.block();
+        self.b.branch(BinaryOp::Equal, known, number, same, fresh);
+        self.b.enter(same);
+        self.b.jump(ready, &[]);
+        self.b.enter(fresh);
         let zero = self.b.int(0);
-        self.b.jump(after, &[zero]);
-        self.b.enter(not_below);
-        let (inside, above) = (self.b.block(), self.b.block());
-        self.b.branch(less, value, max_value, inside, above);
-        self.b.enter(above);
-        let last = self.b.int(i64::from(aggregation.slots()) - 1);
-        self.b.jump(after, &[last]);
-        self.b.enter(inside);
-        let from_min = self.b.binary(BinaryOp::Subtract, value, min_value);
-        let steps = self.b.binary_int(BinaryOp::DivideUnsigned, from_min, step);
-        let bucket = self.b.binary_int(BinaryOp::Add, steps, 1);
-        self.b.jump(after, &[bucket]);
-        self.b.enter(after);
-        result
+        self.b.store(slot, 8, 8, zero);
+        self.b.store(slot, 16, 8, zero);
+        self.b.store(slot, 0, 8, number);
+        self.b.jump(ready, &[]);
+        self.b.enter(ready);
+        match function {
+            SeriesFunction::Last => {
+                self.b.store(slot, 8, 8, value);
+                self.b.store(slot, 16, 8, now);
+            }
+            SeriesFunction::Sum => self.add(slot, 8, value, atomic),
+            SeriesFunction::Avg => {
+                let one = self.b.int(1);
+                self.add(slot, 8, value, atomic);
+                self.add(slot, 16, one, atomic);
+            }
+            SeriesFunction::Min | SeriesFunction::Max => {
+                let eight = self.b.int(8);
+                let rest = self.b.pointer_add(slot, eight);
+                self.extreme(rest, value, function == SeriesFunction::Min, aggregation.signed);
+            }
+        }
     }
 }

@@ -109,6 +109,7 @@ impl Lower<'_> {
             }
             ExprKind::Deref { pointer, offset, bits } => self.deref(pointer, *offset, *bits, e),
             ExprKind::CurrentTask => self.b.call(calls::GET_CURRENT_TASK, &[]),
+            ExprKind::Speculation => self.speculation(),
             ExprKind::StartTime => self.global_word(START_OFFSET),
             ExprKind::WallOffset => self.global_word(WALL_OFFSET),
             ExprKind::Site => self.site(),

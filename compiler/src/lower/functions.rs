@@ -53,11 +53,15 @@ impl Inside {
 
 impl Lower<'_> {
     /// The functions of the script that this program calls.
-    pub(super) fn subprograms(&mut self) {
+    pub(super) fn subprograms(&mut self, rounds: &[u64]) {
         let program = self.program;
         for (number, function) in program.functions.iter().enumerate() {
             let name = format!("{}_{}", program.name, function.name);
-            let lowered = self.function_apart(&name, Inside::Function, 1, |lower, _| lower.statements(&function.body));
+            let rounds = rounds[number];
+            let lowered = self.function_apart(&name, Inside::Function, 1, |lower, _| {
+                lower.rounds = rounds;
+                lower.statements(&function.body);
+            });
             debug_assert_eq!(self.b.function.subprograms.len(), number);
             self.b.function.subprograms.push(lowered);
             // What a caller builds in the scratch memory must not lie where the function builds something.

@@ -3,20 +3,26 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rtrace_lang::hir::{Expr, ExprKind, LocalId, LoopKind, Program, Stmt, StmtKind};
+use rtrace_lang::hir::{Expr, ExprKind, LocalId, LoopKind, Program, Stmt, StmtKind, for_each_statement};
 
 use super::loops::{is_called, rounds_of};
 
 /// What is known of the functions of a program.
 pub(super) struct Homes {
-    /// Variables that more than one function mentions.
+    /// Variables that lie in memory: more than one function mentions them, or they have an address.
     pub shared: HashSet<LocalId>,
     /// Functions that run at once at most, the program itself included.
     pub depth: u32,
+    /// How often the verifier comes to each function of the script, for plain loops around its calls.
+    pub rounds: Vec<u64>,
 }
 
-/// Stands for a function that there is not.
+/// Stands for a function that there is not: what it mentions lies in memory.
 const ELSEWHERE: usize = usize::MAX;
+
+/// Plain loops of more rounds keep the variables that they change in memory. The verifier follows such a loop round by
+/// round, and the values that it knows of variables in registers make each round and each way through it another one.
+const MOST_FOLLOWED_ROUNDS: u64 = 16;
 
 /// Which functions mention each variable; the program itself is 0.
 struct Walk<'a> {
@@ -27,28 +33,54 @@ struct Walk<'a> {
     /// Functions around the place that is looked at, and the most of them so far.
     depth: u32,
     most_depth: u32,
-    /// The depth of each function of the script.
-    depths: Vec<u32>,
+    /// Functions of the script that the function calls which is looked at, and at which depth.
+    calls: Vec<(usize, u32)>,
+    rounds: Vec<u64>,
 }
 
 pub(super) fn homes(program: &Program, has_helper: bool) -> Homes {
-    let mut walk =
-        Walk { program, of: HashMap::new(), functions: 0, has_helper, depth: 1, most_depth: 1, depths: Vec::new() };
-    for function in &program.functions {
-        walk.functions += 1;
-        let here = walk.functions;
-        walk.most_depth = 1;
-        function.parameters.iter().for_each(|local| walk.note(*local, here));
-        walk.block(&function.body, here, 1);
-        walk.depths.push(walk.most_depth);
+    let mut walk = Walk {
+        program,
+        of: HashMap::new(),
+        functions: 0,
+        has_helper,
+        depth: 1,
+        most_depth: 1,
+        calls: Vec::new(),
+        rounds: vec![0; program.functions.len()],
+    };
+    if let Some(local) = program.speculation {
+        // Everything that is printed reads it.
+        walk.note(local, ELSEWHERE);
     }
-    walk.most_depth = 1;
     if let Some(predicate) = &program.predicate {
         walk.expr(predicate, 0, 1);
     }
     walk.block(&program.body, 0, 1);
-    let shared = walk.of.into_iter().filter(|(_, functions)| functions.len() > 1).map(|(local, _)| local).collect();
-    Homes { shared, depth: walk.most_depth }
+    let mut own = vec![(walk.most_depth, std::mem::take(&mut walk.calls))];
+    // Each function calls only those before it: callers first, so that it is known how often each is come to.
+    for (number, function) in program.functions.iter().enumerate().rev() {
+        walk.functions += 1;
+        let here = walk.functions;
+        walk.most_depth = 1;
+        function.parameters.iter().for_each(|local| walk.note(*local, here));
+        walk.block(&function.body, here, walk.rounds[number].max(1));
+        own.push((walk.most_depth, std::mem::take(&mut walk.calls)));
+    }
+    // And the first ones first for how deep they go.
+    let mut depths: Vec<u32> = Vec::new();
+    for (most, calls) in own.iter().rev() {
+        let below = calls.iter().map(|(called, at)| at + depths[*called]).max();
+        depths.push(below.unwrap_or(0).max(*most));
+    }
+    let shared = walk
+        .of
+        .into_iter()
+        .filter(|(_, functions)| functions.len() > 1 || functions.contains(&ELSEWHERE))
+        .map(|(local, _)| local)
+        .collect();
+    let rounds = walk.rounds.into_iter().map(|rounds| rounds.max(1)).collect();
+    Homes { shared, depth: depths.pop().expect("the program itself has a depth"), rounds }
 }
 
 impl Walk<'_> {
@@ -75,7 +107,8 @@ impl Walk<'_> {
                     for local in function.parameters.iter().copied().chain(function.result) {
                         self.note(local, here);
                     }
-                    self.most_depth = self.most_depth.max(self.depth + self.depths[id.index()]);
+                    self.calls.push((id.index(), self.depth));
+                    self.rounds[id.index()] = self.rounds[id.index()].saturating_add(rounds);
                 }
                 StmtKind::Expr(_)
                 | StmtKind::SetMap { .. }
@@ -98,6 +131,9 @@ impl Walk<'_> {
             (here, rounds_of(kind, rounds))
         };
         let below = u32::from(is_called);
+        if !is_called && rounds_inside / rounds > MOST_FOLLOWED_ROUNDS {
+            self.note_changed(body);
+        }
         if let LoopKind::Range { from, to, .. } = kind {
             self.expr(from, here, rounds);
             self.expr(to, here, rounds);
@@ -117,6 +153,18 @@ impl Walk<'_> {
         self.depth -= below;
     }
 
+    /// Puts the variables into memory that the statements change.
+    fn note_changed(&mut self, body: &[Stmt]) {
+        let mut changed = Vec::new();
+        for_each_statement(body, &mut |statement| {
+            if let StmtKind::SetLocal { local, .. } = &statement.kind {
+                changed.push(*local);
+            }
+            statement.for_each_expr(&mut |e| updates(e, &mut changed));
+        });
+        changed.into_iter().for_each(|local| self.note(local, ELSEWHERE));
+    }
+
     fn expr(&mut self, e: &Expr, here: usize, rounds: u64) {
         match &e.kind {
             ExprKind::Local(local) | ExprKind::UpdateLocal { local, .. } => self.note(*local, here),
@@ -133,4 +181,12 @@ impl Walk<'_> {
         }
         e.for_each_part(&mut |part| self.expr(part, here, rounds));
     }
+}
+
+/// Adds the variables that an expression changes; not those that statements inside it do.
+fn updates(e: &Expr, changed: &mut Vec<LocalId>) {
+    if let ExprKind::UpdateLocal { local, .. } = &e.kind {
+        changed.push(*local);
+    }
+    e.for_each_part(&mut |part| updates(part, changed));
 }

@@ -4,7 +4,7 @@
 
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Expr, LocalId, LoopKind, MapId, MapValue, Stmt, StmtKind, for_each_statement};
-use rtrace_lang::limits::{MOST_OLD_ROUNDS, MOST_PLAIN_ROUNDS, MOST_ROUNDS};
+use rtrace_lang::limits::{MOST_OLD_ROUNDS, MOST_OLD_ROUNDS_TOGETHER, MOST_PLAIN_ROUNDS, MOST_ROUNDS};
 use rtrace_lang::span::Span;
 use rtrace_lang::types::Type;
 
@@ -54,7 +54,7 @@ pub(super) fn rounds_of(kind: &LoopKind, outer: u64) -> u64 {
 
 /// Rounds that a plain loop of an unknown number of rounds may take.
 fn most_rounds(outer: u64) -> u64 {
-    (MOST_OLD_ROUNDS / outer).max(4)
+    (MOST_OLD_ROUNDS_TOGETHER / outer).clamp(4, MOST_OLD_ROUNDS)
 }
 
 /// Whether the body may end more than itself: the function around it, or the whole program.

@@ -5,9 +5,12 @@ use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, RecordId};
 use rtrace_lang::types::Type;
 
 use crate::ir::{Memory, Value};
-use crate::object::{EXIT_CALLED, EXIT_OFFSET};
+use crate::object::{EXIT_CALLED, EXIT_OFFSET, SPECULATIONS_OFFSET};
 
 use super::{Lower, Place};
+
+/// Low bits of a speculation's number that count; the processor stands above them.
+const COUNT_BITS: i64 = 20;
 
 /// A part of a record before the record is reserved.
 enum Ready {
@@ -81,13 +84,42 @@ impl Lower<'_> {
         self.b.atomic_add(counter, 0, one);
         self.b.jump(after, &[]);
         self.b.enter(have);
-        let number = self.b.int(i64::from(record.0));
+        let number = self.header(record);
         self.b.store(pointer, 0, 8, number);
         fill(self, Place { base: pointer, offset: 0 });
         let flags = self.b.int(0);
         self.b.call(calls::RINGBUF_SUBMIT, &[pointer, flags]);
         self.b.jump(after, &[]);
         self.b.enter(after);
+    }
+
+    /// The number of the record, with the number of the speculation that it belongs to above it.
+    fn header(&mut self, record: RecordId) -> Value {
+        let number = self.b.int(i64::from(record.0));
+        let place = self.program.speculation.and_then(|local| self.memory_of(local));
+        match place {
+            Some(place) if self.hir.records[record.index()].kind.is_printed() => {
+                let speculation = self.b.load(place.base, place.offset, 8, false);
+                let above = self.b.binary_int(BinaryOp::ShiftLeft, speculation, 32);
+                self.b.binary(BinaryOp::BitOr, above, number)
+            }
+            _ => number,
+        }
+    }
+
+    /// A number for a new speculation: another one than any that is still held back.
+    pub(super) fn speculation(&mut self) -> Value {
+        let counter = self.b.map_value_address(self.shared.globals_map, SPECULATIONS_OFFSET);
+        let before = self.b.load(counter, 0, 8, false);
+        let one = self.b.int(1);
+        self.b.atomic_add(counter, 0, one);
+        // Two processors may have read the same count.
+        let low = self.b.binary_int(BinaryOp::BitAnd, before, (1 << COUNT_BITS) - 1);
+        let cpu = self.b.call(calls::GET_SMP_PROCESSOR_ID, &[]);
+        let cpu = self.b.binary_int(BinaryOp::Add, cpu, 1);
+        let high = self.b.binary_int(BinaryOp::ShiftLeft, cpu, COUNT_BITS);
+        let both = self.b.binary(BinaryOp::BitOr, high, low);
+        self.b.extend(both, 4, false)
     }
 
     /// Notes in the global data that the tool is to end, so that it does even if the event is lost, and leaves.

@@ -1,7 +1,8 @@
 //! What the programs of an object share: maps, global data, tables. Grows while programs are lowered.
 
-use rtrace_lang::hir::{Hir, MapValue, Owner};
-use rtrace_lang::limits::{DEFAULT_STACK_FRAMES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES};
+use rtrace_lang::aggregations::SERIES_SLOTS;
+use rtrace_lang::hir::{Hir, MapValue, Owner, aggregating_programs};
+use rtrace_lang::limits::{DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES};
 use rtrace_lang::span::Span;
 
 use crate::CompileOptions;
@@ -14,6 +15,8 @@ pub struct Shared {
     pub globals_map: MapRef,
     pub ring: Option<MapRef>,
     pub scratch_bytes: u32,
+    /// How many programs put values into each map of the script as an aggregation.
+    pub aggregating: Vec<usize>,
     scratch: Option<MapRef>,
     stacks: Option<MapRef>,
     log2_table: Option<u32>,
@@ -35,20 +38,35 @@ impl Shared {
                 (MapValue::Plain(_), true, false) => MapKind::Hash,
                 (MapValue::Plain(_), true, true) => MapKind::LruHash,
                 (MapValue::Aggregation(_), false, _) => MapKind::PerCpuArray,
+                (MapValue::Aggregation(_), true, false) if map.is_shared() => MapKind::Hash,
+                (MapValue::Aggregation(_), true, true) if map.is_shared() => MapKind::LruHash,
                 (MapValue::Aggregation(_), true, false) => MapKind::PerCpuHash,
                 (MapValue::Aggregation(_), true, true) => MapKind::LruPerCpuHash,
             };
+            // Where the kernel takes all cells at once, their memory bounds the number of keys. Large per-CPU cells cannot
+            // be taken when they are used: the kernel has no such memory ready for more than one of them.
+            let on_use = map.has_large_cells() && kind == MapKind::Hash && options.map_allocator;
+            let mut entries = map.entries;
+            if map.has_large_cells() && !on_use {
+                let copies = if kind.is_per_cpu() { options.cpus.max(1) } else { 1 };
+                let each = u64::from(map.value.bytes()) * u64::from(copies);
+                entries = entries.min((MOST_MAP_BYTES / each).max(1));
+            }
+            let mut value_bytes = map.value.bytes().max(8);
+            if let Some(count) = map.intervals() {
+                (value_bytes, entries) = (SERIES_SLOTS * 8, u64::from(count));
+            }
             maps.push(MapObject {
                 name: format!("at_{}", map.name),
                 kind,
                 key_bytes: if keyed { map.key_bytes() } else { 4 },
-                value_bytes: map.value.bytes().max(8),
+                value_bytes,
                 // The kernel keeps no count of a thread's values.
                 entries: match map.owner {
                     Owner::Thread => 0,
-                    Owner::Script | Owner::ThreadByKey => u32::try_from(map.entries).unwrap_or(u32::MAX),
+                    Owner::Script | Owner::ThreadByKey | Owner::Calls => u32::try_from(entries).unwrap_or(u32::MAX),
                 },
-                allocate_on_use: map.owner == Owner::Thread,
+                allocate_on_use: on_use || map.owner == Owner::Thread,
                 is_mapped: false,
             });
         }
@@ -68,6 +86,7 @@ impl Shared {
             globals_map,
             ring: None,
             scratch_bytes: 0,
+            aggregating: aggregating_programs(hir),
             scratch: None,
             stacks: None,
             log2_table: None,

@@ -1,12 +1,11 @@
-//! Assignments to variables and maps, aggregations included.
+//! Assignments to variables and maps.
 
-use crate::aggregations::{self, Aggregation, AggregationKind};
+use crate::aggregations;
 use crate::ast;
 use crate::calls;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::expand::{THREAD, written_map};
 use crate::hir::{Expr, ExprKind, MapId, MapValue, Stmt, StmtKind};
-use crate::limits::LHIST_MAX_BUCKETS;
 use crate::span::Span;
 use crate::target::Feature;
 use crate::types::Type;
@@ -235,108 +234,5 @@ impl Body<'_, '_, '_> {
         };
         let op = self.arithmetic(op, signed || operand.ty != Type::U64 && before != Type::U64)?;
         Some(Expr { kind: ExprKind::UpdateMap { map, key, op, operand: Box::new(operand), old }, ty, span })
-    }
-
-    /// `@m[k] = hist(e)` and its kin.
-    fn aggregate(
-        &mut self,
-        map: MapId,
-        key: Vec<Expr>,
-        function: &ast::Name,
-        arguments: &[ast::Argument],
-        span: Span,
-    ) -> Option<StmtKind> {
-        let row = aggregations::named(&function.text).expect("the caller has found it");
-        if arguments.len() < row.arguments.0 || arguments.len() > row.arguments.1 {
-            let what = match row.arguments.0 {
-                0 => "no argument".to_string(),
-                1 => "one argument".to_string(),
-                n => format!("{n} arguments"),
-            };
-            self.report(
-                Diagnostic::error(
-                    Code::Arguments,
-                    span,
-                    format!("{}() takes {what}, not {}", row.name, arguments.len()),
-                )
-                .label(format!("given {}", arguments.len()))
-                .help(format!("{}: {}", row.signature, row.doc)),
-            );
-            return None;
-        }
-        let value = match arguments.first() {
-            None => None,
-            Some(argument) => {
-                let value = self.expr(&argument.value);
-                if value.ty == Type::Unknown {
-                    return None;
-                }
-                if !value.ty.is_integer() {
-                    let ty = value.ty.clone();
-                    self.report(
-                        Diagnostic::error(
-                            Code::TypeMismatch,
-                            value.span,
-                            format!("{}() takes an integer, not {ty:#}", row.name),
-                        )
-                        .label(format!("of type {ty:#}"))
-                        .help(row.signature),
-                    );
-                    return None;
-                }
-                Some(value)
-            }
-        };
-        let mut range = (0, 0, 0);
-        if row.kind == AggregationKind::Lhist {
-            range = self.linear_range(&arguments[1..], span)?;
-        }
-        let signed = value.as_ref().is_none_or(|value| value.ty != Type::U64);
-        let aggregation = Aggregation { kind: row.kind, signed, range };
-        self.set_map_type(map, MapValue::Aggregation(aggregation), span);
-        Some(StmtKind::Aggregate { map, key, value })
-    }
-
-    /// min, max and step of an lhist.
-    fn linear_range(&mut self, arguments: &[ast::Argument], span: Span) -> Option<(i64, i64, i64)> {
-        let mut constants = Vec::new();
-        for (argument, name) in arguments.iter().zip(["min", "max", "step"]) {
-            let value = self.expr(&argument.value);
-            match value.constant() {
-                Some(value) => constants.push(value),
-                None if value.ty == Type::Unknown => return None,
-                None => {
-                    self.report(
-                        Diagnostic::error(
-                            Code::NotConstant,
-                            argument.value.span,
-                            format!("{name} of lhist() must be a constant"),
-                        )
-                        .label("known only when the probe fires")
-                        .help("write a number or a positional parameter"),
-                    );
-                    return None;
-                }
-            }
-        }
-        let (min, max, step) = (constants[0], constants[1], constants[2]);
-        let wrong = if step <= 0 {
-            Some("step must be above 0".to_string())
-        } else if max <= min {
-            Some(format!("max ({max}) must be above min ({min})"))
-        } else if (i128::from(max) - i128::from(min)) / i128::from(step) > i128::from(LHIST_MAX_BUCKETS) {
-            Some(format!("more than {LHIST_MAX_BUCKETS} steps"))
-        } else {
-            None
-        };
-        if let Some(wrong) = wrong {
-            self.report(
-                Diagnostic::error(Code::BadValue, span, format!("lhist(): {wrong}"))
-                    .label("these ends and this step")
-                    .help("lhist(value, min, max, step), for example lhist($x, 0, 100, 10)"),
-            );
-            return None;
-        }
-        Some((min, max, step))
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Body<'c, 'a, 'g> {
     /// Loops around the statement that is checked.
     loops: u32,
     pub(super) functions: Functions,
+    /// See `Program::speculation`.
+    pub(super) speculation: Option<LocalId>,
 }
 
 impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
@@ -35,11 +37,12 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
             scopes: vec![HashMap::new()],
             loops: 0,
             functions: Functions::default(),
+            speculation: None,
         }
     }
 
-    pub fn into_parts(self) -> (Vec<Local>, Vec<Function>) {
-        (self.locals, self.functions.done)
+    pub fn into_parts(self) -> (Vec<Local>, Vec<Function>, Option<LocalId>) {
+        (self.locals, self.functions.done, self.speculation)
     }
 
     pub fn report(&mut self, diagnostic: Diagnostic) {

@@ -7,7 +7,7 @@ use crate::calls;
 use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::THREAD;
-use crate::format::{Piece, Takes, parse_format};
+use crate::format::{Piece, Takes};
 use crate::hir::{Expr, ExprKind, MapId, RecordKind, Stmt, StmtKind};
 use crate::span::Span;
 use crate::types::{Shown, StackMode, Type};
@@ -55,6 +55,9 @@ impl Body<'_, '_, '_> {
                 .label(format!("given {}", arguments.len()))
                 .help(format!("{}: {}", row.signature, row.doc)),
             );
+            return None;
+        }
+        if row.lowering != Lowering::Intrinsic(Intrinsic::Print) && !self.no_names(row.name, arguments) {
             return None;
         }
         if row.is_unsafe && !self.checker.options.allow_unsafe {
@@ -196,8 +199,17 @@ impl Body<'_, '_, '_> {
             | Intrinsic::WallClock
             | Intrinsic::Clear
             | Intrinsic::Exit
+            | Intrinsic::Denormalize
+            | Intrinsic::Commit
+            | Intrinsic::Discard
+            | Intrinsic::Speculate
+            | Intrinsic::Entry
+            | Intrinsic::Speculation
+            | Intrinsic::Normalize
             | Intrinsic::Print
+            | Intrinsic::Printa
             | Intrinsic::Printf
+            | Intrinsic::Truncate
             | Intrinsic::System
             | Intrinsic::Cat
             | Intrinsic::ErrorMessage
@@ -419,6 +431,13 @@ impl Body<'_, '_, '_> {
             Intrinsic::Printf
                 | Intrinsic::System
                 | Intrinsic::Print
+                | Intrinsic::Printa
+                | Intrinsic::Normalize
+                | Intrinsic::Denormalize
+                | Intrinsic::Truncate
+                | Intrinsic::Speculate
+                | Intrinsic::Commit
+                | Intrinsic::Discard
                 | Intrinsic::Clear
                 | Intrinsic::Zero
                 | Intrinsic::Exit
@@ -443,6 +462,13 @@ impl Body<'_, '_, '_> {
                 None
             }
             Intrinsic::Print => self.print(arguments, span),
+            Intrinsic::Printa => self.printa(arguments, span),
+            Intrinsic::Normalize => self.normalize(arguments, span),
+            Intrinsic::Denormalize => self.denormalize(arguments, span),
+            Intrinsic::Truncate => self.truncate(arguments, span),
+            Intrinsic::Speculate | Intrinsic::Commit | Intrinsic::Discard => {
+                self.speculative(intrinsic, arguments, span)
+            }
             Intrinsic::Clear => self.map_argument(&arguments[0].value).map(|map| {
                 let record = self.record(RecordKind::ClearMap(map), Vec::new(), span);
                 StmtKind::Emit { record, parts: Vec::new() }
@@ -503,24 +529,16 @@ impl Body<'_, '_, '_> {
             );
             return None;
         };
-        let pieces = match parse_format(text) {
-            Ok(pieces) => pieces,
-            Err(bad) => {
-                self.report(
-                    Diagnostic::error(Code::Format, format.span, bad.message)
-                        .label(format!("at character {} of this format", bad.offset + 1))
-                        .help("conversions are %d %i %u %x %X %o %c %p %s %r; a percent sign itself is %%"),
-                );
-                return None;
-            }
-        };
-        let conversions: Vec<_> = pieces
-            .iter()
-            .filter_map(|piece| match piece {
-                Piece::Conversion(conversion) => Some(conversion.clone()),
-                Piece::Text(_) => None,
-            })
-            .collect();
+        let pieces = self.format(text, format.span)?;
+        let conversions: Vec<_> = pieces.iter().filter_map(Piece::conversion).cloned().collect();
+        if conversions.iter().any(|conversion| conversion.aggregation) {
+            self.report(
+                Diagnostic::error(Code::Format, format.span, "`@` in a format shows a map, which only printa() does")
+                    .label("in this format")
+                    .help("printa(\"%s %@d\\n\", @calls) goes through the entries of a map"),
+            );
+            return None;
+        }
         let values: Vec<Expr> = arguments[1..].iter().map(|argument| self.expr(&argument.value)).collect();
         if conversions.len() != values.len() {
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
@@ -582,61 +600,6 @@ impl Body<'_, '_, '_> {
         };
         let record = self.record(kind, parts, span);
         Some(StmtKind::Emit { record, parts: values })
-    }
-
-    fn print(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
-        if let ast::ExprKind::Map { keys, name } = &arguments[0].value.kind
-            && keys.is_empty()
-            && !name.starts_with(THREAD)
-        {
-            let map = self.map_argument(&arguments[0].value)?;
-            let mut limits = [None, None];
-            for (argument, limit) in arguments[1..].iter().zip(&mut limits) {
-                let value = self.expr(&argument.value);
-                match (&argument.name, value.constant()) {
-                    (Some(name), _) => {
-                        self.not_yet(name.span, "a named argument of print()");
-                        return None;
-                    }
-                    (None, Some(n)) if n > 0 => *limit = Some(n as u64),
-                    (None, Some(n)) => {
-                        self.report(
-                            Diagnostic::error(Code::BadValue, value.span, format!("print() cannot use {n}"))
-                                .label("not above 0")
-                                .help("print(@map, top, div)"),
-                        );
-                        return None;
-                    }
-                    (None, None) => {
-                        self.report(
-                            Diagnostic::error(Code::NotConstant, value.span, "print() takes constants here")
-                                .label("known only when the probe fires"),
-                        );
-                        return None;
-                    }
-                }
-            }
-            let record = self.record(
-                RecordKind::PrintMap { map, top: limits[0], divisor: limits[1].unwrap_or(1) },
-                Vec::new(),
-                span,
-            );
-            return Some(StmtKind::Emit { record, parts: Vec::new() });
-        }
-        if arguments.len() > 1 {
-            self.report(
-                Diagnostic::error(Code::Arguments, span, "print() of a value takes nothing else")
-                    .label(format!("given {} arguments", arguments.len()))
-                    .help("several values print as a tuple: print((1, 2))"),
-            );
-            return None;
-        }
-        let value = self.expr(&arguments[0].value);
-        if value.ty == Type::Unknown || !self.storable(&value) {
-            return None;
-        }
-        let record = self.record(RecordKind::Print, vec![value.ty.clone()], span);
-        Some(StmtKind::Emit { record, parts: vec![value] })
     }
 }
 

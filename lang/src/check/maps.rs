@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use crate::diagnostic::{Code, Diagnostic};
+use crate::entries::KEPT;
 use crate::expand::{THREAD, written_map};
 use crate::hir::{Map, MapId, MapValue, Owner};
-use crate::limits::{MAX_KEY_BYTES, SMALL_KEY_BYTES};
+use crate::limits::{CALLS_AT_ONCE, MAX_KEY_BYTES, SMALL_KEY_BYTES};
 use crate::span::Span;
 use crate::types::Type;
 
@@ -132,7 +133,7 @@ impl MapTable {
         let widened = match (&*known, &value) {
             (MapValue::Plain(old), MapValue::Plain(new)) => unify(old, new).map(MapValue::Plain),
             (MapValue::Aggregation(old), MapValue::Aggregation(new))
-                if old.kind == new.kind && old.range == new.range =>
+                if old.kind == new.kind && old.shape == new.shape =>
             {
                 let mut merged = *old;
                 merged.signed |= new.signed;
@@ -191,11 +192,15 @@ impl MapTable {
                 (false, None) => entries,
             };
             let owner = match (row.name.starts_with(THREAD), key.is_empty()) {
+                (false, _) if row.name.starts_with(KEPT) => Owner::Calls,
                 (false, _) => Owner::Script,
                 (true, true) => Owner::Thread,
                 (true, false) => Owner::ThreadByKey,
             };
-            let evicts = owner == Owner::ThreadByKey || declaration.is_some_and(|declaration| declaration.evicts);
+            let entries = if owner == Owner::Calls { entries.max(CALLS_AT_ONCE) } else { entries };
+            // Calls that never return (exit) leave something behind.
+            let evicts = matches!(owner, Owner::ThreadByKey | Owner::Calls)
+                || declaration.is_some_and(|declaration| declaration.evicts);
             let mut map = Map { name: row.name.clone(), entries, evicts, owner, key, value, span };
             if map.key_bytes() > SMALL_KEY_BYTES && !large_keys() {
                 cut_strings(&mut map);
@@ -282,10 +287,7 @@ pub fn unify(a: &Type, b: &Type) -> Option<Type> {
 fn describe(value: &MapValue) -> String {
     match value {
         MapValue::Plain(ty) => format!("a value of type {ty:#}"),
-        MapValue::Aggregation(aggregation) => match aggregation.range {
-            (0, 0, 0) => format!("{}()", aggregation.row().name),
-            (min, max, step) => format!("{}() from {min} to {max} by {step}", aggregation.row().name),
-        },
+        MapValue::Aggregation(aggregation) => aggregation.to_string(),
     }
 }
 

@@ -105,6 +105,11 @@ impl Body<'_, '_, '_> {
                 Expr { kind, ty: Type::U64, span }
             }
             Intrinsic::Nsecs => self.clock(span),
+            // Uses in returns are replaced before; what is left stands in a function.
+            Intrinsic::Entry => {
+                self.not_here("entry()", "kretprobe, uretprobe, fexit and sys_exit probes themselves", span)
+            }
+            Intrinsic::Speculation => Expr { kind: ExprKind::Speculation, ty: Type::I64, span },
             Intrinsic::PossibleCpus => {
                 let kind = ExprKind::Int(i64::from(self.checker.target.possible_cpus()));
                 Expr { kind, ty: Type::U64, span }
@@ -160,6 +165,13 @@ impl Body<'_, '_, '_> {
             Intrinsic::CgroupPath
             | Intrinsic::Clear
             | Intrinsic::Delete
+            | Intrinsic::Denormalize
+            | Intrinsic::Commit
+            | Intrinsic::Discard
+            | Intrinsic::Speculate
+            | Intrinsic::Normalize
+            | Intrinsic::Printa
+            | Intrinsic::Truncate
             | Intrinsic::Exit
             | Intrinsic::HasKey
             | Intrinsic::KernelSymbol

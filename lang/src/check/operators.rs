@@ -55,7 +55,16 @@ impl Body<'_, '_, '_> {
             let kind = if op == Op::And { ExprKind::And(left, right) } else { ExprKind::Or(left, right) };
             return Expr { kind, ty: Type::Bool, span };
         }
-        let (left, right) = (self.expr(left), self.expr(right));
+        let (mut left, mut right) = (self.expr(left), self.expr(right));
+        // `@x = @x + 1` may be all that says what @x holds.
+        if !self.checker.last_round && !matches!(op, Op::Equal | Op::NotEqual) {
+            let is_open = |e: &Expr| matches!(e.kind, ExprKind::MapGet { .. }) && e.ty == Type::Unknown;
+            if is_open(&left) && right.ty.is_integer() {
+                left.ty = Type::I64;
+            } else if is_open(&right) && left.ty.is_integer() {
+                right.ty = Type::I64;
+            }
+        }
         if left.ty == Type::Unknown || right.ty == Type::Unknown {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }

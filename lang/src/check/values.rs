@@ -134,14 +134,22 @@ impl Body<'_, '_, '_> {
             | AggregationKind::Avg
             | AggregationKind::Min
             | AggregationKind::Max => true,
-            AggregationKind::Stats | AggregationKind::Hist | AggregationKind::Lhist => false,
+            AggregationKind::Stats
+            | AggregationKind::Stddev
+            | AggregationKind::Hist
+            | AggregationKind::Lhist
+            | AggregationKind::Quantize
+            | AggregationKind::Lquantize
+            | AggregationKind::Llquantize
+            | AggregationKind::Quantiles
+            | AggregationKind::Tseries => false,
         };
         let name = aggregation.row().name;
         if !readable {
             self.report(
                 Diagnostic::error(Code::TypeMismatch, span, format!("a {name}() is no number that a probe can read"))
                     .label(format!("holds {name}()"))
-                    .help("count(), sum(), avg(), min() and max() can be read; print() shows any of them"),
+                    .help("count(), sum(), avg(), min() and max() can be read; print(@map) shows any of them"),
             );
             return None;
         }

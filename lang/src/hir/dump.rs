@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Dispatch, Expr, ExprKind, Hir, LoopKind, MapId, MapValue, RecordKind, Stmt, StmtKind};
+use super::{Dispatch, Expr, ExprKind, Hir, LoopKind, MapId, MapValue, RecordKind, Stmt, StmtKind, Table};
 
 pub fn dump(hir: &Hir) -> String {
     let mut out = String::new();
@@ -11,8 +11,8 @@ pub fn dump(hir: &Hir) -> String {
         let value = match &map.value {
             MapValue::Plain(ty) => ty.to_string(),
             MapValue::Aggregation(a) => {
-                let range = if a.range == (0, 0, 0) { String::new() } else { format!("{:?}", a.range) };
-                format!("{}{range} of {}", a.row().name, if a.signed { "int64" } else { "uint64" })
+                let shape = a.to_string().replacen("()", "", 1);
+                format!("{shape} of {}", if a.signed { "int64" } else { "uint64" })
             }
         };
         let evicts = if map.evicts { ", gives up old ones" } else { "" };
@@ -61,9 +61,21 @@ fn record_name(kind: &RecordKind) -> String {
         RecordKind::Message { is_error, .. } => if *is_error { "errorf" } else { "warnf" }.to_string(),
         RecordKind::Time(format) => format!("time {format:?}"),
         RecordKind::Print => "print".to_string(),
-        RecordKind::PrintMap { map, top, divisor } => format!("print map {} top {top:?} div {divisor}", map.0),
+        RecordKind::PrintMap { map, table: Table { top, by, descending, divisor } } => {
+            let order = if *descending { ", descending" } else { "" };
+            format!("print map {} top {top:?} by {by:?}{order} div {divisor}", map.0)
+        }
+        RecordKind::PrintAggregations { maps, pieces } => {
+            let maps: Vec<String> = maps.iter().map(|map| map.0.to_string()).collect();
+            format!("printa maps {} {pieces:?}", maps.join(", "))
+        }
+        RecordKind::Normalize(map) => format!("normalize map {}", map.0),
+        RecordKind::Denormalize(map) => format!("denormalize map {}", map.0),
+        RecordKind::Truncate(map) => format!("truncate map {}", map.0),
         RecordKind::ClearMap(map) => format!("clear map {}", map.0),
         RecordKind::ZeroMap(map) => format!("zero map {}", map.0),
+        RecordKind::Commit => "commit".to_string(),
+        RecordKind::Discard => "discard".to_string(),
         RecordKind::Exit => "exit".to_string(),
     }
 }
@@ -80,10 +92,11 @@ impl Dumper<'_> {
                 StmtKind::Expr(e) => self.text(e),
                 StmtKind::SetLocal { local, value } => format!("${} = {}", local.0, self.text(value)),
                 StmtKind::SetMap { map, key, value } => format!("{} = {}", self.place(*map, key), self.text(value)),
-                StmtKind::Aggregate { map, key, value } => format!(
-                    "{} << {}",
+                StmtKind::Aggregate { map, key, value, weight } => format!(
+                    "{} << {}{}",
                     self.place(*map, key),
-                    value.as_ref().map_or("1".to_string(), |value| self.text(value))
+                    value.as_ref().map_or("1".to_string(), |value| self.text(value)),
+                    weight.as_ref().map_or(String::new(), |weight| format!(" times {}", self.text(weight)))
                 ),
                 StmtKind::Emit { record, parts } => format!("emit {} ({})", record.0, self.list(parts)),
                 StmtKind::Exit { code, .. } => format!("exit {}", self.text(code)),
@@ -183,6 +196,7 @@ impl Dumper<'_> {
             }
             ExprKind::Comm => "comm".to_string(),
             ExprKind::CurrentTask => "curtask".to_string(),
+            ExprKind::Speculation => "speculation".to_string(),
             ExprKind::StartTime => "start time".to_string(),
             ExprKind::WallOffset => "wall offset".to_string(),
             ExprKind::Site => "site".to_string(),

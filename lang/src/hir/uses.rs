@@ -1,8 +1,11 @@
 //! Which constructs a program uses that ask something of the kernel. Looks only.
 
+use std::collections::HashSet;
+
+use crate::aggregations::Fold;
 use crate::target::ProgramKind;
 
-use super::{Expr, ExprKind, Hir, LoopKind, MapId, Stmt, StmtKind};
+use super::{Expr, ExprKind, Hir, LoopKind, MapValue, Stmt, StmtKind};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Uses {
@@ -16,6 +19,10 @@ pub struct Uses {
     pub loops: bool,
     /// An aggregation is read inside a program.
     pub aggregation_values: bool,
+    /// A map with keys has cells that are better taken when they are used.
+    pub large_cells: bool,
+    /// Sums of more than 64 bits.
+    pub wide_sums: bool,
 }
 
 impl Hir {
@@ -26,21 +33,32 @@ impl Hir {
             program.predicate.iter().for_each(|predicate| predicate.note_uses(fires, &mut uses));
             program.bodies().for_each(|body| note_block(body, fires, &mut uses));
         }
+        for map in &self.maps {
+            uses.large_cells |= map.has_large_cells();
+            uses.wide_sums |= match &map.value {
+                MapValue::Aggregation(aggregation) => aggregation.row().fold == Fold::Squares,
+                MapValue::Plain(_) => false,
+            };
+        }
         uses
     }
 }
 
-/// How many programs put values into the map as an aggregation.
-pub fn aggregating_programs(hir: &Hir, map: MapId) -> usize {
-    hir.programs.iter().filter(|program| program.bodies().any(|body| aggregates(body, map))).count()
-}
-
-fn aggregates(statements: &[Stmt], wanted: MapId) -> bool {
-    let mut found = false;
-    for_each_statement(statements, &mut |statement| {
-        found |= matches!(&statement.kind, StmtKind::Aggregate { map, .. } if *map == wanted);
-    });
-    found
+/// How many programs put values into each map as an aggregation.
+pub fn aggregating_programs(hir: &Hir) -> Vec<usize> {
+    let mut counts = vec![0; hir.maps.len()];
+    for program in &hir.programs {
+        let mut maps = HashSet::new();
+        for body in program.bodies() {
+            for_each_statement(body, &mut |statement| {
+                if let StmtKind::Aggregate { map, .. } = &statement.kind {
+                    maps.insert(*map);
+                }
+            });
+        }
+        maps.into_iter().for_each(|map| counts[map.index()] += 1);
+    }
+    counts
 }
 
 /// Calls `f` with each statement, those inside statements and expressions included, outer ones first.
@@ -105,9 +123,9 @@ impl Stmt {
                 key.iter().for_each(&mut *f);
                 f(value);
             }
-            StmtKind::Aggregate { key, value, .. } => {
+            StmtKind::Aggregate { key, value, weight, .. } => {
                 key.iter().for_each(&mut *f);
-                value.iter().for_each(f);
+                value.iter().chain(weight).for_each(f);
             }
             StmtKind::Emit { parts, .. } => parts.iter().for_each(f),
             StmtKind::If { condition, .. } | StmtKind::Loop { kind: LoopKind::While(condition), .. } => f(condition),
@@ -137,6 +155,7 @@ impl Expr {
             | ExprKind::ContextPointer
             | ExprKind::Comm
             | ExprKind::CurrentTask
+            | ExprKind::Speculation
             | ExprKind::StartTime
             | ExprKind::WallOffset
             | ExprKind::Site

@@ -59,12 +59,12 @@ fn statement(hir: &Hir, program: &Program, statement: &Stmt) -> Result<(), Strin
             }
             expr(hir, program, value)
         }
-        StmtKind::Aggregate { map, key, value } => {
+        StmtKind::Aggregate { map, key, value, weight } => {
             keys(hir, program, *map, key)?;
             let MapValue::Aggregation(_) = &hir.maps[map.index()].value else {
                 return Err("a plain map is used as an aggregation".to_string());
             };
-            value.iter().try_for_each(|value| expr(hir, program, value))
+            value.iter().chain(weight).try_for_each(|value| expr(hir, program, value))
         }
         StmtKind::Emit { record, parts } => {
             let record = hir.records.get(record.index()).ok_or("a record out of range")?;
@@ -125,6 +125,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::ContextPointer
         | ExprKind::Comm
         | ExprKind::CurrentTask
+        | ExprKind::Speculation
         | ExprKind::StartTime
         | ExprKind::WallOffset
         | ExprKind::Site

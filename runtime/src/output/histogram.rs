@@ -1,28 +1,30 @@
-//! Pictures of histograms: a row for each bucket from the first to the last that is not empty.
+//! Pictures of histograms as bpftrace draws them: a row for each bucket from the first to the last that is not empty.
+
+use rtrace_lang::aggregations::power_range;
 
 /// Characters of a full bar.
 const BAR: u64 = 52;
 
-/// The picture of a histogram by powers of two, with an empty line behind it.
-pub fn powers(buckets: &[u64], divisor: u64) -> String {
-    rows(buckets, divisor, |bucket| match bucket {
-        0 => "(..., 0)".to_string(),
-        1 => "[0]".to_string(),
-        2 => "[1]".to_string(),
-        n => {
-            let power = n as u32 - 2;
-            format!("[{}, {})", power_label(power), power_label(power + 1))
+/// The picture of a histogram by powers of two, each split into 2^bits buckets.
+pub fn powers(buckets: &[u64], bits: u32, divisor: u64) -> String {
+    rows(buckets, divisor, |bucket| {
+        let Some(bucket) = bucket.checked_sub(1) else { return "(..., 0)".to_string() };
+        let (from, to) = power_range(bucket as u32, bits);
+        if from == to {
+            return format!("[{from}]");
         }
+        format!("[{}, {})", power_label(from.into(), bits), power_label(u128::from(to) + 1, bits))
     })
 }
 
-/// 2^power with the letters that double every ten.
-fn power_label(power: u32) -> String {
+/// The end of a bucket, in K, M and so on from the size on at which buckets are that wide: all ends are whole then.
+fn power_label(value: u128, bits: u32) -> String {
     const LETTERS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
-    format!("{}{}", 1u64 << (power % 10), LETTERS[(power / 10) as usize])
+    let tens = (value.checked_ilog2().unwrap_or(0).saturating_sub(bits) / 10).min(6);
+    format!("{}{}", value >> (tens * 10), LETTERS[tens as usize])
 }
 
-/// The picture of a histogram with steps of equal size, with an empty line behind it.
+/// The picture of a histogram with steps of equal size.
 pub fn linear(buckets: &[u64], (min, max, step): (i64, i64, i64), divisor: u64) -> String {
     let last = buckets.len() - 1;
     rows(buckets, divisor, |bucket| match bucket {
@@ -65,6 +67,7 @@ fn rows(buckets: &[u64], divisor: u64, label: impl Fn(usize) -> String) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rtrace_lang::aggregations::power_bucket;
 
     #[test]
     fn labels() {
@@ -72,13 +75,27 @@ mod tests {
         buckets[0] = 1;
         buckets[4] = 2;
         buckets[13] = 1;
-        let picture = powers(&buckets, 1);
+        let picture = powers(&buckets, 0, 1);
         assert!(
             picture.starts_with("(..., 0)               1 |@@@@@@@@@@@@@@@@@@@@@@@@@@                          |\n")
         );
         assert!(picture.contains("[4, 8)                 2 |@@@@@@@@"));
         assert!(picture.contains("[2K, 4K) "));
         assert_eq!(picture.lines().count(), 14);
+    }
+
+    #[test]
+    fn labels_of_parts_of_powers() {
+        let label = |value: u64| {
+            let mut buckets = vec![0; 600];
+            buckets[1 + power_bucket(value, 3) as usize] = 1;
+            powers(&buckets, 3, 1).split("  ").next().unwrap_or("").to_string()
+        };
+        assert_eq!(
+            [0, 15, 17, 896, 1024, 8191].map(label),
+            ["[0]", "[15]", "[16, 18)", "[896, 960)", "[1024, 1152)", "[7680, 8K)"]
+        );
+        assert_eq!([8192, 9300, u64::MAX].map(label), ["[8K, 9K)", "[9K, 10K)", "[15E, 16E)"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn format(pieces: &[Piece], values: &[Value]) -> Vec<u8> {
     out
 }
 
-fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
+pub(super) fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
     let text = match conversion.kind.takes() {
         Takes::Anything => Some(render(value)),
         Takes::Bytes => Some(bytes(conversion.kind, value)),

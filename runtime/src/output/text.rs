@@ -2,11 +2,12 @@
 
 use std::io::{self, Write};
 
+use rtrace_lang::aggregations::percent;
 use rtrace_lang::types::StackMode;
 
-use crate::event::{Cell, Event, Frame, MapEvent, Value};
+use crate::event::{Cell, Event, Frame, MapEvent, Place, Value};
 
-use super::{Sink, histogram, printf};
+use super::{Sink, distribution, histogram, printf, series};
 
 pub struct Text {
     writer: io::BufWriter<Box<dyn Write>>,
@@ -21,19 +22,11 @@ impl Text {
         for (key, cell) in &map.rows {
             let name = if map.keyed { format!("{}[{}]", map.name, keys(key)) } else { map.name.clone() };
             match cell {
-                Cell::Value(value) => writeln!(self.writer, "{name}: {}", Lossy(&render(value)))?,
-                Cell::Number { value, signed } => writeln!(self.writer, "{name}: {}", number(*value, *signed))?,
-                Cell::Stats { count, average, total, signed } => writeln!(
-                    self.writer,
-                    "{name}: {{ .count = {count}, .average = {}, .total = {} }}",
-                    number(*average, *signed),
-                    number(*total, *signed)
-                )?,
-                Cell::Hist { buckets, divisor } => {
-                    writeln!(self.writer, "{name}:\n{}", histogram::powers(buckets, *divisor))?;
+                Cell::Value(_) | Cell::Number { .. } | Cell::Stats { .. } | Cell::Quantiles { .. } => {
+                    writeln!(self.writer, "{name}: {}", body(cell))?;
                 }
-                Cell::Lhist { buckets, min, max, step, divisor } => {
-                    writeln!(self.writer, "{name}:\n{}", histogram::linear(buckets, (*min, *max, *step), *divisor))?;
+                Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } | Cell::Series { .. } => {
+                    writeln!(self.writer, "{name}:\n{}", body(cell))?;
                 }
             }
         }
@@ -41,10 +34,23 @@ impl Text {
     }
 }
 
+impl Text {
+    fn warn(&mut self, message: &str, place: Option<&Place>) -> io::Result<()> {
+        // What was printed before belongs before it.
+        self.writer.flush()?;
+        let mut text = format!("warning: {message}\n");
+        if let Some(place) = place {
+            text.push_str(&format!("  --> {}:{}:{}: {}\n", place.file, place.line, place.column, place.text));
+        }
+        tell(&text);
+        Ok(())
+    }
+}
+
 impl Sink for Text {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         match event {
-            Event::Text(text) => self.writer.write_all(text),
+            Event::Text { text, .. } => self.writer.write_all(text),
             Event::Value(value) => {
                 self.writer.write_all(&render(value))?;
                 self.writer.write_all(b"\n")
@@ -63,19 +69,13 @@ impl Sink for Text {
                 tell(&format!("{word}: {text}\n  --> {}:{}:{}\n", place.file, place.line, place.column));
                 Ok(())
             }
+            Event::Lost { count, place } => {
+                let message = format!("lost {count} event{}: the buffer was full", if *count == 1 { "" } else { "s" });
+                self.warn(&message, Some(place))
+            }
+            Event::Problem { message, place, count: 1 } => self.warn(message, place.as_ref()),
             Event::Problem { message, place, count } => {
-                // What was printed before belongs before it.
-                self.writer.flush()?;
-                let mut text = format!("warning: {message}");
-                if *count > 1 {
-                    text.push_str(&format!(" ({count} times)"));
-                }
-                text.push('\n');
-                if let Some(place) = place {
-                    text.push_str(&format!("  --> {}:{}:{}: {}\n", place.file, place.line, place.column, place.text));
-                }
-                tell(&text);
-                Ok(())
+                self.warn(&format!("{message} ({count} times)"), place.as_ref())
             }
         }
     }
@@ -88,15 +88,6 @@ impl Sink for Text {
 /// What the tool says of itself. That nobody reads it is no reason to stop.
 fn tell(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
-}
-
-/// Bytes that are shown as they are.
-struct Lossy<'a>(&'a [u8]);
-
-impl std::fmt::Display for Lossy<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&String::from_utf8_lossy(self.0))
-    }
 }
 
 fn number(value: i64, signed: bool) -> String {
@@ -121,6 +112,30 @@ fn frame_line(frame: &Frame, mode: StackMode) -> String {
         }
         (StackMode::BuildId, _, Some(place)) => format!("{place}\n"),
         (StackMode::Raw | StackMode::BuildId, ..) => format!("{address:x}\n"),
+    }
+}
+
+/// What a map shows of one entry; pictures end with their last line.
+pub(super) fn body(cell: &Cell) -> String {
+    match cell {
+        Cell::Value(value) => String::from_utf8_lossy(&render(value)).into_owned(),
+        Cell::Number { value, signed } => number(*value, *signed),
+        Cell::Stats { count, average, total, signed } => format!(
+            "{{ .count = {count}, .average = {}, .total = {} }}",
+            number(*average, *signed),
+            number(*total, *signed)
+        ),
+        Cell::Quantiles { count, points, signed } => {
+            let points: Vec<String> = points
+                .iter()
+                .map(|(point, value)| format!(", .p{} = {}", percent(*point), number(*value, *signed)))
+                .collect();
+            format!("{{ .count = {count}{} }}", points.concat())
+        }
+        Cell::Hist { buckets, bits, divisor } => histogram::powers(buckets, *bits, *divisor),
+        Cell::Lhist { buckets, min, max, step, divisor } => histogram::linear(buckets, (*min, *max, *step), *divisor),
+        Cell::Distribution { rows, divisor } => distribution::picture(rows, *divisor),
+        Cell::Series { interval, points, signed } => series::picture(*interval, points, *signed),
     }
 }
 

@@ -22,11 +22,7 @@ impl Session<'_> {
             if count == 0 || record.kind == RecordKind::Exit {
                 continue;
             }
-            events.push(Event::Problem {
-                message: format!("lost {count} event{}: the buffer was full", if count == 1 { "" } else { "s" }),
-                place: Some(self.place(record.span)),
-                count: 1,
-            });
+            events.push(Event::Lost { count, place: self.place(record.span) });
         }
         for (ErrorSite { kind, span }, offset) in &self.object.manifest.globals.errors {
             let count = self.globals.get(*offset);
@@ -37,18 +33,22 @@ impl Session<'_> {
                 ErrorKind::DivisionByZero => "division by zero, which gave 0".to_string(),
                 ErrorKind::Read => "memory could not be read, which gave 0 or an empty string".to_string(),
                 ErrorKind::MapFull(map) => {
-                    let map = &self.hir.maps[map.index()];
+                    let (map, object) = (&self.hir.maps[map.index()], &self.object.maps[map.index()]);
                     let name = map.written();
+                    let entries = object.entries;
                     // A map of another size is declared.
-                    let advice = if map.entries == self.hir.settings.max_map_keys {
+                    let advice = if u64::from(entries) < map.entries {
+                        "its values are large: fewer intervals or buckets leave room for more keys"
+                    } else if map.entries == self.hir.settings.max_map_keys {
                         "raise max_map_keys"
                     } else {
                         "declare it larger, or as lruhash"
                     };
+                    let or_else = if object.allocate_on_use { ", or there was no memory for a new key" } else { "" };
                     match map.owner {
                         Owner::Thread => format!("{name} could not be kept: the kernel has no memory for it"),
-                        Owner::Script | Owner::ThreadByKey => {
-                            format!("{name} is full at {} keys: updates were dropped; {advice}", map.entries)
+                        Owner::Script | Owner::ThreadByKey | Owner::Calls => {
+                            format!("{name} is full at {entries} keys{or_else}: updates were dropped; {advice}")
                         }
                     }
                 }
@@ -57,6 +57,13 @@ impl Session<'_> {
                 ErrorKind::Stack => "a stack could not be taken or kept".to_string(),
             };
             events.push(Event::Problem { message, place: Some(self.place(*span)), count });
+        }
+        if self.speculations.dropped > 0 {
+            events.push(Event::Problem {
+                message: "what speculations hold back took too much memory: some of it was dropped".to_string(),
+                place: None,
+                count: self.speculations.dropped,
+            });
         }
         for (program, fd) in self.object.programs.iter().zip(&self.programs) {
             let missed = bpf::program_stats(fd.as_fd()).map_or(0, |stats| stats.recursion_misses);

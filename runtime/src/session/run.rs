@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordKind};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordKind, Table};
 use rtrace_lang::target::Attach;
 use rtrace_lang::types::Type;
 use rtrace_probes::kernel::bpf::{self, TestRun};
@@ -15,7 +15,7 @@ use rtrace_probes::provider_named;
 use crate::child::Child;
 use crate::clock;
 use crate::decode::word;
-use crate::event::{Cell, Event, MapEvent, Value};
+use crate::event::{Event, TextKind, Value};
 use crate::maps;
 use crate::output::{Sink, printf};
 use crate::signals::{self, Ending, Timer};
@@ -219,18 +219,56 @@ impl Session<'_> {
     }
 
     fn record(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), SessionError> {
+        if self.speculations.hold(bytes) {
+            return Ok(());
+        }
         let hir = self.hir.clone();
         let Some(record) = hir.records.get(word(bytes, 0) as usize) else { return Ok(()) };
         let event = match &record.kind {
-            RecordKind::Printf(pieces) => Event::Text(printf::format(pieces, &self.values(&record.parts, &bytes[8..]))),
+            RecordKind::Printf(pieces) => {
+                let text = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                Event::Text { kind: TextKind::Printf, text }
+            }
             RecordKind::Print => {
                 Event::Value(self.values(&record.parts, &bytes[8..]).pop().unwrap_or(Value::Tuple(Vec::new())))
             }
-            RecordKind::PrintMap { map, top, divisor } => Event::Map(self.map_event(*map, *top, *divisor)?),
+            RecordKind::PrintMap { map, table } => Event::Map(self.map_event(*map, table)?),
+            RecordKind::PrintAggregations { maps, pieces } => {
+                Event::Text { kind: TextKind::Printf, text: self.joined(maps, pieces.as_deref())? }
+            }
+            RecordKind::Normalize(map) => {
+                let (divisor, signed) = (word(bytes, 8), record.parts.contains(&Type::I64));
+                if divisor > 0 && !(signed && (divisor as i64) < 0) {
+                    self.normals[map.index()] = divisor;
+                    return Ok(());
+                }
+                let message = format!("normalize() cannot divide by {}: it does nothing", divisor as i64);
+                Event::Problem { message, place: Some(self.place(record.span)), count: 1 }
+            }
+            RecordKind::Denormalize(map) => {
+                self.normals[map.index()] = 1;
+                return Ok(());
+            }
+            RecordKind::Truncate(map) => {
+                let count = word(bytes, 8);
+                let unsigned = record.parts.contains(&Type::U64);
+                let count = if unsigned { count.min(i64::MAX as u64) } else { count };
+                return self.truncate(*map, count as i64);
+            }
             RecordKind::ClearMap(map) => return Ok(self.maps[map.index()].clear(self.cpus)?),
             RecordKind::ZeroMap(map) => return Ok(self.maps[map.index()].zero(self.cpus)?),
+            RecordKind::Commit => {
+                let held = self.speculations.take(word(bytes, 8));
+                return held.iter().try_for_each(|record| self.record(record, sink));
+            }
+            RecordKind::Discard => {
+                self.speculations.take(word(bytes, 8));
+                return Ok(());
+            }
             RecordKind::Exit => return Ok(()),
-            RecordKind::Time(format) => Event::Text(clock::format(format, clock::now()).into_bytes()),
+            RecordKind::Time(format) => {
+                Event::Text { kind: TextKind::Time, text: clock::format(format, clock::now()).into_bytes() }
+            }
             RecordKind::Message { is_error, pieces } => Event::Message {
                 is_error: *is_error,
                 text: printf::format(pieces, &self.values(&record.parts, &bytes[8..])),
@@ -238,57 +276,21 @@ impl Session<'_> {
             },
             RecordKind::Cat(pieces) => {
                 let path = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
-                Event::Text(contents(&path, self.hir.settings.max_cat_bytes)?)
+                Event::Text { kind: TextKind::Cat, text: contents(&path, self.hir.settings.max_cat_bytes)? }
             }
             RecordKind::System(pieces) => {
                 let command = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
                 sink.flush().map_err(SessionError::Output)?;
-                Event::Text(system(&command))
+                Event::Text { kind: TextKind::System, text: system(&command) }
             }
         };
         sink.event(&event).map_err(SessionError::Output)
     }
 
-    fn values(&mut self, types: &[rtrace_lang::types::Type], bytes: &[u8]) -> Vec<Value> {
+    pub(super) fn values(&mut self, types: &[rtrace_lang::types::Type], bytes: &[u8]) -> Vec<Value> {
         let stacks = self.object.manifest.stacks.map(|number| &self.maps[number as usize]);
         let cpus = self.cpus;
         self.decoder.values(types, bytes, self.machine, &|hash| frames(stacks?, hash, cpus))
-    }
-
-    /// A map as it is now.
-    fn map_event(&mut self, id: MapId, top: Option<u64>, divisor: u64) -> Result<MapEvent, SessionError> {
-        let hir = self.hir.clone();
-        let map = &hir.maps[id.index()];
-        let mut raw: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        self.maps[id.index()].for_each(self.cpus, &mut |key, value| raw.push((key.to_vec(), value.to_vec())))?;
-        let mut rows = Vec::with_capacity(raw.len());
-        for (key, value) in &raw {
-            let Some(cell) = self.cell(map, value, divisor) else { continue };
-            rows.push((self.values(&map.key, key), cell));
-        }
-        maps::sort(map, &mut rows);
-        if let Some(top) = top {
-            let skip = rows.len().saturating_sub(usize::try_from(top).unwrap_or(usize::MAX));
-            rows.drain(..skip);
-        }
-        Ok(MapEvent { name: map.written(), keyed: !map.key.is_empty(), rows })
-    }
-
-    fn cell(&mut self, map: &Map, value: &[u8], divisor: u64) -> Option<Cell> {
-        match &map.value {
-            MapValue::Aggregation(aggregation) => {
-                let slots = maps::merge(aggregation, value)?;
-                Some(maps::cell(aggregation, &slots, divisor))
-            }
-            MapValue::Plain(ty) => {
-                let value = self.values(std::slice::from_ref(ty), value).pop()?;
-                Some(Cell::Value(match value {
-                    Value::Int(n) if divisor > 1 => Value::Int(n / divisor as i64),
-                    Value::Uint(n) if divisor > 1 => Value::Uint(n / divisor),
-                    other => other,
-                }))
-            }
-        }
     }
 
     /// All maps in the order of their names, and what went wrong.
@@ -299,8 +301,9 @@ impl Session<'_> {
             // What belongs to a thread goes away with it.
             order.retain(|number| self.hir.maps[*number].owner == Owner::Script);
             order.sort_by(|a, b| self.hir.maps[*a].name.cmp(&self.hir.maps[*b].name));
+            order.retain(|number| !shown_by_the_script(&self.hir, MapId(*number as u32)));
             for number in order {
-                let event = self.map_event(MapId(number as u32), None, 1)?;
+                let event = self.map_event(MapId(number as u32), &Table::default())?;
                 sink.event(&Event::Map(event)).map_err(SessionError::Output)?;
             }
         }
@@ -310,6 +313,13 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether printa() names the map: then it is not printed once more at the end, as in D.
+fn shown_by_the_script(hir: &Hir, map: MapId) -> bool {
+    hir.records
+        .iter()
+        .any(|record| matches!(&record.kind, RecordKind::PrintAggregations { maps, .. } if maps.contains(&map)))
 }
 
 /// Whether user stacks or symbols are kept or sent: their names take the files that processes map.

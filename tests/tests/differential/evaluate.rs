@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rtrace_lang::aggregations::{Aggregation, Fold};
+use rtrace_lang::aggregations::{Aggregation, Fold, Shape};
 use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, Hir, LocalId, LoopKind, MapId, MapValue, Program, Stmt, StmtKind};
 use rtrace_lang::span::Span;
 use rtrace_lang::types::Type;
@@ -81,15 +81,16 @@ impl Evaluator<'_> {
                 let key = self.key(*map, key);
                 self.set_map(*map, key, value);
             }
-            StmtKind::Aggregate { map, key, value } => {
+            StmtKind::Aggregate { map, key, value, weight } => {
                 let value = value.as_ref().map_or(1, |value| self.int(value));
+                let weight = weight.as_ref().map_or(1, |weight| self.int(weight));
                 let key = self.key(*map, key);
                 let MapValue::Aggregation(aggregation) = self.hir.maps[map.index()].value else {
                     panic!("an aggregation into a plain map")
                 };
                 let slots =
                     self.rows(*map).entry(key).or_insert_with(|| zero_value(&MapValue::Aggregation(aggregation)));
-                fold(&aggregation, slots, value);
+                fold(&aggregation, slots, value, weight);
             }
             StmtKind::Emit { record, parts } => {
                 let parts: Vec<Datum> = parts.iter().map(|part| kept(&self.value(part), &part.ty)).collect();
@@ -301,6 +302,7 @@ impl Evaluator<'_> {
             | ExprKind::AggregationValue { .. }
             | ExprKind::Signal { .. }
             | ExprKind::WallOffset
+            | ExprKind::Speculation
             | ExprKind::Same { .. } => panic!("not generated: {e:?}"),
         }
     }
@@ -325,7 +327,7 @@ fn converted(value: i64, ty: &Type) -> i64 {
     }
 }
 
-fn fold(aggregation: &Aggregation, slots: &mut [Datum], value: i64) {
+fn fold(aggregation: &Aggregation, slots: &mut [Datum], value: i64, weight: i64) {
     let slot = |number: usize| match slots[number] {
         Datum::Int(value) => value,
         _ => panic!("slots are numbers"),
@@ -338,16 +340,37 @@ fn fold(aggregation: &Aggregation, slots: &mut [Datum], value: i64) {
         Fold::Min if slot(1) != 0 && rank(slot(0)) <= rank(value) => Vec::new(),
         Fold::Max if slot(1) != 0 && rank(slot(0)) >= rank(value) => Vec::new(),
         Fold::Min | Fold::Max => vec![(0, value), (1, 1)],
-        Fold::Log2 => {
+        Fold::Squares => {
+            let wide = u128::from(slot(2) as u64) | u128::from(slot(3) as u64) << 64;
+            let square = rank(value).unsigned_abs().pow(2);
+            let wide = wide.wrapping_add(square);
+            let sum = slot(1).wrapping_add(value);
+            vec![(0, slot(0) + 1), (1, sum), (2, wide as i64), (3, (wide >> 64) as i64)]
+        }
+        Fold::Powers => {
             let bucket = match rank(value) {
                 negative if negative < 0 => 0,
-                0 => 1,
-                positive => 2 + positive.ilog2() as usize,
+                positive => 1 + powers(positive, aggregation.power_bits()),
             };
             vec![(bucket, slot(bucket) + 1)]
         }
+        Fold::MirroredPowers => {
+            let behind = if rank(value) < 0 { aggregation.one_sign() as usize } else { 0 };
+            let bucket = behind + powers(rank(value).abs(), aggregation.power_bits());
+            vec![(bucket, slot(bucket).wrapping_add(weight))]
+        }
+        Fold::Magnitudes => {
+            let Shape::Magnitudes(magnitudes) = aggregation.shape else { panic!("it has its magnitudes") };
+            let behind = if rank(value) < 0 { aggregation.one_sign() as usize } else { 0 };
+            // The last bucket that begins at the value or below it.
+            let size = rank(value).abs();
+            let bucket = (0..magnitudes.buckets()).rev().find(|n| i128::from(magnitudes.start(*n)) <= size);
+            let bucket = behind + bucket.unwrap_or(0) as usize;
+            vec![(bucket, slot(bucket).wrapping_add(weight))]
+        }
+        Fold::Series => panic!("not generated"),
         Fold::Linear => {
-            let (min, max, step) = aggregation.range;
+            let (min, max, step) = aggregation.linear();
             let bucket = if rank(value) < rank(min) {
                 0
             } else if rank(value) >= rank(max) {
@@ -355,10 +378,22 @@ fn fold(aggregation: &Aggregation, slots: &mut [Datum], value: i64) {
             } else {
                 1 + ((rank(value) - rank(min)) / i128::from(step)) as usize
             };
-            vec![(bucket, slot(bucket) + 1)]
+            vec![(bucket, slot(bucket).wrapping_add(weight))]
         }
     };
     for (number, value) in changes {
         slots[number] = Datum::Int(value);
     }
+}
+
+/// The bucket of a size where each power of two has 2^bits of them: counts those below it.
+fn powers(size: i128, bits: u32) -> usize {
+    let exact = 1i128 << bits;
+    if size < exact {
+        return size as usize;
+    }
+    let power = size.ilog2();
+    let width = 1i128 << (power - bits);
+    let inside = (size - (1i128 << power)) / width;
+    (exact as usize) + ((power - bits) as usize) * exact as usize + inside as usize
 }

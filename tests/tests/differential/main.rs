@@ -131,6 +131,9 @@ fn generated_programs_do_the_same_in_the_kernel() {
 const ONCE_WRONG: &[&str] = &[
     // A variable read behind a branch without arguments: the compiler stopped.
     "BEGIN { $a = 1; @h = hist(5); @l = lhist(3, -10, 100, 7); print($a); }",
+    "BEGIN { @a = stddev(-9223372036854775808); @a = stddev(-9223372036854775808); @a = stddev(5); }",
+    "BEGIN { @a = quantiles(-9223372036854775808); @a = quantiles(63); @a = quantiles(64); @a = quantiles(-1); }",
+    "BEGIN { @a[1] = llquantize(-99, 10, 1, 5, 100, 3); @a[1] = llquantize(1000000, 10, 1, 5, 100, -2); }",
     // Divisors that turn out to be constant were not counted, or not noticed.
     "BEGIN { @i = 1; @i /= (int8)(256 & 65280); }",
     "BEGIN { $a = 1; @u = (uint64)9; if (0) { @u /= ($a << -1); } }",

@@ -132,7 +132,8 @@ fn expression() -> impl Strategy<Value = String> {
 fn statement() -> impl Strategy<Value = String> {
     let assign =
         prop::sample::select(vec!["=", "=", "=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="]);
-    let fold = prop::sample::select(vec!["sum", "min", "max", "avg", "stats", "hist"]);
+    let fold =
+        prop::sample::select(vec!["sum", "min", "max", "avg", "stats", "hist", "stddev", "quantize", "quantiles"]);
     let leaf = prop_oneof![
         6 => (place(), assign, expression()).prop_map(|(place, op, e)| format!("{place} {op} {e};")),
         1 => text().prop_map(|text| format!("$s = {text};")),
@@ -143,6 +144,13 @@ fn statement() -> impl Strategy<Value = String> {
         2 => (fold, expression(), expression()).prop_map(|(fold, key, e)| format!("@{fold}_of[{key}] = {fold}({e});")),
         1 => expression().prop_map(|e| format!("@l = lhist({e}, -10, 100, 7);")),
         1 => expression().prop_map(|e| format!("@lu = lhist((uint64)({e}), 5, 1000, 33);")),
+        1 => expression().prop_map(|e| format!("@fine = hist({e}, 3);")),
+        1 => expression().prop_map(|e| format!("@squares = stddev((uint64)({e}));")),
+        1 => (expression(), expression()).prop_map(|(e, weight)| format!("@q = quantize({e}, {weight});")),
+        1 => (expression(), expression()).prop_map(|(e, weight)| format!("@lq = lquantize({e}, -9, 90, 8, {weight});")),
+        1 => (expression(), expression())
+            .prop_map(|(key, e)| format!("@ll[{key}] = llquantize({e}, 10, 0, 5, 20, {key});")),
+        1 => expression().prop_map(|e| format!("@lu2 = llquantize((uint64)({e}), 2, 3, 60);")),
         1 => expression().prop_map(|key| format!("delete(@k[{key}]);")),
         1 => (text(), expression()).prop_map(|(text, key)| format!("delete(@m[{key}, {text}]);")),
         1 => Just("delete(@i);".to_string()),

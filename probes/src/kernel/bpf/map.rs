@@ -16,6 +16,9 @@ const ENOTSUPP: i32 = 524;
 /// Keys that one batch call asks for; the time per key does not fall further beyond this.
 const BATCH_KEYS: usize = 4096;
 
+/// Bytes of keys and values that one batch call asks for, where the values are large.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
 /// What a map is made of. Gap: aya's typed maps need key and value types at compile time.
 #[derive(Clone, Debug, Default)]
 pub struct MapConfig<'a> {
@@ -136,7 +139,7 @@ fn batch(
     value_bytes: usize,
     visit: &mut dyn FnMut(&[u8], &[u8]),
 ) -> Result<(), KernelError> {
-    let mut capacity = BATCH_KEYS;
+    let mut capacity = (BATCH_BYTES / (key_bytes + value_bytes).max(1)).clamp(16, BATCH_KEYS);
     // The position is a bucket's number of 4 bytes in a hash and a key in an array.
     let mut position = vec![0_u8; key_bytes.max(8)];
     let mut next_position = position.clone();

@@ -3,6 +3,7 @@
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
+use rtrace_lang::aggregations::AGGREGATIONS;
 use rtrace_lang::builtins;
 use rtrace_lang::parse::is_complete;
 
@@ -66,8 +67,9 @@ fn command(line: &str, arguments: &Arguments) -> bool {
             listing::run((!pattern.is_empty()).then_some(pattern), arguments.verbose);
         }
         ":builtins" => {
-            for row in builtins::all() {
-                println!("{:<44} {}", row.signature, row.doc);
+            let aggregations = AGGREGATIONS.iter().map(|row| (row.signature, row.doc));
+            for (signature, doc) in builtins::all().map(|row| (row.signature, row.doc)).chain(aggregations) {
+                println!("{signature:<44} {doc}");
             }
         }
         _ => {

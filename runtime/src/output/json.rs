@@ -1,0 +1,260 @@
+//! Events as JSON, one object a line, in the shapes that bpftrace has; what it lacks has shapes alike.
+
+use std::io::{self, Write};
+
+use rtrace_lang::aggregations::{AggregationKind, percent, power_range};
+
+use crate::clock;
+use crate::event::{Cell, Event, MapEvent, Place, TextKind, Value};
+
+use super::Sink;
+use super::text::render;
+
+/// The largest number up to which a double holds every integer: larger ones are written as strings.
+const LARGEST_EXACT: u128 = 1 << 53;
+
+pub struct Json {
+    writer: io::BufWriter<Box<dyn Write>>,
+}
+
+impl Json {
+    pub fn new(writer: Box<dyn Write>) -> Json {
+        Json { writer: io::BufWriter::with_capacity(64 * 1024, writer) }
+    }
+}
+
+impl Sink for Json {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        let line = match event {
+            Event::Text { kind, text } => {
+                let name = match kind {
+                    TextKind::Printf => "printf",
+                    TextKind::Time => "time",
+                    TextKind::Cat => "cat",
+                    TextKind::System => "syscall",
+                };
+                format!("{{\"type\":\"{name}\",\"data\":{}}}", quoted(text))
+            }
+            Event::Value(inner) => format!("{{\"type\":\"value\",\"data\":{}}}", value(inner)),
+            Event::Map(event) => match map(event) {
+                Some(data) => {
+                    let name = event.aggregation.map_or("map", type_name);
+                    format!("{{\"type\":\"{name}\",\"data\":{{{}:{data}}}}}", quoted(event.name.as_bytes()))
+                }
+                None => return Ok(()),
+            },
+            Event::Attached(count) => {
+                format!("{{\"type\":\"attached_probes\",\"count\":{count},\"data\":{{\"probes\":{count}}}}}")
+            }
+            Event::Ending => return Ok(()),
+            Event::Message { is_error, text, place } => {
+                let name = if *is_error { "errorf" } else { "warnf" };
+                format!("{{\"type\":\"{name}\",\"msg\":{}{}}}", quoted(text), at(place))
+            }
+            Event::Lost { count, place } => {
+                format!("{{\"type\":\"lost_events\",\"count\":{count},\"data\":{{\"events\":{count}}}{}}}", at(place))
+            }
+            Event::Problem { message, place, count } => {
+                let place = place.as_ref().map_or(String::new(), at);
+                let message = quoted(message.as_bytes());
+                format!("{{\"type\":\"runtime_error\",\"msg\":{message},\"count\":{count}{place}}}")
+            }
+        };
+        self.writer.write_all(line.as_bytes())?;
+        self.writer.write_all(b"\n")
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+fn at(place: &Place) -> String {
+    let file = quoted(place.file.as_bytes());
+    format!(",\"filename\":{file},\"line\":{},\"col\":{}", place.line, place.column)
+}
+
+fn type_name(kind: AggregationKind) -> &'static str {
+    match kind {
+        AggregationKind::Count
+        | AggregationKind::Sum
+        | AggregationKind::Min
+        | AggregationKind::Max
+        | AggregationKind::Stddev => "map",
+        AggregationKind::Avg | AggregationKind::Stats => "stats",
+        AggregationKind::Hist
+        | AggregationKind::Lhist
+        | AggregationKind::Quantize
+        | AggregationKind::Lquantize
+        | AggregationKind::Llquantize => "hist",
+        AggregationKind::Quantiles => "quantiles",
+        AggregationKind::Tseries => "tseries",
+    }
+}
+
+/// What a map holds; None for a map without keys that has no value yet.
+fn map(event: &MapEvent) -> Option<String> {
+    if !event.keyed {
+        return event.rows.first().map(|(_, inner)| cell(inner));
+    }
+    let entry = |(key, inner): &(Vec<Value>, Cell)| {
+        let parts: Vec<Vec<u8>> = key.iter().map(render).collect();
+        format!("{}:{}", quoted(&parts.join(&b","[..])), cell(inner))
+    };
+    let entries: Vec<String> = event.rows.iter().map(entry).collect();
+    Some(format!("{{{}}}", entries.join(",")))
+}
+
+fn cell(inner: &Cell) -> String {
+    match inner {
+        Cell::Value(inner) => value(inner),
+        Cell::Number { value, signed } => number(of(*value, *signed)),
+        Cell::Stats { count, average, total, signed } => format!(
+            "{{\"count\":{},\"average\":{},\"total\":{}}}",
+            number((*count).into()),
+            number(of(*average, *signed)),
+            number(of(*total, *signed))
+        ),
+        Cell::Quantiles { count, points, signed } => {
+            let point =
+                |(point, value): &(u32, i64)| format!(",\"p{}\":{}", percent(*point), number(of(*value, *signed)));
+            let points: Vec<String> = points.iter().map(point).collect();
+            format!("{{\"count\":{}{}}}", number((*count).into()), points.concat())
+        }
+        Cell::Hist { buckets, bits, divisor } => {
+            let ends = |bucket: usize| match bucket.checked_sub(1) {
+                None => (None, Some(-1)),
+                Some(bucket) => {
+                    let (from, to) = power_range(bucket as u32, *bits);
+                    (Some(from.into()), Some(to.into()))
+                }
+            };
+            let all = buckets.iter().enumerate().map(|(bucket, count)| (ends(bucket), i128::from(*count)));
+            histogram(all.collect(), *divisor)
+        }
+        Cell::Lhist { buckets, min, max, step, divisor } => {
+            let (min, max, step) = (i128::from(*min), i128::from(*max), i128::from(*step));
+            let ends = |bucket: usize| match bucket {
+                0 => (None, Some(min - 1)),
+                last if last == buckets.len() - 1 => (Some(max), None),
+                bucket => {
+                    let from = min + (bucket as i128 - 1) * step;
+                    (Some(from), Some((from + step).min(max) - 1))
+                }
+            };
+            let all = buckets.iter().enumerate().map(|(bucket, count)| (ends(bucket), i128::from(*count)));
+            histogram(all.collect(), *divisor)
+        }
+        Cell::Distribution { rows, divisor } => {
+            histogram(rows.iter().map(|row| ((row.from, row.to), row.count.into())).collect(), *divisor)
+        }
+        Cell::Series { points, signed, .. } => {
+            let point = |start: i64, value: i64| {
+                let start = clock::format("%Y-%m-%d %H:%M:%S.%k", start);
+                format!("{{\"interval_start\":\"{start}\",\"value\":{}}}", number(of(value, *signed)))
+            };
+            let points: Vec<String> =
+                points.iter().filter_map(|known| Some(point(known.start, known.value?))).collect();
+            format!("[{}]", points.join(","))
+        }
+    }
+}
+
+/// The smallest and the largest value of a bucket, where it has one, and its count.
+type Bucket = ((Option<i128>, Option<i128>), i128);
+
+/// From the first bucket that is not empty to the last.
+fn histogram(buckets: Vec<Bucket>, divisor: u64) -> String {
+    let first = buckets.iter().position(|(_, count)| *count != 0).unwrap_or(buckets.len());
+    let last = buckets.iter().rposition(|(_, count)| *count != 0).map_or(first, |last| last + 1);
+    let bucket = |((min, max), count): &Bucket| {
+        let min = min.map_or(String::new(), |min| format!("\"min\":{},", number(min)));
+        let max = max.map_or(String::new(), |max| format!("\"max\":{},", number(max)));
+        format!("{{{min}{max}\"count\":{}}}", number(count / i128::from(divisor.max(1))))
+    };
+    let shown: Vec<String> = buckets[first..last].iter().map(bucket).collect();
+    format!("[{}]", shown.join(","))
+}
+
+fn of(value: i64, signed: bool) -> i128 {
+    if signed { value.into() } else { (value as u64).into() }
+}
+
+fn number(value: i128) -> String {
+    if value.unsigned_abs() <= LARGEST_EXACT { value.to_string() } else { format!("\"{value}\"") }
+}
+
+fn value(inner: &Value) -> String {
+    match inner {
+        Value::Int(n) => number((*n).into()),
+        Value::Uint(n) | Value::Pointer(n) => number((*n).into()),
+        Value::Bool(b) => b.to_string(),
+        Value::Str(text) => quoted(text),
+        Value::Buffer(bytes) => list(bytes.iter().map(|byte| (*byte as i8).to_string())),
+        Value::Enum { number: n, .. } => number((*n).into()),
+        Value::Named { text, .. } | Value::Symbol(text) => quoted(text.as_bytes()),
+        Value::Stack { .. } => quoted(&render(inner)),
+        Value::Tuple(parts) | Value::Array(parts) => list(parts.iter().map(value)),
+        Value::Record(parts) => {
+            let part =
+                |(name, part): &(std::sync::Arc<str>, Value)| format!("{}:{}", quoted(name.as_bytes()), value(part));
+            let parts: Vec<String> = parts.iter().map(part).collect();
+            format!("{{{}}}", parts.join(","))
+        }
+    }
+}
+
+fn list(parts: impl Iterator<Item = String>) -> String {
+    format!("[{}]", parts.collect::<Vec<_>>().join(","))
+}
+
+/// A string of JSON; bytes that are no UTF-8 become U+FFFD.
+fn quoted(text: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for c in String::from_utf8_lossy(text).chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values() {
+        assert_eq!(value(&Value::Int(-5)), "-5");
+        assert_eq!(value(&Value::Uint(1 << 53)), "9007199254740992");
+        assert_eq!(value(&Value::Uint((1 << 53) + 1)), "\"9007199254740993\"");
+        assert_eq!(value(&Value::Str(b"a\"\\\n\x01".to_vec())), "\"a\\\"\\\\\\n\\u0001\"");
+        assert_eq!(value(&Value::Str(b"\xff".to_vec())), "\"\u{fffd}\"");
+        assert_eq!(value(&Value::Buffer(vec![1, 255])), "[1,-1]");
+        let record = Value::Record(vec![("x".into(), Value::Bool(true)), ("y".into(), Value::Tuple(Vec::new()))]);
+        assert_eq!(value(&record), "{\"x\":true,\"y\":[]}");
+    }
+
+    #[test]
+    fn histograms() {
+        let hist = Cell::Hist { buckets: vec![1, 0, 0, 4], bits: 0, divisor: 2 };
+        assert_eq!(
+            cell(&hist),
+            "[{\"max\":-1,\"count\":0},{\"min\":0,\"max\":0,\"count\":0},{\"min\":1,\"max\":1,\"count\":0},\
+             {\"min\":2,\"max\":3,\"count\":2}]"
+        );
+        let lhist = Cell::Lhist { buckets: vec![0, 1, 0, 2], min: 0, max: 15, step: 10, divisor: 1 };
+        assert_eq!(
+            cell(&lhist),
+            "[{\"min\":0,\"max\":9,\"count\":1},{\"min\":10,\"max\":14,\"count\":0},{\"min\":15,\"count\":2}]"
+        );
+        assert_eq!(cell(&Cell::Hist { buckets: vec![0; 4], bits: 0, divisor: 1 }), "[]");
+    }
+}

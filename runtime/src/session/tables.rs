@@ -1,0 +1,170 @@
+//! Maps as they are shown while a session runs: read, merged, sorted, joined with each other, cut.
+
+use std::collections::HashMap;
+
+use rtrace_lang::format::Piece;
+use rtrace_lang::hir::{MapId, MapValue, SortBy, Table};
+use rtrace_lang::types::Type;
+
+use crate::cells;
+use crate::event::{Cell, MapEvent, Value};
+use crate::maps;
+use crate::output::printa;
+
+use super::{Session, SessionError};
+
+/// An entry of a map: its key as the kernel has it, its key as it is shown, its value.
+struct Row {
+    bytes: Vec<u8>,
+    key: Vec<Value>,
+    cell: Cell,
+}
+
+impl Session<'_> {
+    /// A map as it is now.
+    pub(super) fn map_event(&mut self, id: MapId, table: &Table) -> Result<MapEvent, SessionError> {
+        let mut rows = self.rows(id, table.by, table.divisor)?;
+        if let Some(top) = table.top {
+            let skip = rows.len().saturating_sub(usize::try_from(top).unwrap_or(usize::MAX));
+            rows.drain(..skip);
+        }
+        if table.descending {
+            rows.reverse();
+        }
+        let map = &self.hir.maps[id.index()];
+        let aggregation = match &map.value {
+            MapValue::Aggregation(aggregation) => Some(aggregation.kind),
+            MapValue::Plain(_) => None,
+        };
+        let rows = rows.into_iter().map(|row| (row.key, row.cell)).collect();
+        Ok(MapEvent { name: map.written(), keyed: !map.key.is_empty(), aggregation, rows })
+    }
+
+    /// The entries of a map in that order, their values divided by `divisor` and by what normalize() says.
+    fn rows(&mut self, id: MapId, by: SortBy, divisor: u64) -> Result<Vec<Row>, SessionError> {
+        let hir = self.hir.clone();
+        let map = &hir.maps[id.index()];
+        let divisor = divisor.saturating_mul(self.normals[id.index()]);
+        let mut rows = Vec::new();
+        match &map.value {
+            MapValue::Aggregation(aggregation) if let Some(count) = map.intervals() => {
+                let (live, cpus) = (&self.maps[id.index()], self.cpus);
+                let slots = cells::merge_places(aggregation, count, |visit| live.for_each(cpus, visit))?;
+                let cell = cells::cell(aggregation, &slots, divisor);
+                rows.push(Row { bytes: Vec::new(), key: Vec::new(), cell });
+            }
+            MapValue::Aggregation(aggregation) => {
+                // Only what is shown of a cell is kept: the cells of all processors may be large.
+                let mut found = Vec::new();
+                self.maps[id.index()].for_each(self.cpus, &mut |key, value| {
+                    let merged = cells::merge(aggregation, value);
+                    found.extend(merged.map(|slots| (key.to_vec(), cells::cell(aggregation, &slots, divisor))));
+                })?;
+                for (bytes, cell) in found {
+                    rows.push(Row { key: self.values(&map.key, &bytes), bytes, cell });
+                }
+            }
+            MapValue::Plain(ty) => {
+                let mut found = Vec::new();
+                self.maps[id.index()]
+                    .for_each(self.cpus, &mut |key, value| found.push((key.to_vec(), value.to_vec())))?;
+                for (bytes, value) in found {
+                    let Some(value) = self.values(std::slice::from_ref(ty), &value).pop() else { continue };
+                    rows.push(Row {
+                        key: self.values(&map.key, &bytes),
+                        bytes,
+                        cell: Cell::Value(divide(value, divisor)),
+                    });
+                }
+            }
+        }
+        rows.sort_by(|a, b| maps::order(map, by, (&a.key, &a.cell), (&b.key, &b.cell)));
+        Ok(rows)
+    }
+
+    /// printa(): the entries of several maps joined by their keys, in the order of the first map's values.
+    pub(super) fn joined(&mut self, ids: &[MapId], pieces: Option<&[Piece]>) -> Result<Vec<u8>, SessionError> {
+        let missing: Vec<Cell> = ids.iter().map(|id| self.empty_cell(*id)).collect();
+        let mut lines: Vec<(Vec<Value>, Vec<Cell>)> = Vec::new();
+        let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+        for (number, id) in ids.iter().enumerate() {
+            let types = self.hir.maps[id.index()].key.clone();
+            for row in self.rows(*id, SortBy::Usual, 1)? {
+                let place = *places.entry(without_padding(&types, &row.bytes)).or_insert(lines.len());
+                if place == lines.len() {
+                    lines.push((row.key, missing.clone()));
+                }
+                lines[place].1[number] = row.cell;
+            }
+        }
+        let hir = self.hir.clone();
+        lines.sort_by(|a, b| {
+            let each = ids.iter().enumerate().map(|(number, id)| {
+                let map = &hir.maps[id.index()];
+                maps::order(map, SortBy::Value, (&[], &a.1[number]), (&[], &b.1[number]))
+            });
+            let by_key = maps::order(&hir.maps[ids[0].index()], SortBy::Key, (&a.0, &a.1[0]), (&b.0, &b.1[0]));
+            each.into_iter().find(|order| order.is_ne()).unwrap_or(by_key)
+        });
+        let mut out = Vec::new();
+        for (key, cells) in &lines {
+            match pieces {
+                Some(pieces) => printa::line(pieces, key, cells, &mut out),
+                None => printa::columns(key, cells, &mut out),
+            }
+        }
+        Ok(out)
+    }
+
+    /// What a key without an entry shows.
+    fn empty_cell(&self, id: MapId) -> Cell {
+        match &self.hir.maps[id.index()].value {
+            MapValue::Aggregation(aggregation) => cells::cell(aggregation, &vec![0; aggregation.slots() as usize], 1),
+            MapValue::Plain(Type::Str(_)) => Cell::Value(Value::Str(Vec::new())),
+            MapValue::Plain(_) => Cell::Value(Value::Int(0)),
+        }
+    }
+
+    /// trunc(): keeps the `count` largest entries, or the smallest ones where it is negative.
+    pub(super) fn truncate(&mut self, id: MapId, count: i64) -> Result<(), SessionError> {
+        if count == 0 {
+            return Ok(self.maps[id.index()].clear(self.cpus)?);
+        }
+        if self.hir.maps[id.index()].key.is_empty() {
+            return Ok(());
+        }
+        let mut rows = self.rows(id, SortBy::Value, 1)?;
+        if count > 0 {
+            rows.reverse();
+        }
+        for row in rows.iter().skip(usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX)) {
+            self.maps[id.index()].delete(&row.bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// A key as all maps have it: strings without what pads them to the longest one of the map.
+fn without_padding(types: &[Type], bytes: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    for ty in types {
+        let (part, behind) = rest.split_at((ty.stored_bytes() as usize).min(rest.len()));
+        if let Type::Str(_) = ty {
+            key.extend(part.iter().take_while(|byte| **byte != 0));
+            key.push(0);
+        } else {
+            key.extend_from_slice(part);
+        }
+        rest = behind;
+    }
+    key
+}
+
+fn divide(value: Value, divisor: u64) -> Value {
+    match value {
+        Value::Int(n) if divisor > 1 => Value::Int((i128::from(n) / i128::from(divisor)) as i64),
+        Value::Uint(n) if divisor > 1 => Value::Uint(n / divisor),
+        other => other,
+    }
+}
