@@ -1,10 +1,59 @@
-//! The settings of a script's config block: one row each, with what it takes and how it is set. Messages and the
-//! documentation follow from the rows.
+//! The settings of a script: what its config block and the command line decide, and one row for each name that the block
+//! may have. Messages and the documentation follow from the rows.
 
 use crate::ast::ExprKind;
-use crate::hir::{MissingProbes, Settings};
-use crate::limits::LARGEST_MAX_STRLEN;
+use crate::limits::{DEFAULT_MAX_CAT_BYTES, DEFAULT_MAX_MAP_KEYS, DEFAULT_MAX_STRLEN, LARGEST_MAX_STRLEN};
 use crate::types::StackMode;
+
+/// What the config block and the command line decide.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    pub max_map_keys: u64,
+    pub max_strlen: u32,
+    pub max_cat_bytes: u64,
+    pub print_maps_on_exit: bool,
+    pub missing_probes: MissingProbes,
+    pub stack_mode: StackMode,
+}
+
+/// What becomes of a probe that this machine does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MissingProbes {
+    #[default]
+    Error,
+    Warn,
+    Ignore,
+}
+
+impl MissingProbes {
+    const ALL: [MissingProbes; 3] = [MissingProbes::Error, MissingProbes::Warn, MissingProbes::Ignore];
+
+    /// As scripts write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            MissingProbes::Error => "error",
+            MissingProbes::Warn => "warn",
+            MissingProbes::Ignore => "ignore",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<MissingProbes> {
+        MissingProbes::ALL.into_iter().find(|chosen| chosen.name() == name)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            max_map_keys: DEFAULT_MAX_MAP_KEYS,
+            max_strlen: DEFAULT_MAX_STRLEN,
+            max_cat_bytes: DEFAULT_MAX_CAT_BYTES,
+            print_maps_on_exit: true,
+            missing_probes: MissingProbes::default(),
+            stack_mode: StackMode::default(),
+        }
+    }
+}
 
 /// A row of the table.
 #[derive(Debug)]

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use crate::ast::{Block, Expr, ExprKind, Item, Name, Parameter, Script, TypeName};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
-use crate::hir::Settings;
-use crate::settings::{self, IGNORED, SETTINGS};
+use crate::settings::{self, IGNORED, SETTINGS, Settings};
 use crate::span::Span;
 
 /// The items of a script that its clauses refer to.

@@ -1,7 +1,6 @@
 //! The document about the config block: one row for each setting.
 
-use rtrace_lang::hir::Settings;
-use rtrace_lang::settings::{IGNORED, SETTINGS};
+use rtrace_lang::settings::{IGNORED, SETTINGS, Settings};
 
 use super::{cell, head, paragraph};
 
