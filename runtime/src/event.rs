@@ -162,6 +162,8 @@ pub enum Event {
     /// Events of that place were lost: the buffer was full.
     Lost {
         count: u64,
+        /// Parts of them were told before.
+        in_total: bool,
         place: Place,
     },
     /// Something else that the numbers do not hold: failed reads, full maps. A message with its place in the script.
@@ -169,6 +171,7 @@ pub enum Event {
         message: String,
         place: Option<Place>,
         count: u64,
+        in_total: bool,
     },
 }
 

@@ -8,6 +8,7 @@ mod run;
 mod speculations;
 mod tables;
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -127,6 +128,8 @@ pub struct Session<'m> {
     /// What normalize() divides the values of each map by.
     normals: Vec<u64>,
     speculations: Speculations,
+    /// What counters of the global data said when they were last told, by their offsets.
+    told: HashMap<u32, u64>,
     /// What the followed process maps, where user addresses are shown and the kernel tells.
     mappings: Option<MappingEvents>,
     options: SessionOptions,
@@ -157,6 +160,7 @@ impl<'m> Session<'m> {
             decoder: Decoder::new(hir.clone()),
             normals: vec![1; hir.maps.len()],
             speculations: Speculations::default(),
+            told: HashMap::new(),
             hir,
             object,
             maps,

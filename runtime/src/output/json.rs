@@ -51,13 +51,16 @@ impl Sink for Json {
                 let name = if *is_error { "errorf" } else { "warnf" };
                 format!("{{\"type\":\"{name}\",\"msg\":{}{}}}", quoted(text), at(place))
             }
-            Event::Lost { count, place } => {
-                format!("{{\"type\":\"lost_events\",\"count\":{count},\"data\":{{\"events\":{count}}}{}}}", at(place))
+            Event::Lost { count, in_total, place } => {
+                let place = at(place);
+                let total = total(*in_total);
+                format!("{{\"type\":\"lost_events\",\"count\":{count},\"data\":{{\"events\":{count}}}{total}{place}}}")
             }
-            Event::Problem { message, place, count } => {
+            Event::Problem { message, place, count, in_total } => {
+                let total = total(*in_total);
                 let place = place.as_ref().map_or(String::new(), at);
                 let message = quoted(message.as_bytes());
-                format!("{{\"type\":\"runtime_error\",\"msg\":{message},\"count\":{count}{place}}}")
+                format!("{{\"type\":\"runtime_error\",\"msg\":{message},\"count\":{count}{total}{place}}}")
             }
         };
         self.writer.write_all(line.as_bytes())?;
@@ -90,6 +93,11 @@ fn type_name(kind: AggregationKind) -> &'static str {
         AggregationKind::Quantiles => "quantiles",
         AggregationKind::Tseries => "tseries",
     }
+}
+
+/// Marks a count that holds what was told before.
+fn total(in_total: bool) -> &'static str {
+    if in_total { ",\"total\":true" } else { "" }
 }
 
 /// What a map holds; None for a map without keys that has no value yet.

@@ -69,13 +69,17 @@ impl Sink for Text {
                 tell(&format!("{word}: {text}\n  --> {}:{}:{}\n", place.file, place.line, place.column));
                 Ok(())
             }
-            Event::Lost { count, place } => {
-                let message = format!("lost {count} event{}: the buffer was full", if *count == 1 { "" } else { "s" });
+            Event::Lost { count, in_total, place } => {
+                let message = format!(
+                    "lost {count} event{}{}: the buffer was full",
+                    if *count == 1 { "" } else { "s" },
+                    total(*in_total)
+                );
                 self.warn(&message, Some(place))
             }
-            Event::Problem { message, place, count: 1 } => self.warn(message, place.as_ref()),
-            Event::Problem { message, place, count } => {
-                self.warn(&format!("{message} ({count} times)"), place.as_ref())
+            Event::Problem { message, place, count: 1, .. } => self.warn(message, place.as_ref()),
+            Event::Problem { message, place, count, in_total } => {
+                self.warn(&format!("{message} ({count} times{})", total(*in_total)), place.as_ref())
             }
         }
     }
@@ -83,6 +87,10 @@ impl Sink for Text {
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
+}
+
+fn total(in_total: bool) -> &'static str {
+    if in_total { " in total" } else { "" }
 }
 
 /// What the tool says of itself. That nobody reads it is no reason to stop.

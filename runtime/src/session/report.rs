@@ -13,19 +13,38 @@ use crate::event::{Event, Place};
 use super::Session;
 
 impl Session<'_> {
-    /// One event for each thing that went wrong, with how often it did.
-    pub(super) fn problems(&self) -> Vec<Event> {
+    /// One event for each thing that went wrong since the last time, with how often it did.
+    pub(super) fn new_problems(&mut self) -> Vec<Event> {
+        self.problems(false)
+    }
+
+    /// One event for each thing that went wrong at all.
+    pub(super) fn all_problems(&mut self) -> Vec<Event> {
+        let mut events = self.problems(true);
+        self.add_missed(&mut events);
+        events
+    }
+
+    /// What a counter of the global data says: since the last time, or in total; and whether some of it was told before.
+    fn tally(&mut self, offset: u32, at_end: bool) -> (u64, bool) {
+        let count = self.globals.get(offset);
+        let told = self.told.insert(offset, count).unwrap_or(0);
+        if at_end { (count, told > 0) } else { (count - told, false) }
+    }
+
+    fn problems(&mut self, at_end: bool) -> Vec<Event> {
         let mut events = Vec::new();
-        for (number, record) in self.hir.records.iter().enumerate() {
-            let count = self.globals.get(self.object.manifest.globals.lost + number as u32 * 8);
+        let hir = self.hir.clone();
+        for (number, record) in hir.records.iter().enumerate() {
+            let (count, in_total) = self.tally(self.object.manifest.globals.lost + number as u32 * 8, at_end);
             // A lost exit() is no loss: the exit word tells it.
             if count == 0 || record.kind == RecordKind::Exit {
                 continue;
             }
-            events.push(Event::Lost { count, place: self.place(record.span) });
+            events.push(Event::Lost { count, in_total, place: self.place(record.span) });
         }
-        for (ErrorSite { kind, span }, offset) in &self.object.manifest.globals.errors {
-            let count = self.globals.get(*offset);
+        for (ErrorSite { kind, span }, offset) in self.object.manifest.globals.errors.clone() {
+            let (count, in_total) = self.tally(offset, at_end);
             if count == 0 {
                 continue;
             }
@@ -56,13 +75,19 @@ impl Session<'_> {
                 ErrorKind::Loop => "a loop was ended: it takes more rounds than this kernel allows".to_string(),
                 ErrorKind::Stack => "a stack could not be taken or kept".to_string(),
             };
-            events.push(Event::Problem { message, place: Some(self.place(*span)), count });
+            events.push(Event::Problem { message, place: Some(self.place(span)), count, in_total });
         }
+        events
+    }
+
+    /// What the kernel and the tool itself have passed over.
+    fn add_missed(&self, events: &mut Vec<Event>) {
         if self.speculations.dropped > 0 {
             events.push(Event::Problem {
                 message: "what speculations hold back took too much memory: some of it was dropped".to_string(),
                 place: None,
                 count: self.speculations.dropped,
+                in_total: false,
             });
         }
         for (program, fd) in self.object.programs.iter().zip(&self.programs) {
@@ -76,10 +101,10 @@ impl Session<'_> {
                     ),
                     place: None,
                     count: 1,
+                    in_total: false,
                 });
             }
         }
-        events
     }
 
     pub(super) fn place(&self, span: Span) -> Place {

@@ -35,6 +35,9 @@ pub struct Ended {
 /// How often what needs no descriptor is looked at: a call of exit() whose event was lost, and output to write out.
 const TICK: Duration = Duration::from_millis(100);
 
+/// What went wrong is told no more often than that while the script runs.
+const BETWEEN_PROBLEMS: Duration = Duration::from_secs(1);
+
 /// Pause of the reader after events: an event is shown at most this much later, and the next ones come together.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -101,6 +104,7 @@ impl Session<'_> {
         fds.extend(child.map(Child::as_raw_fd));
         fds.extend(followed);
         let mut last_noted = Instant::now();
+        let mut last_told = Instant::now();
         // Before it runs the command the child is a copy of the tool: where the kernel tells what it maps, /proc is not
         // asked.
         let looked_at = child.filter(|_| self.mappings.is_none());
@@ -128,6 +132,12 @@ impl Session<'_> {
                 self.decoder.note_process(child.pid);
             }
             self.note_mappings();
+            if last_told.elapsed() >= BETWEEN_PROBLEMS {
+                last_told = Instant::now();
+                for problem in self.new_problems() {
+                    sink.event(&problem).map_err(SessionError::Output)?;
+                }
+            }
             let process_ended = ready[processes_at..].iter().any(|ready| *ready);
             if (ready[0] && ending.take()) || process_ended || self.exit_called() {
                 return Ok(());
@@ -243,7 +253,7 @@ impl Session<'_> {
                     return Ok(());
                 }
                 let message = format!("normalize() cannot divide by {}: it does nothing", divisor as i64);
-                Event::Problem { message, place: Some(self.place(record.span)), count: 1 }
+                Event::Problem { message, place: Some(self.place(record.span)), count: 1, in_total: false }
             }
             RecordKind::Denormalize(map) => {
                 self.normals[map.index()] = 1;
@@ -308,7 +318,7 @@ impl Session<'_> {
             }
         }
         sink.flush().map_err(SessionError::Output)?;
-        for problem in self.problems() {
+        for problem in self.all_problems() {
             sink.event(&problem).map_err(SessionError::Output)?;
         }
         Ok(())
