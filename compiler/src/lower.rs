@@ -146,7 +146,8 @@ impl Lower<'_> {
             if local.ty.stored_bytes() > 8 || !local.ty.is_scalar() || shared.contains(&LocalId(number as u32)) {
                 self.memory.insert(LocalId(number as u32), self.scratch_next);
                 let place = Place { base: self.scratch, offset: self.scratch_next as i32 };
-                self.scratch_next += local.ty.stored_bytes();
+                // The first word is cleared, also of an empty tuple.
+                self.scratch_next += local.ty.stored_bytes().max(8);
                 self.scratch_used = self.scratch_used.max(self.scratch_next);
                 self.fill_zero(place, 8);
             }

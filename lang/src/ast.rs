@@ -339,6 +339,29 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
+    pub const ALL: [BinaryOp; BinaryOp::Remainder as usize + 1] = [
+        BinaryOp::Or,
+        BinaryOp::And,
+        BinaryOp::BitOr,
+        BinaryOp::BitXor,
+        BinaryOp::BitAnd,
+        BinaryOp::Equal,
+        BinaryOp::NotEqual,
+        BinaryOp::Match,
+        BinaryOp::NotMatch,
+        BinaryOp::Less,
+        BinaryOp::LessEqual,
+        BinaryOp::Greater,
+        BinaryOp::GreaterEqual,
+        BinaryOp::ShiftLeft,
+        BinaryOp::ShiftRight,
+        BinaryOp::Add,
+        BinaryOp::Subtract,
+        BinaryOp::Multiply,
+        BinaryOp::Divide,
+        BinaryOp::Remainder,
+    ];
+
     /// As it is written.
     pub fn symbol(self) -> &'static str {
         match self {
@@ -367,6 +390,9 @@ impl BinaryOp {
 }
 
 impl UnaryOp {
+    pub const ALL: [UnaryOp; UnaryOp::AddressOf as usize + 1] =
+        [UnaryOp::Negate, UnaryOp::Not, UnaryOp::Complement, UnaryOp::Dereference, UnaryOp::AddressOf];
+
     pub fn symbol(self) -> &'static str {
         match self {
             UnaryOp::Negate => "-",

@@ -22,24 +22,27 @@ mod sockets;
 /// A name and its value; one that does not fit is in [`UNSIGNED`] and has the same 64 bits.
 type Row = (&'static str, i64);
 
+/// What a family is about, and its rows.
+type Family = (&'static str, &'static [Row]);
+
 /// Macros whose values no kernel may change.
-static FIXED: &[&[Row]] = &[
-    errors::ROWS,
-    events::ROWS,
-    files::ROWS,
-    filesystems::ROWS,
-    flags::ROWS,
-    links::ROWS,
-    memory::ROWS,
-    processes::ROWS,
-    protocols::ROWS,
-    ranges::ROWS,
-    signals::ROWS,
-    sockets::ROWS,
+static FIXED: &[Family] = &[
+    ("Errors", errors::ROWS),
+    ("Waiting, measuring and BPF", events::ROWS),
+    ("Files", files::ROWS),
+    ("File systems", filesystems::ROWS),
+    ("Flags of calls about files", flags::ROWS),
+    ("Links", links::ROWS),
+    ("Memory", memory::ROWS),
+    ("Processes", processes::ROWS),
+    ("Protocols", protocols::ROWS),
+    ("Ranges, limits and units", ranges::ROWS),
+    ("Signals", signals::ROWS),
+    ("Sockets", sockets::ROWS),
 ];
 
 /// What the running kernel may know better.
-static ENUMERATED: &[&[Row]] = &[enumerators::ROWS, kernel::ROWS];
+static ENUMERATED: &[Family] = &[("Enumerators", enumerators::ROWS), ("The kernel itself", kernel::ROWS)];
 
 /// Names whose value is above the largest signed one.
 const UNSIGNED: &[&str] =
@@ -67,15 +70,20 @@ pub fn is_unsigned(name: &str) -> bool {
 
 /// All names, family by family.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    FIXED.iter().chain(ENUMERATED).flat_map(|rows| rows.iter()).map(|(name, _)| *name)
+    families().flat_map(|(_, names)| names)
 }
 
-fn search(tables: &[&[Row]], name: &str) -> Option<i64> {
+/// What each family is about, and its names.
+pub fn families() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'static str>)> {
+    FIXED.iter().chain(ENUMERATED).map(|(about, rows)| (*about, rows.iter().map(|(name, _)| *name)))
+}
+
+fn search(tables: &[Family], name: &str) -> Option<i64> {
     // No constant begins with a small letter; most words of a script do.
     if name.starts_with(|first: char| first.is_ascii_lowercase()) {
         return None;
     }
-    tables.iter().find_map(|rows| {
+    tables.iter().find_map(|(_, rows)| {
         let at = rows.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
         Some(rows[at].1)
     })

@@ -15,9 +15,10 @@ use crate::aggregations::{Aggregation, Merge};
 use crate::format::Piece;
 use crate::limits::LARGE_CELL_BYTES;
 use crate::script_types::ScriptTypes;
+use crate::settings::Settings;
 use crate::span::Span;
 use crate::target::{Layout, Location, ProbeSite, ProgramKind};
-use crate::types::{Space, StackMode, Type};
+use crate::types::{Space, Type};
 
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Hir {
@@ -29,39 +30,6 @@ pub struct Hir {
     /// Structs and enums that the script defines.
     pub types: ScriptTypes,
     pub settings: Settings,
-}
-
-/// What the config block and the command line decide.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settings {
-    pub max_map_keys: u64,
-    pub max_strlen: u32,
-    pub max_cat_bytes: u64,
-    pub print_maps_on_exit: bool,
-    pub missing_probes: MissingProbes,
-    pub stack_mode: StackMode,
-}
-
-/// What becomes of a probe that this machine does not have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum MissingProbes {
-    #[default]
-    Error,
-    Warn,
-    Ignore,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            max_map_keys: crate::limits::DEFAULT_MAX_MAP_KEYS,
-            max_strlen: crate::limits::DEFAULT_MAX_STRLEN,
-            max_cat_bytes: crate::limits::DEFAULT_MAX_CAT_BYTES,
-            print_maps_on_exit: true,
-            missing_probes: MissingProbes::default(),
-            stack_mode: StackMode::default(),
-        }
-    }
 }
 
 macro_rules! ids {

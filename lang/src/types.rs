@@ -63,6 +63,10 @@ impl StackMode {
         ("build_id", StackMode::BuildId),
     ];
 
+    pub fn name(self) -> &'static str {
+        StackMode::ALL.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| *name)
+    }
+
     pub fn named(name: &str) -> Option<StackMode> {
         StackMode::ALL.iter().find(|(known, _)| *known == name).map(|(_, mode)| *mode)
     }

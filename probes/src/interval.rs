@@ -28,7 +28,7 @@ impl Provider for Interval {
         &Documentation {
             summary: "Fires once each interval, for output in between.",
             usage: &["interval:s:COUNT", "interval:ms:COUNT", "interval:us:COUNT", "interval:hz:COUNT", "interval:1s"],
-            example: "interval:s:1 { print(@); clear(@); }",
+            example: "profile:hz:99 { @ = count(); } interval:s:1 { print(@); clear(@); }",
         }
     }
 

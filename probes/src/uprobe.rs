@@ -57,7 +57,7 @@ impl Provider for Uprobe {
             &Documentation {
                 summary: "Fires when a function of a program or library returns, with `retval`.",
                 usage: &["uretprobe:PATH:FUNCTION", "uretprobe:LIBRARY:FUNCTION"],
-                example: "uretprobe:bash:readline { printf(\"%s\\n\", str(retval)); }",
+                example: "uretprobe:libc:malloc { @failed[retval == 0] = count(); }",
             }
         } else {
             &Documentation {

@@ -135,7 +135,7 @@ impl Directives {
 }
 
 /// Words separated by spaces; double quotes keep spaces together.
-fn split_words(text: &str) -> Result<Vec<String>> {
+pub fn split_words(text: &str) -> Result<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quoted = false;

@@ -9,7 +9,7 @@ use rtrace_lang::target::fake::FakeTarget;
 
 use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Programs};
-use crate::{builtins, codes, expectation, leftovers, run, stages};
+use crate::{builtins, codes, documents, expectation, leftovers, reference, run, stages};
 
 /// What became of a test.
 pub enum Outcome {
@@ -53,8 +53,15 @@ impl Plan {
         for case in cases {
             self.of_case(Arc::new(case), target.as_ref(), &mut tests)?;
         }
-        // `tests/cases` and `examples` have the same parent's parent, here and in guests.
+        // `tests/cases`, `examples` and `docs` have the same root, here and in guests.
         if let Some(root) = directory.parent().and_then(Path::parent) {
+            for document in reference::DOCUMENTS {
+                let root = root.to_path_buf();
+                tests.push(Test::pure(format!("reference::{}", document.name), move || document.check(&root)));
+            }
+            for (name, tier, needs, test) in documents::tests(root, &self.programs)? {
+                tests.push(self.gated(name, tier, needs, test));
+            }
             for example in case::examples(&root.join("examples"), &directory.join("examples"))? {
                 self.of_case(Arc::new(example), None, &mut tests)?;
             }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::docs;
 use crate::kernels;
 use crate::process;
 use crate::tidy;
@@ -33,7 +34,7 @@ const CHECKS: &[Step] = &[
     Step { name: "format", run: format },
     Step { name: "clippy", run: clippy },
     Step { name: "tidy", run: tidy::main },
-    // Freshness of documents that are made from the tables of the code belongs here.
+    Step { name: "documents", run: docs::check },
 ];
 
 /// The tiers of tests: 0 to 2 on this machine, 1 to 3 in guests.

@@ -5,6 +5,7 @@ mod bench;
 mod bpftrace;
 mod ci;
 mod debian;
+mod docs;
 mod fuzz;
 mod host_packages;
 mod kernels;
@@ -39,6 +40,8 @@ enum Task {
     Workloads,
     /// Check the project's own rules: layers, headers, lengths, names, unsafe code, expected texts
     Tidy,
+    /// Write the documents that are made from the tables of the code
+    Docs(docs::DocsArguments),
     /// Run every check and every tier of tests, guests included
     Ci(ci::CiArguments),
     /// Take generated scripts through all stages, on this kernel and on those of guests
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Bpftrace => bpftrace::fetch().map(print_paths),
         Task::Fuzz(arguments) => fuzz::main(&arguments),
         Task::Bench(arguments) => bench::main(&arguments),
+        Task::Docs(arguments) => docs::main(&arguments),
         Task::Tidy => tidy::main(),
         Task::Ci(arguments) => ci::main(&arguments),
     };

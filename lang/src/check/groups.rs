@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::ast::{self, Clause, ExprKind};
 use crate::builtins;
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::hir::{Dispatch, MissingProbes, SiteId};
+use crate::hir::{Dispatch, SiteId};
 use crate::limits::MAX_PROBES;
 use crate::probe::ProbeSpec;
+use crate::settings::MissingProbes;
 use crate::span::Span;
 use crate::target::{Attach, Layout, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target};
 

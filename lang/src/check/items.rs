@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use crate::ast::{Block, Expr, ExprKind, Item, Name, Parameter, Script, TypeName};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
-use crate::hir::{MissingProbes, Settings};
-use crate::limits::LARGEST_MAX_STRLEN;
+use crate::settings::{self, IGNORED, SETTINGS, Settings};
 use crate::span::Span;
-use crate::types::StackMode;
 
 /// The items of a script that its clauses refer to.
 pub struct Items<'a> {
@@ -113,77 +111,20 @@ fn map_declaration(
     }
 }
 
-/// Names of the config block that are known; those that change nothing here are accepted for scripts of others.
-const SETTINGS: &[&str] = &[
-    "max_map_keys",
-    "max_strlen",
-    "print_maps_on_exit",
-    "cache_user_symbols",
-    "cpp_demangle",
-    "lazy_symbolication",
-    "license",
-    "log_size",
-    "max_bpf_progs",
-    "max_probes",
-    "max_cat_bytes",
-    "missing_probes",
-    "on_stack_limit",
-    "perf_rb_pages",
-    "show_debug_info",
-    "stack_mode",
-    "str_trunc_trailer",
-    "use_blazesym",
-];
-
-/// A value that is a bare word, or a word in quotes.
-fn word(value: &Expr) -> Option<&str> {
-    match &value.kind {
-        ExprKind::Ident(word) => Some(word),
-        ExprKind::Str(text) => std::str::from_utf8(text).ok(),
-        _ => None,
-    }
-}
-
 fn setting(name: &Name, value: &Expr, settings: &mut Settings, diagnostics: &mut Vec<Diagnostic>) {
     let lower = name.text.to_ascii_lowercase();
     let lower = lower.strip_prefix("bpftrace_").unwrap_or(&lower);
-    let number = match &value.kind {
-        ExprKind::Int(n) => Some(*n),
-        _ => None,
-    };
-    let mut wrong = |what: &str| {
-        diagnostics
-            .push(Diagnostic::error(Code::BadValue, value.span, format!("`{lower}` takes {what}")).label("this value"));
-    };
-    match (lower, number, &value.kind) {
-        ("max_map_keys", Some(n), _) if n > 0 && n <= u64::from(u32::MAX) => settings.max_map_keys = n,
-        ("max_map_keys", _, _) => wrong("a number from 1 to 4294967295"),
-        ("max_strlen", Some(n), _) if n > 0 && n <= u64::from(LARGEST_MAX_STRLEN) => settings.max_strlen = n as u32,
-        ("max_strlen", _, _) => wrong(&format!("a number from 1 to {LARGEST_MAX_STRLEN}")),
-        ("max_cat_bytes", Some(n), _) => settings.max_cat_bytes = n,
-        ("max_cat_bytes", _, _) => wrong("a number of bytes"),
-        ("print_maps_on_exit", _, ExprKind::Bool(on)) => settings.print_maps_on_exit = *on,
-        ("print_maps_on_exit", Some(n), _) if n < 2 => settings.print_maps_on_exit = n == 1,
-        ("print_maps_on_exit", _, _) => wrong("true or false"),
-        ("missing_probes", _, _) => match word(value) {
-            Some("error") => settings.missing_probes = MissingProbes::Error,
-            Some("warn") => settings.missing_probes = MissingProbes::Warn,
-            Some("ignore") => settings.missing_probes = MissingProbes::Ignore,
-            _ => wrong("error, warn or ignore"),
-        },
-        ("stack_mode", _, _) => match word(value).and_then(StackMode::named) {
-            Some(mode) => settings.stack_mode = mode,
-            None => wrong("bpftrace, perf, raw or build_id"),
-        },
-        (known, _, _) if SETTINGS.contains(&known) => {}
-        _ => {
-            let mut diagnostic =
-                Diagnostic::error(Code::Config, name.span, format!("there is no setting `{}`", name.text))
-                    .label("not a setting");
-            if let Some(help) = did_you_mean(&near_misses(lower, SETTINGS.iter().copied())) {
-                diagnostic = diagnostic.help(help);
-            }
-            diagnostics.push(diagnostic);
+    if let Some(known) = SETTINGS.iter().find(|known| known.name == lower) {
+        if !(known.set)(settings, &value.kind) {
+            let message = format!("`{lower}` takes {}", known.takes);
+            diagnostics.push(Diagnostic::error(Code::BadValue, value.span, message).label("this value"));
         }
+    } else if !IGNORED.contains(&lower) {
+        let message = format!("there is no setting `{}`", name.text);
+        let mut diagnostic = Diagnostic::error(Code::Config, name.span, message).label("not a setting");
+        if let Some(help) = did_you_mean(&near_misses(lower, settings::names())) {
+            diagnostic = diagnostic.help(help);
+        }
+        diagnostics.push(diagnostic);
     }
 }

@@ -6,8 +6,8 @@ use super::*;
 
 #[test]
 fn tables_are_sorted_so_that_they_can_be_searched() {
-    for rows in FIXED.iter().chain(ENUMERATED) {
-        assert!(rows.is_sorted_by(|a, b| a.0 < b.0), "{:?}", rows.first());
+    for (about, rows) in FIXED.iter().chain(ENUMERATED) {
+        assert!(rows.is_sorted_by(|a, b| a.0 < b.0), "{about}");
     }
 }
 

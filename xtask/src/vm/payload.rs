@@ -1,4 +1,4 @@
-//! What one run puts into a guest: rtrace, the test runner, scripts, cases, and the command itself.
+//! What one run puts into a guest: rtrace, the test runner, scripts, cases, documents, and the command itself.
 //! It must never write anywhere but below the guest's new root.
 
 use std::fs;
@@ -76,9 +76,9 @@ pub fn stage(guest: &Guest, root: &Path) -> Result<()> {
         }
     }
     stage_workloads(root)?;
-    for name in ["examples", "tests/cases"] {
+    for name in ["README.md", "docs", "examples", "tests/cases"] {
         let from = workspace::root().join(name);
-        if from.is_dir() {
+        if from.exists() {
             copy(&from, &root.join(HOME).join(name))?;
         }
     }

@@ -1,0 +1,196 @@
+//! The settings of a script: what its config block and the command line decide, and one row for each name that the block
+//! may have. Messages and the documentation follow from the rows.
+
+use crate::ast::ExprKind;
+use crate::limits::{DEFAULT_MAX_CAT_BYTES, DEFAULT_MAX_MAP_KEYS, DEFAULT_MAX_STRLEN, LARGEST_MAX_STRLEN};
+use crate::types::StackMode;
+
+/// What the config block and the command line decide.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    pub max_map_keys: u64,
+    pub max_strlen: u32,
+    pub max_cat_bytes: u64,
+    pub print_maps_on_exit: bool,
+    pub missing_probes: MissingProbes,
+    pub stack_mode: StackMode,
+}
+
+/// What becomes of a probe that this machine does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MissingProbes {
+    #[default]
+    Error,
+    Warn,
+    Ignore,
+}
+
+impl MissingProbes {
+    const ALL: [MissingProbes; 3] = [MissingProbes::Error, MissingProbes::Warn, MissingProbes::Ignore];
+
+    /// As scripts write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            MissingProbes::Error => "error",
+            MissingProbes::Warn => "warn",
+            MissingProbes::Ignore => "ignore",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<MissingProbes> {
+        MissingProbes::ALL.into_iter().find(|chosen| chosen.name() == name)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            max_map_keys: DEFAULT_MAX_MAP_KEYS,
+            max_strlen: DEFAULT_MAX_STRLEN,
+            max_cat_bytes: DEFAULT_MAX_CAT_BYTES,
+            print_maps_on_exit: true,
+            missing_probes: MissingProbes::default(),
+            stack_mode: StackMode::default(),
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    /// The values that it has, as a message names them.
+    pub takes: &'static str,
+    pub doc: &'static str,
+    /// Sets it; false for a value that it does not take.
+    pub set: fn(&mut Settings, &ExprKind) -> bool,
+    /// Its value, as a script writes it.
+    pub written: fn(&Settings) -> String,
+}
+
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        name: "max_cat_bytes",
+        takes: "a number of bytes",
+        doc: "The most that `cat()` prints of a file.",
+        set: |settings, value| number(value, 0, u64::MAX).map(|n| settings.max_cat_bytes = n).is_some(),
+        written: |settings| settings.max_cat_bytes.to_string(),
+    },
+    Setting {
+        name: "max_map_keys",
+        takes: "a number from 1 to 4294967295",
+        doc: "Entries of each map with keys that has no declaration.",
+        set: |settings, value| number(value, 1, u32::MAX.into()).map(|n| settings.max_map_keys = n).is_some(),
+        written: |settings| settings.max_map_keys.to_string(),
+    },
+    Setting {
+        name: "max_strlen",
+        takes: "a number from 1 to 65536",
+        doc: "Bytes that `str()` and `buf()` read where the script does not say; the NUL counts.",
+        set: |settings, value| {
+            number(value, 1, LARGEST_MAX_STRLEN.into()).map(|n| settings.max_strlen = n as u32).is_some()
+        },
+        written: |settings| settings.max_strlen.to_string(),
+    },
+    Setting {
+        name: "missing_probes",
+        takes: "error, warn or ignore",
+        doc: "What becomes of a probe that the machine does not have: the script is refused, or runs without it.",
+        set: |settings, value| {
+            let found = word(value).and_then(MissingProbes::named);
+            found.map(|chosen| settings.missing_probes = chosen).is_some()
+        },
+        written: |settings| settings.missing_probes.name().to_string(),
+    },
+    Setting {
+        name: "print_maps_on_exit",
+        takes: "true or false",
+        doc: "Whether all maps are printed when the script ends.",
+        set: |settings, value| truth(value).map(|on| settings.print_maps_on_exit = on).is_some(),
+        written: |settings| settings.print_maps_on_exit.to_string(),
+    },
+    Setting {
+        name: "stack_mode",
+        takes: "bpftrace, perf, raw or build_id",
+        doc: "How stacks are printed where the script does not say.",
+        set: |settings, value| word(value).and_then(StackMode::named).map(|mode| settings.stack_mode = mode).is_some(),
+        written: |settings| settings.stack_mode.name().to_string(),
+    },
+];
+
+/// Settings of bpftrace that change nothing here; scripts may have them.
+pub const IGNORED: &[&str] = &[
+    "cache_user_symbols",
+    "cpp_demangle",
+    "lazy_symbolication",
+    "license",
+    "log_size",
+    "max_bpf_progs",
+    "max_probes",
+    "on_stack_limit",
+    "perf_rb_pages",
+    "show_debug_info",
+    "str_trunc_trailer",
+    "use_blazesym",
+];
+
+/// Every name that a config block may have.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|setting| setting.name).chain(IGNORED.iter().copied())
+}
+
+fn number(value: &ExprKind, least: u64, most: u64) -> Option<u64> {
+    match value {
+        ExprKind::Int(n) if (least..=most).contains(n) => Some(*n),
+        _ => None,
+    }
+}
+
+fn truth(value: &ExprKind) -> Option<bool> {
+    match value {
+        ExprKind::Bool(on) => Some(*on),
+        ExprKind::Int(n) if *n < 2 => Some(*n == 1),
+        _ => None,
+    }
+}
+
+/// A bare word, or a word in quotes.
+fn word(value: &ExprKind) -> Option<&str> {
+    match value {
+        ExprKind::Ident(word) => Some(word),
+        ExprKind::Str(text) => std::str::from_utf8(text).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_takes_its_own_default() {
+        for setting in SETTINGS {
+            let written = (setting.written)(&Settings::default());
+            let value = match (written.parse(), written.parse()) {
+                (Ok(n), _) => ExprKind::Int(n),
+                (_, Ok(on)) => ExprKind::Bool(on),
+                (Err(_), Err(_)) => ExprKind::Ident(written),
+            };
+            let mut settings = Settings::default();
+            assert!((setting.set)(&mut settings, &value), "{}", setting.name);
+            assert_eq!(settings, Settings::default(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn the_bounds_are_those_that_are_told() {
+        let set = |name: &str, n: u64| {
+            let setting = SETTINGS.iter().find(|setting| setting.name == name).expect("a row");
+            (setting.set)(&mut Settings::default(), &ExprKind::Int(n))
+        };
+        assert!(set("max_strlen", 1) && set("max_strlen", 65_536));
+        assert!(!set("max_strlen", 0) && !set("max_strlen", 65_537));
+        assert!(set("max_map_keys", 4_294_967_295) && !set("max_map_keys", 4_294_967_296));
+        assert!(!set("print_maps_on_exit", 2));
+    }
+}
