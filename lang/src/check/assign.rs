@@ -23,7 +23,7 @@ impl Body<'_, '_, '_> {
     ) {
         let kind = match &target.kind {
             ast::ExprKind::Variable(name) => {
-                let value = match op {
+                let mut value = match op {
                     Some(op) => self.binary(op, target, value, span),
                     None => self.expr(value),
                 };
@@ -32,6 +32,9 @@ impl Body<'_, '_, '_> {
                 }
                 let local = match self.lookup(name) {
                     Some(local) => {
+                        if let Some(declared) = self.declared_type(local) {
+                            value = self.convert(value, &declared, span);
+                        }
                         self.widen_local(local, &value.ty, span);
                         local
                     }

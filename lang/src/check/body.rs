@@ -19,6 +19,8 @@ pub(super) struct Body<'c, 'a, 'g> {
     pub group: &'g Group<'g>,
     number: usize,
     locals: Vec<Local>,
+    /// Variables whose type is written: `let $x: uint8`.
+    declared: HashMap<LocalId, Type>,
     scopes: Vec<HashMap<String, LocalId>>,
     /// Loops around the statement that is checked.
     loops: u32,
@@ -34,6 +36,7 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
             group,
             number,
             locals: Vec::new(),
+            declared: HashMap::new(),
             scopes: vec![HashMap::new()],
             loops: 0,
             functions: Functions::default(),
@@ -107,8 +110,8 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                 if !self.storable(&value) {
                     value = Expr { ty: Type::Unknown, ..value };
                 }
-                if let Some(declared) = declared {
-                    value = self.convert(value, &declared, span);
+                if let Some(declared) = &declared {
+                    value = self.convert(value, declared, span);
                 }
                 if self.scopes.last().expect("a block has a scope").contains_key(&name.text) {
                     self.report(
@@ -118,6 +121,9 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                     );
                 }
                 let local = self.declare(&name.text, &value.ty);
+                if let Some(declared) = declared {
+                    self.declared.insert(local, declared);
+                }
                 self.push(out, StmtKind::SetLocal { local, value }, span);
             }
             ast::StmtKind::If(inner) => self.if_statement(inner, span, out),
@@ -294,6 +300,11 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
 
     pub fn local_type(&self, id: LocalId) -> Type {
         self.locals[id.index()].ty.clone()
+    }
+
+    /// The type that is written where the variable is declared.
+    pub fn declared_type(&self, id: LocalId) -> Option<Type> {
+        self.declared.get(&id).cloned()
     }
 
     /// An assignment to a variable that exists: its type widens, or the mistake is reported.

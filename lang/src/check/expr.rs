@@ -3,7 +3,7 @@
 use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::{CLAUSE, THREAD, written_map};
-use crate::hir::{BinaryOp, Expr, ExprKind, MapValue};
+use crate::hir::{BinaryOp, Expr, ExprKind, LocalId, MapValue, Stmt, StmtKind};
 use crate::span::Span;
 use crate::types::Type;
 
@@ -113,7 +113,10 @@ impl Body<'_, '_, '_> {
             return Expr::int(i64::from(self.checker.options.pid.unwrap_or(0)), span);
         }
         match self.lookup(name) {
-            Some(local) => Expr { kind: ExprKind::Local(local), ty: self.local_type(local), span },
+            Some(local) => {
+                let ty = self.declared_type(local).unwrap_or_else(|| self.local_type(local));
+                Expr { kind: ExprKind::Local(local), ty, span }
+            }
             None => {
                 let names = self.visible_names();
                 let written = if name.starts_with(CLAUSE) { name.to_string() } else { format!("${name}") };
@@ -224,6 +227,10 @@ impl Body<'_, '_, '_> {
         if value.ty == *ty || value.ty == Type::Unknown || *ty == Type::Unknown {
             return Expr { ty: if value.ty == Type::Unknown { Type::Unknown } else { ty.clone() }, ..value };
         }
+        // Bytes that are read are read into the room that they are given.
+        if let (Type::Buffer(_), Type::Buffer(_), ExprKind::ReadBytes { .. }) = (ty, &value.ty, &value.kind) {
+            return Expr { ty: ty.clone(), ..value };
+        }
         let ty = match (ty, &value.ty) {
             // An array without a length takes the one of its value.
             (Type::Array { of, len: 0 }, from) => Type::Array { of: of.clone(), len: from.size() / of.size().max(1) },
@@ -278,6 +285,9 @@ impl Body<'_, '_, '_> {
                     _ => 1,
                 };
                 let op = if op == ast::BinaryOp::Add { BinaryOp::Add } else { BinaryOp::Subtract };
+                if let Some(declared) = self.declared_type(local).filter(Type::is_integer) {
+                    return self.narrow_step(local, &declared, op, prefix, span);
+                }
                 Expr {
                     kind: ExprKind::UpdateLocal { local, op, operand: Box::new(Expr::int(by, span)), old: !prefix },
                     ty: value.ty,
@@ -297,6 +307,25 @@ impl Body<'_, '_, '_> {
                     .help("count up a $variable or an @map"),
             ),
         }
+    }
+}
+
+impl Body<'_, '_, '_> {
+    /// A step of a variable of a declared type, whose value is cut to it.
+    fn narrow_step(&mut self, local: LocalId, ty: &Type, op: BinaryOp, prefix: bool, span: Span) -> Expr {
+        let now = Expr { kind: ExprKind::Local(local), ty: ty.clone(), span };
+        let (mut statements, before) = match prefix {
+            true => (Vec::new(), now.clone()),
+            false => {
+                let old = self.hidden("old", ty);
+                let kept = Stmt { kind: StmtKind::SetLocal { local: old, value: now.clone() }, span };
+                (vec![kept], Expr { kind: ExprKind::Local(old), ty: ty.clone(), span })
+            }
+        };
+        let kind = ExprKind::Binary { op, left: Box::new(now), right: Box::new(Expr::int(1, span)) };
+        let value = self.convert(Expr { kind, ty: Type::I64, span }, ty, span);
+        statements.push(Stmt { kind: StmtKind::SetLocal { local, value }, span });
+        self.after(statements, before)
     }
 }
 
