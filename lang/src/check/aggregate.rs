@@ -31,24 +31,8 @@ impl Body<'_, '_, '_> {
         if !self.no_names(row.name, arguments) {
             return None;
         }
-        let (least, most) = row.arguments;
-        if arguments.len() < least || arguments.len() > most {
-            let what = match (least, most) {
-                (0, 0) => "no argument".to_string(),
-                (1, 1) => "one argument".to_string(),
-                (a, b) if a == b => format!("{a} arguments"),
-                (a, b) if b == a + 1 => format!("{a} or {b} arguments"),
-                (a, b) => format!("{a} to {b} arguments"),
-            };
-            self.report(
-                Diagnostic::error(
-                    Code::Arguments,
-                    span,
-                    format!("{}() takes {what}, not {}", row.name, arguments.len()),
-                )
-                .label(format!("given {}", arguments.len()))
-                .help(format!("{}: {}", row.signature, row.doc)),
-            );
+        let about = format!("{}: {}", row.signature, row.doc);
+        if !self.takes_as_many(row.name, row.arguments, arguments.len(), &about, span) {
             return None;
         }
         let value = match arguments.first() {

@@ -37,24 +37,8 @@ impl Body<'_, '_, '_> {
             self.report(diagnostic);
             return None;
         };
-        let (least, most) = row.arguments;
-        if arguments.len() < least || arguments.len() > most {
-            let what = match (least, most) {
-                (0, 0) => "no argument".to_string(),
-                (a, usize::MAX) => format!("at least {a} argument{}", if a == 1 { "" } else { "s" }),
-                (a, b) if a == b => format!("{a} argument{}", if a == 1 { "" } else { "s" }),
-                (0, b) => format!("at most {b} argument{}", if b == 1 { "" } else { "s" }),
-                (a, b) => format!("{a} to {b} arguments"),
-            };
-            self.report(
-                Diagnostic::error(
-                    Code::Arguments,
-                    span,
-                    format!("{}() takes {what}, not {}", row.name, arguments.len()),
-                )
-                .label(format!("given {}", arguments.len()))
-                .help(format!("{}: {}", row.signature, row.doc)),
-            );
+        let about = format!("{}: {}", row.signature, row.doc);
+        if !self.takes_as_many(row.name, row.arguments, arguments.len(), &about, span) {
             return None;
         }
         if row.lowering != Lowering::Intrinsic(Intrinsic::Print) && !self.no_names(row.name, arguments) {
@@ -69,6 +53,36 @@ impl Body<'_, '_, '_> {
             return None;
         }
         Some(row)
+    }
+
+    /// Whether a function that takes between so many arguments is given as many as it takes; otherwise it is reported.
+    pub fn takes_as_many(
+        &mut self,
+        name: &str,
+        (least, most): (usize, usize),
+        given: usize,
+        about: &str,
+        span: Span,
+    ) -> bool {
+        if (least..=most).contains(&given) {
+            return true;
+        }
+        let count = |n: usize| format!("{n} argument{}", if n == 1 { "" } else { "s" });
+        let what = match (least, most) {
+            (0, 0) => "no argument".to_string(),
+            (a, usize::MAX) => format!("at least {}", count(a)),
+            (a, b) if a == b => count(a),
+            (0, b) => format!("at most {}", count(b)),
+            (a, b) if b == a + 1 => format!("{a} or {b} arguments"),
+            (a, b) => format!("{a} to {b} arguments"),
+        };
+        let mut diagnostic = Diagnostic::error(Code::Arguments, span, format!("{name}() takes {what}, not {given}"))
+            .label(format!("given {given}"));
+        if !about.is_empty() {
+            diagnostic = diagnostic.help(about);
+        }
+        self.report(diagnostic);
+        false
     }
 
     pub fn call(&mut self, name: &ast::Name, arguments: &[ast::Argument], span: Span) -> Expr {

@@ -284,7 +284,7 @@ impl Body<'_, '_, '_> {
     pub fn dereference(&mut self, mut value: Expr, span: Span) -> Expr {
         // A bare address, such as kaddr() gives, is one of a word.
         if value.ty == Type::U64 {
-            value.ty = Type::pointer(Type::U64, self.register_space());
+            value.ty = Type::pointer(Type::U64, Space::Unknown);
         }
         let Type::Pointer { to, .. } = value.ty.clone() else {
             let ty = value.ty.clone();

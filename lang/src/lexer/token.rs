@@ -197,3 +197,23 @@ pub enum Token {
     #[token(">>")]
     ShiftRight,
 }
+
+impl Token {
+    /// `=`, and `+=` and its kin.
+    pub fn is_assignment(&self) -> bool {
+        matches!(
+            self,
+            Token::Assign
+                | Token::AddAssign
+                | Token::SubtractAssign
+                | Token::MultiplyAssign
+                | Token::DivideAssign
+                | Token::RemainderAssign
+                | Token::AndAssign
+                | Token::OrAssign
+                | Token::XorAssign
+                | Token::ShiftLeftAssign
+                | Token::ShiftRightAssign
+        )
+    }
+}

@@ -158,22 +158,7 @@ impl Printer<'_> {
         if matches!(first, Token::Let | Token::Break | Token::Continue | Token::Return | Token::Import) {
             return true;
         }
-        let is_assignment = |element: &Element| {
-            matches!(
-                element.token,
-                Token::Assign
-                    | Token::AddAssign
-                    | Token::SubtractAssign
-                    | Token::MultiplyAssign
-                    | Token::DivideAssign
-                    | Token::RemainderAssign
-                    | Token::AndAssign
-                    | Token::OrAssign
-                    | Token::XorAssign
-                    | Token::ShiftLeftAssign
-                    | Token::ShiftRightAssign
-            )
-        };
+        let is_assignment = |element: &Element| element.token.is_assignment();
         let found = self.end_of(start, end, is_assignment);
         is_assignment(&self.elements[found - 1])
     }

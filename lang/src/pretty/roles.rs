@@ -131,20 +131,9 @@ pub fn closes(token: &Token) -> bool {
 
 /// Operators that stand between operands wherever they stand.
 fn is_infix(token: &Token) -> bool {
-    matches!(
+    let joins = matches!(
         token,
-        Token::Assign
-            | Token::AddAssign
-            | Token::SubtractAssign
-            | Token::MultiplyAssign
-            | Token::DivideAssign
-            | Token::RemainderAssign
-            | Token::AndAssign
-            | Token::OrAssign
-            | Token::XorAssign
-            | Token::ShiftLeftAssign
-            | Token::ShiftRightAssign
-            | Token::Plus
+        Token::Plus
             | Token::Slash
             | Token::Percent
             | Token::Pipe
@@ -163,7 +152,8 @@ fn is_infix(token: &Token) -> bool {
             | Token::ShiftRight
             | Token::Question
             | Token::Elvis
-    )
+    );
+    joins || token.is_assignment()
 }
 
 /// The name of a field, which may be a word of the language.
