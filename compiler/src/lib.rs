@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use rtrace_lang::diagnostic::{Code, Diagnostic};
 use rtrace_lang::hir::{Dispatch, Hir};
+use rtrace_lang::limits::MOST_PER_CPU_BYTES;
 
+use lower::Scratch;
 use object::{Manifest, Object, ProgramObject};
 
 /// What the kernel offers that changes the code. Everything off gives code for the oldest kernel.
@@ -44,7 +46,19 @@ pub struct Compiled {
 
 /// Compiles a program. The only mistakes of the user that are left are sizes beyond the kernel's limits.
 pub fn compile(hir: Arc<Hir>, options: &CompileOptions) -> Result<Compiled, Vec<Diagnostic>> {
-    let mut shared = lower::Shared::new(&hir, options);
+    match compile_with(hir.clone(), options, Scratch::PerCpu)? {
+        Some(compiled) => Ok(compiled),
+        None => Ok(compile_with(hir, options, Scratch::ByCpu)?.expect("it takes any size")),
+    }
+}
+
+/// None if the scratch memory is too large for that kind of map.
+fn compile_with(
+    hir: Arc<Hir>,
+    options: &CompileOptions,
+    scratch: Scratch,
+) -> Result<Option<Compiled>, Vec<Diagnostic>> {
+    let mut shared = lower::Shared::new(&hir, options, scratch);
     let mut programs = Vec::new();
     let mut functions = Vec::new();
     let mut diagnostics = Vec::new();
@@ -80,6 +94,9 @@ pub fn compile(hir: Arc<Hir>, options: &CompileOptions) -> Result<Compiled, Vec<
         }
         functions.push(function);
     }
+    if scratch == Scratch::PerCpu && shared.scratch_bytes > MOST_PER_CPU_BYTES {
+        return Ok(None);
+    }
     if !diagnostics.is_empty() {
         return Err(diagnostics);
     }
@@ -91,12 +108,12 @@ pub fn compile(hir: Arc<Hir>, options: &CompileOptions) -> Result<Compiled, Vec<
         globals_map: shared.globals_map.0,
         stacks: shared.stacks_map().map(|map| map.0),
     };
-    Ok(Compiled { object: Object { programs, maps: shared.maps, manifest }, functions, pass_times })
+    Ok(Some(Compiled { object: Object { programs, maps: shared.maps, manifest }, functions, pass_times }))
 }
 
 /// The functions as they are before all passes, for the judges of the passes.
 pub fn lowered(hir: &Hir, options: &CompileOptions) -> Vec<ir::Function> {
-    let mut shared = lower::Shared::new(hir, options);
+    let mut shared = lower::Shared::new(hir, options, Scratch::PerCpu);
     hir.programs.iter().map(|program| lower::lower(hir, program, options, &mut shared)).collect()
 }
 

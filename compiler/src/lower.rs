@@ -29,7 +29,7 @@ use crate::object::ErrorKind;
 use functions::{FRAME_BYTES, Inside, slot_bytes};
 use loops::LoopEnds;
 
-pub use shared::Shared;
+pub use shared::{Scratch, Shared};
 
 /// The function of one program. What it needs beyond itself is added to `shared`.
 pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mut Shared) -> Function {
@@ -331,7 +331,16 @@ impl Lower<'_> {
             let map_value = self.b.value(ValueKind::Map);
             insts.push(inst(InstKind::StackAddress { offset: 0 }, Some(key)));
             insts.push(inst(InstKind::Const(0), Some(zero)));
-            insts.push(inst(InstKind::Store { base: key, offset: 0, bytes: 8, value: zero }, None));
+            let number = match self.shared.scratch_kind {
+                Scratch::PerCpu => zero,
+                Scratch::ByCpu => {
+                    let cpu = self.b.value(ValueKind::Int);
+                    let helper = rtrace_lang::calls::GET_SMP_PROCESSOR_ID;
+                    insts.push(inst(InstKind::Call { helper, arguments: Vec::new() }, Some(cpu)));
+                    cpu
+                }
+            };
+            insts.push(inst(InstKind::Store { base: key, offset: 0, bytes: 8, value: number }, None));
             insts.push(inst(InstKind::Map(map), Some(map_value)));
             let arguments = vec![map_value, key];
             let helper = rtrace_lang::calls::MAP_LOOKUP_ELEM;

@@ -96,3 +96,6 @@ pub const MAX_NESTING: usize = 200;
 
 /// Calls whose values `entry()` keeps at once; beyond, those that have been under way longest lose theirs.
 pub const CALLS_AT_ONCE: u64 = 16_384;
+
+/// Bytes of a value that the kernel takes for a per-CPU array (include/linux/percpu.h, `PCPU_MIN_UNIT_SIZE`).
+pub const MOST_PER_CPU_BYTES: u32 = 32 << 10;

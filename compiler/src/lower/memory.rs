@@ -57,6 +57,9 @@ impl Lower<'_> {
                 self.clear_behind(place, ty.size());
             }
             // Bytes that are known.
+            (Type::Struct(_) | Type::Array { .. }, ExprKind::Str(bytes)) if bytes.iter().all(|byte| *byte == 0) => {
+                self.fill_zero(place, ty.stored_bytes());
+            }
             (Type::Array { .. }, ExprKind::Str(bytes)) => {
                 for (number, word) in bytes.chunks(8).enumerate() {
                     let mut padded = [0; 8];

@@ -9,6 +9,15 @@ use crate::CompileOptions;
 use crate::ir::MapRef;
 use crate::object::{ErrorKind, ErrorSite, Globals, HEADER_BYTES, MapKind, MapObject};
 
+/// Where the scratch memory of a processor lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scratch {
+    /// In a per-CPU array, whose values the kernel keeps small.
+    PerCpu,
+    /// In an array with a value for each processor.
+    ByCpu,
+}
+
 pub struct Shared {
     pub maps: Vec<MapObject>,
     pub globals: Globals,
@@ -18,6 +27,8 @@ pub struct Shared {
     /// How many programs put values into each map of the script as an aggregation.
     pub aggregating: Vec<usize>,
     scratch: Option<MapRef>,
+    pub scratch_kind: Scratch,
+    cpus: u32,
     stacks: Option<MapRef>,
     log2_table: Option<u32>,
     zeros: Option<(u32, u32)>,
@@ -28,7 +39,7 @@ pub struct Shared {
 pub const DE_BRUIJN: u64 = 0x03f7_9d71_b4cb_0a89;
 
 impl Shared {
-    pub fn new(hir: &Hir, options: &CompileOptions) -> Shared {
+    pub fn new(hir: &Hir, options: &CompileOptions, scratch_kind: Scratch) -> Shared {
         let mut maps = Vec::new();
         for map in &hir.maps {
             let keyed = !map.key.is_empty();
@@ -88,6 +99,8 @@ impl Shared {
             scratch_bytes: 0,
             aggregating: aggregating_programs(hir),
             scratch: None,
+            scratch_kind,
+            cpus: options.cpus,
             stacks: None,
             log2_table: None,
             zeros: None,
@@ -138,12 +151,16 @@ impl Shared {
         if let Some(map) = self.scratch {
             return map;
         }
+        let (kind, entries) = match self.scratch_kind {
+            Scratch::PerCpu => (MapKind::PerCpuArray, 1),
+            Scratch::ByCpu => (MapKind::Array, self.cpus.max(1)),
+        };
         let map = self.add(MapObject {
             name: "scratch".to_string(),
-            kind: MapKind::PerCpuArray,
+            kind,
             key_bytes: 4,
             value_bytes: 0,
-            entries: 1,
+            entries,
             allocate_on_use: false,
             is_mapped: false,
         });

@@ -206,10 +206,10 @@ impl Writer {
     }
 }
 
-/// Whether programs address the map's only value directly: all arrays are such maps.
+/// Whether programs address the map's only value directly.
 fn is_data(map: &MapObject) -> bool {
     match map.kind {
-        MapKind::Array => true,
+        MapKind::Array => map.entries == 1,
         MapKind::PerCpuArray
         | MapKind::Hash
         | MapKind::PerCpuHash

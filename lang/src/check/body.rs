@@ -104,6 +104,11 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                     Some(value) => self.expr(value),
                     None => match &declared {
                         Some(Type::Str(_)) => Expr { kind: ExprKind::Str([].into()), ty: Type::Str(1), span },
+                        // All of its bytes are zero.
+                        Some(ty @ (Type::Array { .. } | Type::Struct(_))) => {
+                            let bytes = vec![0; ty.size() as usize];
+                            Expr { kind: ExprKind::Str(bytes.into()), ty: ty.clone(), span }
+                        }
                         _ => Expr::int(0, span),
                     },
                 };
