@@ -258,6 +258,8 @@ pub enum Feature {
     MapAllocator,
     /// Hash maps take keys of more than 512 bytes.
     LargeKeys,
+    /// Programs keep values that belong to threads (task storage).
+    TaskStorage,
     /// An attachment carries a number for its program: kprobes, uprobes, perf tracepoints and perf events.
     AttachCookie,
     /// The same for fentry and fexit.

@@ -2,7 +2,6 @@
 
 use crate::aggregations;
 use crate::ast;
-use crate::calls;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::expand::{THREAD, written_map};
 use crate::hir::{Expr, ExprKind, MapId, MapValue, Stmt, StmtKind};
@@ -92,7 +91,7 @@ impl Body<'_, '_, '_> {
     pub fn map_place(&mut self, name: &str, keys: &[ast::Expr], span: Span) -> (MapId, Vec<Expr>) {
         let map = self.checker.maps.id(name, span);
         let mut key = Vec::new();
-        if name.starts_with(THREAD) && !self.checker.target.has(Feature::Helper(calls::TASK_STORAGE_GET)) {
+        if name.starts_with(THREAD) && !self.checker.target.has(Feature::TaskStorage) {
             key.push(Expr { kind: ExprKind::CurrentTask, ty: Type::U64, span });
         }
         for e in keys {

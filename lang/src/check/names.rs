@@ -312,7 +312,6 @@ fn near_constants(name: &str) -> Vec<&'static str> {
 
 /// Helpers that came after kernel 5.10, the oldest that is supported (include/uapi/linux/bpf.h by release).
 const NEWER_HELPERS: &[(u32, &str, &str)] = &[
-    (calls::TASK_STORAGE_GET, "bpf_task_storage_get", "5.11"),
     (calls::FOR_EACH_MAP_ELEM, "bpf_for_each_map_elem", "5.13"),
     (calls::GET_ATTACH_COOKIE, "bpf_get_attach_cookie", "5.15"),
     (calls::MAP_LOOKUP_PERCPU_ELEM, "bpf_map_lookup_percpu_elem", "5.19"),

@@ -3,10 +3,11 @@
 //! asks about.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, OnceLock};
 
 use aya_obj::generated::{bpf_attach_type, bpf_map_type, bpf_prog_type};
+use rtrace_lang::calls as lang_calls;
 use rtrace_lang::target::Feature;
 
 use super::bpf::{self, MapConfig, ProgramConfig};
@@ -71,6 +72,7 @@ fn probe<'a>(feature: Feature, btf: impl FnOnce() -> Option<&'a Btf>) -> bool {
             has_helper(number, program_type, id)
         }
         Feature::MapAllocator => takes_allocated_map(),
+        Feature::TaskStorage => keeps_values_of_threads(),
         Feature::LargeKeys => takes_large_key(),
         Feature::AttachCookie => has_helper(calls::GET_ATTACH_COOKIE, bpf_prog_type::BPF_PROG_TYPE_KPROBE, None),
         Feature::TrampolineCookie => btf()
@@ -100,6 +102,7 @@ const STORE64_IMMEDIATE: u8 = 0x7a;
 const ATOMIC64: u8 = 0xdb;
 const LOAD64: u8 = 0x79;
 const LOAD64_IMMEDIATE: u8 = 0x18;
+const JUMP_NOT_EQUAL_IMMEDIATE: u8 = 0x55;
 const EXIT: u64 = instruction(0x95, 0, 0, 0, 0);
 const FRAME: u8 = 10;
 
@@ -203,12 +206,60 @@ fn has_helper(number: u32, program_type: bpf_prog_type, attach_btf_id: Option<u3
     }
 }
 
+/// include/uapi/linux/bpf.h
+const BPF_F_NO_PREALLOC: u32 = 1;
+/// The immediate of a two-word load is a map's descriptor.
+const BPF_PSEUDO_MAP_FD: u8 = 1;
+
+/// Whether a program gets a value for the thread that runs it. It takes a run to know: since 7.0 the kernel takes the
+/// memory in a way that some processors lack the instruction for (cmpxchg16b).
+fn keeps_values_of_threads() -> bool {
+    /// BTF with one type, `int`, of four bytes: header, type, strings (Documentation/bpf/btf.rst).
+    const INT: [u8; 45] = [
+        0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 16, 0, 0, 0, 5, 0, 0, 0, // header
+        1, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 32, 0, 0, 1, // its name, kind, size and bits
+        0, b'i', b'n', b't', 0,
+    ];
+    /// BPF_LOCAL_STORAGE_GET_F_CREATE
+    const CREATE: i32 = 1;
+    let answer = || -> Result<u32, KernelError> {
+        let btf = bpf::btf_load(&INT)?;
+        let map = bpf::map_create(&MapConfig {
+            kind: bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE as u32,
+            key_bytes: 4,
+            value_bytes: 4,
+            entries: 0,
+            flags: BPF_F_NO_PREALLOC,
+            name: "rtrace_feature",
+            btf: Some((btf.as_fd(), 1, 1)),
+        })?;
+        let instructions = [
+            instruction(CALL, 0, 0, 0, lang_calls::GET_CURRENT_TASK_BTF as i32),
+            instruction(MOV64_REGISTER, 2, 0, 0, 0),
+            instruction(LOAD64_IMMEDIATE, 1, BPF_PSEUDO_MAP_FD, 0, map.as_raw_fd()),
+            0,
+            instruction(MOV64_IMMEDIATE, 3, 0, 0, 0),
+            instruction(MOV64_IMMEDIATE, 4, 0, 0, CREATE),
+            instruction(CALL, 0, 0, 0, lang_calls::TASK_STORAGE_GET as i32),
+            instruction(JUMP_NOT_EQUAL_IMMEDIATE, 0, 0, 2, 0),
+            RETURN_ZERO[0],
+            EXIT,
+            instruction(MOV64_IMMEDIATE, 0, 0, 0, 1),
+            EXIT,
+        ];
+        let program = bpf::program_load(&ProgramConfig {
+            program_type: bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
+            instructions: &instructions,
+            name: "rtrace_feature",
+            ..ProgramConfig::default()
+        })?;
+        Ok(bpf::program_test_run(program.fd.as_fd(), bpf::TestRun::default())?.return_value)
+    };
+    answer().is_ok_and(|given| given == 1)
+}
+
 /// Before the BPF memory allocator (6.1) the verifier refused maps that allocate on use in programs of perf events.
 fn takes_allocated_map() -> bool {
-    /// include/uapi/linux/bpf.h
-    const BPF_F_NO_PREALLOC: u32 = 1;
-    /// The immediate of a two-word load is a map's descriptor.
-    const BPF_PSEUDO_MAP_FD: u8 = 1;
     let config = MapConfig {
         kind: bpf_map_type::BPF_MAP_TYPE_HASH as u32,
         key_bytes: 8,
@@ -219,8 +270,8 @@ fn takes_allocated_map() -> bool {
         btf: None,
     };
     let Ok(map) = bpf::map_create(&config) else { return false };
-    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&map);
-    let instructions = [instruction(LOAD64_IMMEDIATE, 1, BPF_PSEUDO_MAP_FD, 0, descriptor), 0, RETURN_ZERO[0], EXIT];
+    let load = instruction(LOAD64_IMMEDIATE, 1, BPF_PSEUDO_MAP_FD, 0, map.as_raw_fd());
+    let instructions = [load, 0, RETURN_ZERO[0], EXIT];
     let config = ProgramConfig {
         program_type: bpf_prog_type::BPF_PROG_TYPE_PERF_EVENT,
         instructions: &instructions,
@@ -262,6 +313,7 @@ mod tests {
             Feature::UprobeMulti,
             Feature::Trampolines,
             Feature::MapAllocator,
+            Feature::TaskStorage,
             Feature::LargeKeys,
             Feature::AttachCookie,
             Feature::TrampolineCookie,

@@ -33,6 +33,7 @@ const FEATURES: &[(&str, Feature)] = &[
     ("UprobeMulti", Feature::UprobeMulti),
     ("Trampolines", Feature::Trampolines),
     ("MapAllocator", Feature::MapAllocator),
+    ("TaskStorage", Feature::TaskStorage),
     ("LargeKeys", Feature::LargeKeys),
     ("AttachCookie", Feature::AttachCookie),
     ("TrampolineCookie", Feature::TrampolineCookie),
