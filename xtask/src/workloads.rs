@@ -1,5 +1,5 @@
 //! Builds `tests/workloads/*.c`: the small programs whose events the tests count.
-//! Each is built twice, static and as a dynamic PIE; it must never be built with flags that blur its functions.
+//! Each is built static, as a dynamic PIE, and without debug information; it must never be built with flags that blur its functions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,13 @@ const FLAGS: &[&str] = &[
     "-fcf-protection=none",
 ];
 
-/// The two ways a program is built: the suffix of its name, and the flags.
-const VARIANTS: &[(&str, &[&str])] = &[("", &["-static", "-no-pie"]), ("-pie", &["-fPIE", "-pie"])];
+/// The ways a program is built: the suffix of its name, and the flags. The debug information of the second is compressed,
+/// the third has none.
+const VARIANTS: &[(&str, &[&str])] = &[
+    ("", &["-static", "-no-pie"]),
+    ("-pie", &["-fPIE", "-pie", "-gz=zlib"]),
+    ("-bare", &["-fPIE", "-pie", "-Wl,--strip-debug"]),
+];
 
 /// What a dynamic program needs beside it in a guest: the loader and the C library, at their usual places.
 pub const LIBRARIES: &[(&str, &str)] =
