@@ -65,7 +65,8 @@ impl Provider for Uprobe {
             }
         } else {
             &Documentation {
-                summary: "Fires when a function of a program or library is entered, with `arg0` to `arg5`.",
+                summary: "Fires when a function of a program or library is entered, with `arg0` to `arg5`, and `args` \
+                          where it has debug information.",
                 usage: &[
                     "uprobe:PATH:FUNCTION",
                     "uprobe:LIBRARY:FUNCTION",

@@ -149,7 +149,10 @@ impl Body<'_, '_, '_> {
             return self.fail(
                 Diagnostic::error(Code::NotHere, span, format!("{provider} probes have no `args`"))
                     .label("not available here")
-                    .help("tracepoint, rawtracepoint, fentry and fexit have `args`; kprobe and uprobe have arg0, arg1, ..."),
+                    .help(
+                        "tracepoint, rawtracepoint, fentry and fexit have `args`, and uprobe where the program has debug \
+                         information; kprobe and uprobe have arg0, arg1, ...",
+                    ),
             );
         }
         let names: Vec<&str> = layout.arguments.iter().map(|argument| &*argument.name).collect();

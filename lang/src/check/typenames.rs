@@ -241,6 +241,11 @@ impl Resolver<'_> {
     }
 }
 
+/// True for a type that the language names itself.
+pub(super) fn is_word(name: &str) -> bool {
+    name == "string" || name == "buffer" || WORDS.iter().any(|(word, _)| *word == name)
+}
+
 /// C's integer types, their words in any order.
 pub(crate) fn c_integer(words: &str) -> Option<Type> {
     let (mut unsigned, mut longs, mut short, mut char) = (false, 0, false, false);

@@ -16,6 +16,21 @@ use crate::kernel::mapping::FileBytes;
 /// Where packages with debug information put it.
 const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
 
+/// The sections that types and addresses are in. The others (where variables are, line by line) stay packed where they
+/// are. Lines are among them because units refer to them.
+const NEEDED: &[&str] = &[
+    ".debug_info",
+    ".debug_abbrev",
+    ".debug_str",
+    ".debug_str_offsets",
+    ".debug_line_str",
+    ".debug_line",
+    ".debug_addr",
+    ".debug_aranges",
+    ".debug_ranges",
+    ".debug_rnglists",
+];
+
 /// The sections of a file, by their names.
 pub struct Sections {
     bytes: FileBytes,
@@ -58,7 +73,7 @@ impl Sections {
                 return Ok(None);
             }
             for section in object.sections() {
-                let Some(name) = section.name().ok().filter(|name| name.starts_with(".debug_")) else { continue };
+                let Some(name) = section.name().ok().filter(|name| NEEDED.contains(name)) else { continue };
                 let range = section.compressed_file_range().map_err(|error| unreadable(path, &error))?;
                 let part = if range.format == CompressionFormat::None {
                     Part::At { start: range.offset as usize, length: range.uncompressed_size as usize }
