@@ -187,9 +187,11 @@ impl Uprobe {
         let binary = Binary::open(&file.path).map_err(|error| bad_target(self.name(), &error))?;
         let path = Arc::new(file.path.clone());
         // Debug information is opened for scripts that name what it has.
-        let layout = |offset: u64| {
-            let typed =
-                options.uses_arguments.then(|| typed::layout(machine, &binary, offset, self.is_return)).flatten();
+        let layout = |function: &str, offset: u64| {
+            let typed = options
+                .uses_arguments
+                .then(|| typed::layout(machine, &binary, function, offset, self.is_return))
+                .flatten();
             typed.unwrap_or_else(if self.is_return { return_layout } else { entry_layout })
         };
         let make = |written: &str, function: &str, offset: u64| ProbeSite {
@@ -197,7 +199,7 @@ impl Uprobe {
             function: function.into(),
             provider: self.name(),
             program: ProgramKind::Kprobe { multi, user: true },
-            layout: layout(offset),
+            layout: layout(function, offset),
             selector: None,
             attach: Attach::Uprobe { path: path.clone(), offset, is_return: self.is_return, pid: options.pid },
         };

@@ -13,6 +13,9 @@ const REGISTERS: u32 = 6;
 /// Bytes of a struct that is passed in registers.
 const LARGEST_IN_REGISTERS: u32 = 16;
 
+/// How deep structs in structs are looked into.
+const DEEPEST: u32 = 16;
+
 /// A value of the old floating-point unit: it goes into no register that carries arguments.
 const LONG_DOUBLE: &str = "long double";
 
@@ -60,12 +63,18 @@ enum Class {
     Memory,
     /// A pointer to a copy (a C++ object with a copy constructor).
     Reference,
+    /// A C++ object that is a copy or a pointer to one; its constructors would say which.
+    Unclear,
 }
 
 impl DebugInfo {
     pub(super) fn function<'a>(&'a self, view: &View<'a>, entry: &Entry<'a>) -> Function {
         let returns = self.type_of(view, entry);
-        let class_of_result = view.type_of(entry).map(|of| self.class_of(view, &of, &returns));
+        let class_of_result = view.type_of(entry).map(|of| match self.class_of(view, &of, &returns) {
+            // Nothing of that size is returned in registers.
+            Class::Unclear if returns.size() > LARGEST_IN_REGISTERS => Class::Memory,
+            class => class,
+        });
         let language = language(entry);
         // A function that only its own program calls may have a convention that the compiler made up.
         let is_private = matches!(
@@ -74,7 +83,8 @@ impl DebugInfo {
         );
         let is_rust = language == Some(gimli::DW_LANG_Rust);
         // Rust follows C for scalars; how it passes and returns structs is its own affair.
-        let by_own_rules = |class| is_rust && !matches!(class, Class::Integer | Class::Vector);
+        let by_own_rules =
+            |class| class == Class::Unclear || is_rust && !matches!(class, Class::Integer | Class::Vector);
         let mut is_known =
             !is_private && language != Some(gimli::DW_LANG_Go) && !class_of_result.is_some_and(by_own_rules);
         // The caller says where a large result goes.
@@ -94,10 +104,11 @@ impl DebugInfo {
 
     fn class_of<'a>(&'a self, view: &View<'a>, entry: &Entry<'a>, ty: &Type) -> Class {
         let entry = &stripped(view, entry.clone());
-        if entry.raw.attr_value(gimli::DW_AT_calling_convention)
-            == Some(AttributeValue::CallingConvention(gimli::DW_CC_pass_by_reference))
-        {
-            return Class::Reference;
+        match entry.raw.attr_value(gimli::DW_AT_calling_convention) {
+            Some(AttributeValue::CallingConvention(gimli::DW_CC_pass_by_reference)) => return Class::Reference,
+            Some(_) => {}
+            None if self.is_plain(view, entry, 0) => {}
+            None => return Class::Unclear,
         }
         if ty.is_scalar() {
             return Class::Integer;
@@ -117,6 +128,31 @@ impl DebugInfo {
         Class::Parts { integers: words.iter().filter(|integer| **integer).count() as u32 }
     }
 
+    /// False for an object of C++ that may not be copied byte by byte: it has a constructor, a destructor or virtual
+    /// functions, or a part of it has.
+    fn is_plain<'a>(&'a self, view: &View<'a>, of: &Entry<'a>, depth: u32) -> bool {
+        let of = stripped(view, of.clone());
+        match of.tag() {
+            _ if depth > DEEPEST => false,
+            gimli::DW_TAG_array_type => {
+                view.type_of(&of).is_none_or(|element| self.is_plain(view, &element, depth + 1))
+            }
+            gimli::DW_TAG_structure_type | gimli::DW_TAG_class_type | gimli::DW_TAG_union_type => {
+                let name = view.name(&of);
+                let constructor = name.split('<').next().unwrap_or_default();
+                let is_special = |child: &Entry<'a>| {
+                    let name = view.name(child);
+                    child.tag() == gimli::DW_TAG_subprogram
+                        && (name == constructor || name.starts_with('~') || child.has(gimli::DW_AT_virtuality))
+                };
+                let part_is_plain =
+                    |member: &Entry<'a>| view.type_of(member).is_none_or(|of| self.is_plain(view, &of, depth + 1));
+                !view.children(&of).iter().any(is_special) && self.member_entries(view, &of).iter().all(part_is_plain)
+            }
+            _ => true,
+        }
+    }
+
     /// Marks the words of a value that have a part of an integer; the value begins at `offset` in them. False where
     /// it does not go into registers at all.
     fn mark_integers<'a>(
@@ -129,7 +165,7 @@ impl DebugInfo {
     ) -> bool {
         let of = stripped(view, of.clone());
         let size = self.convert(view, &of, 0).size();
-        if offset.saturating_add(size) > LARGEST_IN_REGISTERS || depth > LARGEST_IN_REGISTERS {
+        if offset.saturating_add(size) > LARGEST_IN_REGISTERS || depth > DEEPEST {
             return false;
         }
         match of.tag() {
@@ -169,7 +205,8 @@ impl DebugInfo {
 fn pass(class: Class, taken: &mut u32) -> Passed {
     match class {
         Class::Vector => Passed::VectorRegister,
-        Class::Memory => Passed::ByValue,
+        // After an unclear one nothing is known; it is not asked for here.
+        Class::Memory | Class::Unclear => Passed::ByValue,
         Class::Integer if *taken < REGISTERS => {
             *taken += 1;
             Passed::Register(*taken - 1)

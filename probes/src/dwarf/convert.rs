@@ -96,8 +96,8 @@ impl DebugInfo {
     fn array<'a>(&'a self, view: &View<'a>, entry: &Entry<'a>, depth: u32) -> Type {
         let mut element = self.target_type(view, entry, depth + 1);
         if entry.has(gimli::DW_AT_GNU_vector) {
-            let count: u32 = lengths(view, entry).iter().product();
-            return Type::Buffer(element.size().saturating_mul(count));
+            let size = lengths(view, entry).into_iter().fold(element.size(), u32::saturating_mul);
+            return Type::Buffer(size);
         }
         // The last length belongs to the innermost array.
         for (number, len) in lengths(view, entry).into_iter().rev().enumerate() {
@@ -170,7 +170,7 @@ impl DebugInfo {
             // Before version 4: counted from the most significant bit of a unit of that many bytes.
             (Some(width), None, Some(offset)) => {
                 let unit = number(gimli::DW_AT_byte_size).unwrap_or(ty.size());
-                (start + unit * 8).checked_sub(offset + width)?
+                unit.checked_mul(8)?.checked_add(start)?.checked_sub(offset.checked_add(width)?)?
             }
             (Some(_) | None, _, _) => start,
         };

@@ -342,6 +342,29 @@ fn a_large_result_takes_the_first_register() {
 }
 
 #[test]
+fn objects_of_cpp() {
+    let with_method = |method: &str, convention: Option<gimli::DwCc>| {
+        let mut writer = Writer::new();
+        let int = writer.int();
+        let text = writer.structure("text<char>", 32, &[("length", int, 0)]);
+        writer.add_to(text, gimli::DW_TAG_subprogram, method, &[]);
+        if let Some(convention) = convention {
+            let value = AttributeValue::CallingConvention(convention);
+            writer.dwarf.units.get_mut(writer.unit).get_mut(text).set(gimli::DW_AT_calling_convention, value);
+        }
+        // What has such an object as a part is one, too.
+        let order = writer.structure("order", 32, &[("text", text, 0)]);
+        writer.function(0x1000, None, &[("object", if convention.is_some() { text } else { order }), ("n", int)]);
+        passed(&writer.finish())[1].1
+    };
+    assert_eq!(with_method("text", None), Passed::Unknown);
+    assert_eq!(with_method("~text", None), Passed::Unknown);
+    assert_eq!(with_method("length_of", None), Passed::Register(0));
+    assert_eq!(with_method("text", Some(gimli::DW_CC_pass_by_reference)), Passed::Register(1));
+    assert_eq!(with_method("text", Some(gimli::DW_CC_pass_by_value)), Passed::Register(0));
+}
+
+#[test]
 fn other_conventions_are_not_guessed() {
     let of_language = |language: gimli::DwLang, with_struct: bool| {
         let mut writer = Writer::new();
@@ -363,14 +386,18 @@ fn other_conventions_are_not_guessed() {
 fn damaged_information_is_no_panic() {
     let mut writer = Writer::new();
     let int = writer.int();
-    writer.structure("thing", 4, &[("number", int, 0)]);
-    writer.function(0x1000, Some(int), &[("x", int)]);
+    let array = writer.add(gimli::DW_TAG_array_type, "", &[ty_is(int)]);
+    writer.add_to(array, gimli::DW_TAG_subrange_type, "", &[number(gimli::DW_AT_upper_bound, 1)]);
+    let thing = writer.structure("thing", 16, &[("number", int, 0), ("numbers", array, 4)]);
+    let bits = [ty_is(int), at_byte(12), size(4), number(gimli::DW_AT_bit_size, 5), number(gimli::DW_AT_bit_offset, 3)];
+    writer.add_to(thing, gimli::DW_TAG_member, "bits", &bits);
+    writer.function(0x1000, Some(int), &[("x", thing), ("y", int)]);
     let info = writer.finish();
     let names = [".debug_info", ".debug_abbrev", ".debug_str", ".debug_line"];
     let whole: Vec<(String, Vec<u8>)> =
         names.iter().map(|name| (name.to_string(), info.sections.get(name).to_vec())).collect();
     for damaged in 0..whole[0].1.len() {
-        for value in [0, 0xff] {
+        for value in [0, 1, 5, 0x13, 0x7f, 0xff] {
             let mut parts = whole.clone();
             parts[0].1[damaged] = value;
             let info = DebugInfo::of_sections(Sections::of_parts(parts.into_iter()), SOURCE);

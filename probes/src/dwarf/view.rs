@@ -81,7 +81,7 @@ impl<'a> View<'a> {
     /// What an attribute of an entry refers to.
     pub fn target(&self, of: &Entry<'a>, attribute: DwAt) -> Option<Entry<'a>> {
         self.entry(match of.raw.attr_value(attribute)? {
-            AttributeValue::UnitRef(offset) => of.start() + offset.0,
+            AttributeValue::UnitRef(offset) => of.start().checked_add(offset.0)?,
             AttributeValue::DebugInfoRef(offset) => offset.0,
             AttributeValue::DebugTypesRef(signature) => self.type_unit(signature)?,
             _ => return None,
@@ -95,7 +95,7 @@ impl<'a> View<'a> {
             if let UnitType::Type { type_signature, type_offset } = header.type_()
                 && type_signature == wanted
             {
-                return Some(header.debug_info_offset()?.0 + type_offset.0);
+                return header.debug_info_offset()?.0.checked_add(type_offset.0);
             }
         }
         None

@@ -15,9 +15,19 @@ use crate::machine::Machine;
 /// What works without types.
 const WITHOUT: &str = "arg0, arg1, ... work without";
 
+/// What compilers append to the names of variants of a function whose parameters they changed.
+const VARIANTS: &[&str] = &[".isra.", ".constprop.", ".part.", ".cold"];
+
+fn is_variant(function: &str) -> bool {
+    VARIANTS.iter().any(|variant| function.contains(variant))
+}
+
 /// The layout of a function's entry or return with types; None where nothing is known of the code at that offset of
 /// the file, or nothing more than the registers.
-pub fn layout(machine: &Machine, binary: &Binary, offset: u64, is_return: bool) -> Option<Arc<Layout>> {
+pub fn layout(machine: &Machine, binary: &Binary, function: &str, offset: u64, is_return: bool) -> Option<Arc<Layout>> {
+    if is_variant(function) {
+        return None;
+    }
     let info = machine.debug_info(binary.path()).ok()?;
     let function = info.function_at(binary.address_at(offset)?)?;
     if is_return {
@@ -92,6 +102,12 @@ pub fn absence(machine: &Machine, site: &ProbeSite, argument: Option<&str>) -> O
             "entry(args.NAME) is what an argument was when the call began",
         );
     }
+    if is_variant(name) {
+        return because(
+            format!("`{name}` is a variant of a function, with parameters that the compiler changed"),
+            WITHOUT,
+        );
+    }
     let info = match machine.debug_info(path) {
         Ok(info) => info,
         Err(DebugError::None) => {
@@ -125,11 +141,22 @@ pub fn absence(machine: &Machine, site: &ProbeSite, argument: Option<&str>) -> O
         Passed::VectorRegister => "is a floating-point number, which is passed in a vector register",
         Passed::ByValue => "is no single word, and passed by value",
         Passed::Stack => "is passed on the stack, behind the six that are in registers",
-        Passed::Unknown => "is passed by a convention of the compiler's own",
+        Passed::Unknown => "is passed in a way that the debug information does not tell",
     };
     because(format!("`{argument}` of `{name}` is not available: it {reason}"), WITHOUT)
 }
 
 fn is_return(site: &ProbeSite) -> bool {
     matches!(site.attach, Attach::Uprobe { is_return: true, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_of_functions() {
+        assert!(is_variant("read_all.isra.0") && is_variant("read_all.constprop.0.isra.0") && is_variant("main.cold"));
+        assert!(!is_variant("read_all") && !is_variant("main.main"));
+    }
 }
