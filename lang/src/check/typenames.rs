@@ -227,7 +227,14 @@ impl Resolver<'_> {
 
     fn unknown_type(&mut self, what: &str, name: &TypeName, help: Option<String>) -> Type {
         // Only the sites of user-space probes are in a program that could have types.
-        let is_in_program = self.site.is_some_and(|site| matches!(site.attach, Attach::Uprobe { .. }));
+        let program = self.site.filter(|site| matches!(site.attach, Attach::Uprobe { .. }));
+        let is_in_program = program.is_some();
+        let otherwise = if program.is_some_and(|site| self.target.program_struct_names(site).is_empty()) {
+            "the program has no debug information with structs: build it with -g, or install the package with it; or define \
+             the type in the script: `struct NAME { int a; };`"
+        } else {
+            "define it in the script: `struct NAME { int a; };`"
+        };
         self.diagnostics.push(
             Diagnostic::error(Code::UnknownType, name.span, format!("there is no type `{what}`"))
                 .label(if is_in_program {
@@ -235,7 +242,7 @@ impl Resolver<'_> {
                 } else {
                     "neither in the script nor in the kernel's BTF"
                 })
-                .help(help.unwrap_or_else(|| "define it in the script: `struct NAME { int a; };`".to_string())),
+                .help(help.unwrap_or_else(|| otherwise.to_string())),
         );
         Type::Unknown
     }
