@@ -48,6 +48,44 @@ pub trait Target {
 
     /// Processors that may ever be online; per-CPU values have that many parts.
     fn possible_cpus(&self) -> u32;
+
+    /// A type of the program that a user-space probe is in. Asked after the script and the kernel know none.
+    fn program_type(&self, _site: &ProbeSite, _tag: TypeTag, _name: &str) -> Option<Type> {
+        None
+    }
+
+    /// The same for an enumerator.
+    fn program_enumerator(&self, _site: &ProbeSite, _name: &str) -> Option<(i64, EnumRef)> {
+        None
+    }
+
+    /// Names of structs of that program for a near-miss search.
+    fn program_struct_names(&self, _site: &ProbeSite) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Why a site has no `args`, or not that one of them, where there is more to say than just this.
+    fn absence(&self, _site: &ProbeSite, _argument: Option<&str>) -> Option<Absence> {
+        None
+    }
+}
+
+/// The word before a type's name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TypeTag {
+    Struct,
+    Union,
+    Enum,
+    /// None: a typedef.
+    Plain,
+}
+
+/// Why a value of a probe is not there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Absence {
+    /// One line, complete in itself.
+    pub message: String,
+    pub help: String,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -132,6 +132,12 @@ impl Binary {
         self.segments.iter().find(inside).map(|segment| segment.file_offset + (address - segment.address))
     }
 
+    /// The file's own address of the code at an offset in it.
+    pub fn address_at(&self, offset: u64) -> Option<u64> {
+        let inside = |segment: &&Segment| offset.checked_sub(segment.file_offset).is_some_and(|at| at < segment.bytes);
+        self.segments.iter().find(inside).map(|segment| segment.address + (offset - segment.file_offset))
+    }
+
     /// True if an instruction of the function begins at the address: a breakpoint anywhere else breaks the program.
     pub fn is_instruction(&self, function: &Function, address: u64) -> bool {
         if address == function.address {
@@ -202,7 +208,8 @@ mod tests {
         let found = own.functions_named("rtrace_probes::elf::tests::elf_test_target");
         assert_eq!(found.len(), 1);
         let function = found[0];
-        assert!(own.file_offset(function.address).is_some());
+        let offset = own.file_offset(function.address);
+        assert_eq!(offset.and_then(|offset| own.address_at(offset)), Some(function.address));
         assert_eq!(own.function_at(function.address).map(|found| found.address), Some(function.address));
         assert!(own.is_instruction(function, function.address));
         let starts = (0..function.size).filter(|at| own.is_instruction(function, function.address + at)).count();

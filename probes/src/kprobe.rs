@@ -30,10 +30,10 @@ pub static KPROBE: Kprobe = Kprobe { is_return: false };
 pub static KRETPROBE: Kprobe = Kprobe { is_return: true };
 
 /// Where a function's first six arguments are in `struct pt_regs`: di si dx cx r8 r9 (arch/x86/include/asm/ptrace.h).
-const ARGUMENT_OFFSETS: [u32; 6] = [112, 104, 96, 88, 72, 64];
+pub(crate) const ARGUMENT_OFFSETS: [u32; 6] = [112, 104, 96, 88, 72, 64];
 
 /// Where its return value is: ax.
-const RETURN_OFFSET: u32 = 80;
+pub(crate) const RETURN_OFFSET: u32 = 80;
 
 pub struct Kprobe {
     is_return: bool,
@@ -330,7 +330,7 @@ pub(crate) fn entry_layout() -> Arc<Layout> {
     LAYOUT.clone()
 }
 
-fn bare_entry_layout() -> Layout {
+pub(crate) fn bare_entry_layout() -> Layout {
     let register = |(index, offset): (usize, u32)| Argument {
         name: format!("arg{index}").into(),
         ty: Type::I64,

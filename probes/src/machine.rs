@@ -4,12 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rtrace_lang::probe::ProbeSpec;
-use rtrace_lang::target::{Feature, Location, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions, Target};
+use rtrace_lang::target::{
+    Absence, Feature, Location, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions, Target, TypeTag,
+};
 use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 
+use crate::dwarf::{DebugError, DebugInfo};
 use crate::kernel::btf::{Access, BTF_DIRECTORY, Btf, Kind, SOURCE_SHIFT};
 use crate::kernel::features::Features;
 use crate::kernel::functions::FunctionList;
@@ -17,13 +21,39 @@ use crate::kernel::tracefs::Tracefs;
 use crate::kernel::{KernelError, bpf, symbols, system};
 use crate::nearest::near_misses;
 use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
+use crate::uprobe;
+
+/// Sources of types that an id has room to name.
+const MOST_SOURCES: u32 = (1 << (32 - SOURCE_SHIFT)) - 1;
+
+/// Where types come from.
+enum Source {
+    Module { name: String, btf: Option<Arc<Btf>> },
+    Program { path: PathBuf, info: Result<Arc<DebugInfo>, DebugError> },
+}
+
+impl Source {
+    fn module_name(&self) -> Option<&str> {
+        match self {
+            Source::Module { name, btf: _ } => Some(name),
+            Source::Program { .. } => None,
+        }
+    }
+}
+
+/// The source that an id belongs to, and the id in it where that is not the same.
+enum Origin {
+    Kernel(Arc<Btf>, u32),
+    Program(Arc<DebugInfo>),
+}
 
 /// The running kernel and its programs.
 #[derive(Default)]
 pub struct Machine {
     btf: OnceLock<Option<Arc<Btf>>>,
-    /// The modules' types in the order in which they were asked for; the place is one less than the source number.
-    modules: Mutex<Vec<(String, Option<Arc<Btf>>)>>,
+    /// Types beside the kernel's own, in the order in which they were asked for; the place is one less than the number
+    /// of the source.
+    sources: Mutex<Vec<Source>>,
     tracefs: OnceLock<Result<Tracefs, KernelError>>,
     features: Features,
     possible_cpus: OnceLock<u32>,
@@ -45,15 +75,39 @@ impl Machine {
     /// The types of a module.
     pub fn module_btf(&self, module: &str) -> Option<Arc<Btf>> {
         let base = self.btf()?.clone();
-        let mut modules = self.modules.lock().expect("no holder panics");
-        if let Some((_, known)) = modules.iter().find(|(name, _)| name == module) {
-            return known.clone();
+        let mut sources = self.sources.lock().expect("no holder panics");
+        let known = sources.iter().find_map(|source| match source {
+            Source::Module { name, btf } if name == module => Some(btf.clone()),
+            Source::Module { .. } | Source::Program { .. } => None,
+        });
+        if let Some(known) = known {
+            return known;
         }
-        let source = modules.len() as u32 + 1;
-        let is_plain = !module.is_empty() && !module.contains('/') && module != "vmlinux";
-        let btf = if is_plain { Btf::open_module(module, base, source).ok().map(Arc::new) } else { None };
-        modules.push((module.to_string(), btf.clone()));
+        let number = sources.len() as u32 + 1;
+        let is_plain = !module.is_empty() && !module.contains('/') && module != "vmlinux" && number <= MOST_SOURCES;
+        let btf = if is_plain { Btf::open_module(module, base, number).ok().map(Arc::new) } else { None };
+        sources.push(Source::Module { name: module.to_string(), btf: btf.clone() });
         btf
+    }
+
+    /// The debug information of a program, opened once.
+    pub(crate) fn debug_info(&self, program: &Path) -> Result<Arc<DebugInfo>, DebugError> {
+        let mut sources = self.sources.lock().expect("no holder panics");
+        let known = sources.iter().find_map(|source| match source {
+            Source::Program { path, info } if path == program => Some(info.clone()),
+            Source::Program { .. } | Source::Module { .. } => None,
+        });
+        if let Some(known) = known {
+            return known;
+        }
+        let number = sources.len() as u32 + 1;
+        let info = if number <= MOST_SOURCES {
+            DebugInfo::open(program, number).map(Arc::new)
+        } else {
+            Err(DebugError::Unreadable { reason: "the script names too many programs".to_string() })
+        };
+        sources.push(Source::Program { path: program.to_path_buf(), info: info.clone() });
+        info
     }
 
     /// Modules that have types of their own.
@@ -65,15 +119,15 @@ impl Machine {
         names
     }
 
-    /// The blob that an id belongs to, and the id in it.
-    fn source_of(&self, id: u32) -> Option<(Arc<Btf>, u32)> {
+    fn origin(&self, id: u32) -> Option<Origin> {
         let number = id & ((1 << SOURCE_SHIFT) - 1);
-        match (id >> SOURCE_SHIFT).checked_sub(1) {
-            None => Some((self.btf()?.clone(), number)),
-            Some(module) => {
-                let modules = self.modules.lock().expect("no holder panics");
-                Some((modules.get(module as usize)?.1.clone()?, number))
-            }
+        let Some(source) = (id >> SOURCE_SHIFT).checked_sub(1) else {
+            return Some(Origin::Kernel(self.btf()?.clone(), number));
+        };
+        let sources = self.sources.lock().expect("no holder panics");
+        match sources.get(source as usize)? {
+            Source::Module { name: _, btf } => Some(Origin::Kernel(btf.clone()?, number)),
+            Source::Program { path: _, info } => Some(Origin::Program(info.clone().ok()?)),
         }
     }
 
@@ -89,8 +143,8 @@ impl Machine {
 
     /// The number of a module's blob in the ids of its types; None where it was never asked for.
     pub(crate) fn module_source(&self, module: &str) -> Option<u32> {
-        let modules = self.modules.lock().expect("no holder panics");
-        modules.iter().position(|(name, _)| name == module).map(|at| at as u32 + 1)
+        let sources = self.sources.lock().expect("no holder panics");
+        sources.iter().position(|source| source.module_name() == Some(module)).map(|at| at as u32 + 1)
     }
 
     /// What the kernel takes as `attach_btf_id` and `attach_btf_obj_fd` for the id in a `ProgramKind::Tracing`: a
@@ -99,8 +153,8 @@ impl Machine {
         let number = btf_id & ((1 << SOURCE_SHIFT) - 1);
         let Some(module) = (btf_id >> SOURCE_SHIFT).checked_sub(1) else { return Ok((number, None)) };
         let name = {
-            let modules = self.modules.lock().expect("no holder panics");
-            modules.get(module as usize).map(|(name, _)| name.clone()).unwrap_or_default()
+            let sources = self.sources.lock().expect("no holder panics");
+            sources.get(module as usize).and_then(Source::module_name).unwrap_or_default().to_string()
         };
         Ok((number, Some(bpf::btf_of_module(&name)?)))
     }
@@ -252,11 +306,19 @@ impl Target for Machine {
     }
 
     fn fields(&self, of: &StructRef) -> Vec<Field> {
-        self.source_of(of.id).map_or_else(Vec::new, |(btf, id)| btf.members(id))
+        match self.origin(of.id) {
+            Some(Origin::Kernel(btf, id)) => btf.members(id),
+            Some(Origin::Program(info)) => info.members(of.id),
+            None => Vec::new(),
+        }
     }
 
     fn enumerators(&self, of: &EnumRef) -> Vec<(Arc<str>, i64)> {
-        self.source_of(of.id).map_or_else(Vec::new, |(btf, id)| btf.enumerators_of(id))
+        match self.origin(of.id) {
+            Some(Origin::Kernel(btf, id)) => btf.enumerators_of(id),
+            Some(Origin::Program(info)) => info.enumerators_of(of.id),
+            None => Vec::new(),
+        }
     }
 
     fn enumerator(&self, name: &str) -> Option<(i64, EnumRef)> {
@@ -298,6 +360,22 @@ impl Target for Machine {
             let fallback = || std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
             system::possible_cpus().ok().and_then(|cpus| cpus.into_iter().max()).map_or_else(fallback, |cpu| cpu + 1)
         })
+    }
+
+    fn program_type(&self, site: &ProbeSite, tag: TypeTag, name: &str) -> Option<Type> {
+        uprobe::type_named(self, site, tag, name)
+    }
+
+    fn program_enumerator(&self, site: &ProbeSite, name: &str) -> Option<(i64, EnumRef)> {
+        uprobe::enumerator_named(self, site, name)
+    }
+
+    fn program_struct_names(&self, site: &ProbeSite) -> Vec<String> {
+        uprobe::struct_names(self, site)
+    }
+
+    fn absence(&self, site: &ProbeSite, argument: Option<&str>) -> Option<Absence> {
+        uprobe::absence(self, site, argument)
     }
 }
 

@@ -1,6 +1,10 @@
 //! `uprobe` and `uretprobe`: functions of programs and libraries. All sites of one file share one `uprobe_multi` link
 //! where the kernel has it: perf-based ones take 100 ms each to end.
 
+mod typed;
+
+pub(crate) use typed::{absence, enumerator_named, struct_names, type_named};
+
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::BorrowedFd;
@@ -61,7 +65,8 @@ impl Provider for Uprobe {
             }
         } else {
             &Documentation {
-                summary: "Fires when a function of a program or library is entered, with `arg0` to `arg5`.",
+                summary: "Fires when a function of a program or library is entered, with `arg0` to `arg5`, and `args` \
+                          where it has debug information.",
                 usage: &[
                     "uprobe:PATH:FUNCTION",
                     "uprobe:LIBRARY:FUNCTION",
@@ -90,7 +95,7 @@ impl Provider for Uprobe {
         let mut sites = Vec::new();
         let mut first_error = None;
         for file in &located {
-            match self.sites_in(file, &wanted, options, multi) {
+            match self.sites_in(machine, file, &wanted, options, multi) {
                 Ok(found) => sites.extend(found),
                 // Of many files, those without such a function are not meant.
                 Err(error) if is_search => first_error = first_error.or(Some(error)),
@@ -173,6 +178,7 @@ impl Uprobe {
 
     fn sites_in(
         &self,
+        machine: &Machine,
         file: &Located,
         wanted: &Wanted<'_>,
         options: &ResolveOptions,
@@ -180,12 +186,20 @@ impl Uprobe {
     ) -> Result<Vec<ProbeSite>, ResolveError> {
         let binary = Binary::open(&file.path).map_err(|error| bad_target(self.name(), &error))?;
         let path = Arc::new(file.path.clone());
+        // Debug information is opened for scripts that name what it has.
+        let layout = |function: &str, offset: u64| {
+            let typed = options
+                .uses_arguments
+                .then(|| typed::layout(machine, &binary, function, offset, self.is_return))
+                .flatten();
+            typed.unwrap_or_else(if self.is_return { return_layout } else { entry_layout })
+        };
         let make = |written: &str, function: &str, offset: u64| ProbeSite {
             name: format!("{}:{}:{written}", self.name(), file.name.display()).into(),
             function: function.into(),
             provider: self.name(),
             program: ProgramKind::Kprobe { multi, user: true },
-            layout: if self.is_return { return_layout() } else { entry_layout() },
+            layout: layout(function, offset),
             selector: None,
             attach: Attach::Uprobe { path: path.clone(), offset, is_return: self.is_return, pid: options.pid },
         };

@@ -163,6 +163,92 @@ static void run_records(long count, const char *unused)
 	}
 }
 
+/*
+ * typed N: N calls each of typed_numbers, typed_mixed, typed_large and typed_label, with parameters of all kinds; their
+ * values follow from the number of the call.
+ */
+enum workload_mood { MOOD_GRIM = -2, MOOD_CALM = 0, MOOD_MERRY = 7 };
+
+struct workload_thing {
+	int number;
+	unsigned int low : 3;
+	int high : 5;
+	enum workload_mood mood;
+	char name[16];
+	const char *label;
+	struct point corner;
+	union {
+		int whole;
+		short halves[2];
+	};
+	unsigned short sizes[2][3];
+	_Bool ready;
+	struct workload_thing *next;
+};
+
+struct workload_large {
+	long parts[3];
+};
+
+static const enum workload_mood moods[] = { MOOD_GRIM, MOOD_CALM, MOOD_MERRY };
+
+TRACED _Bool typed_numbers(signed char tiny, unsigned short small, int number, unsigned long wide, _Bool ready,
+			   char letter)
+{
+	__asm__ volatile("" : : "r"(tiny), "r"(small), "r"(wide), "r"(letter));
+	return ready && number < 0;
+}
+
+/* Not all are in registers for integers: ratio and large are not, corner takes one, and sixth is the last that is. */
+TRACED enum workload_mood typed_mixed(double ratio, const char *name, struct point corner,
+				      struct workload_thing *thing, struct workload_large large,
+				      enum workload_mood mood, long fifth, long sixth, long last)
+{
+	__asm__ volatile("" : : "x"(ratio), "r"(name), "r"(corner.x), "r"(large.parts[0]), "r"(fifth), "r"(sixth), "r"(last));
+	return thing->ready ? mood : MOOD_CALM;
+}
+
+/* The first register says where the result goes. */
+TRACED struct workload_large typed_large(long first)
+{
+	return (struct workload_large){ { first, first + 1, first + 2 } };
+}
+
+TRACED const char *typed_label(const struct workload_thing *thing)
+{
+	return thing->label;
+}
+
+static void run_typed(long count, const char *unused)
+{
+	static struct workload_thing things[2];
+
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		struct workload_thing *thing = &things[i % 2];
+		struct workload_large large;
+
+		memset(thing, 0, sizeof(*thing));
+		thing->number = -i;
+		thing->low = i % 8;
+		thing->high = -(i % 16);
+		thing->mood = moods[i % 3];
+		snprintf(thing->name, sizeof(thing->name), "thing-%ld", i % 1000);
+		thing->label = names[i % 3];
+		thing->corner = (struct point){ .x = i * 10, .y = -(i % 100) };
+		thing->halves[0] = i;
+		thing->halves[1] = -1;
+		for (int k = 0; k < 6; k++)
+			thing->sizes[k / 3][k % 3] = i % 100 + k;
+		thing->ready = i % 2;
+		thing->next = i ? &things[(i + 1) % 2] : NULL;
+		typed_numbers(-i, 65535 - i, -1 - i, (1UL << 63) + i, i % 2, 'a' + i % 26);
+		large = typed_large(i * 100);
+		typed_mixed(i / 2.0, names[i % 3], thing->corner, thing, large, moods[i % 3], i + 5, i + 6, i + 7);
+		typed_label(thing);
+	}
+}
+
 /* reads N SIZE: N read system calls of SIZE bytes from /dev/zero. */
 static void run_reads(long count, const char *argument)
 {
@@ -422,6 +508,7 @@ static const struct subcommand subcommands[] = {
 	{ "chain", run_chain, 1, "N" },
 	{ "recursion", run_recursion, 1, "DEPTH" },
 	{ "records", run_records, 1, "N" },
+	{ "typed", run_typed, 1, "N" },
 	{ "reads", run_reads, 2, "N SIZE" },
 	{ "writes", run_writes, 2, "N SIZE" },
 	{ "opens", run_opens, 2, "N PATH" },

@@ -23,8 +23,11 @@ pub const FOR_GUESTS: &[HostProgram] = &[
     HostProgram { program: "tar", packages: &["tar"] },
 ];
 
-/// What the workloads need: a C compiler with the static C library.
-pub const FOR_WORKLOADS: &[HostProgram] = &[HostProgram { program: "gcc", packages: &["gcc", "libc6-dev"] }];
+/// What the workloads need: a C compiler with the static C library, and what moves debug information.
+pub const FOR_WORKLOADS: &[HostProgram] = &[
+    HostProgram { program: "gcc", packages: &["gcc", "libc6-dev"] },
+    HostProgram { program: "objcopy", packages: &["binutils"] },
+];
 
 /// Installs the packages of the programs that are missing, or says which command does it when not root.
 pub fn ensure(programs: &[HostProgram]) -> Result<()> {

@@ -1,5 +1,5 @@
 //! Builds `tests/workloads/*.c`: the small programs whose events the tests count.
-//! Each is built twice, static and as a dynamic PIE; it must never be built with flags that blur its functions.
+//! Each is built in several ways, static and dynamic, with and without debug information; it must never be built with flags that blur its functions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,16 @@ const FLAGS: &[&str] = &[
     "-fcf-protection=none",
 ];
 
-/// The two ways a program is built: the suffix of its name, and the flags.
-const VARIANTS: &[(&str, &[&str])] = &[("", &["-static", "-no-pie"]), ("-pie", &["-fPIE", "-pie"])];
+/// The ways a program is built: the suffix of its name, and the flags. The debug information of the second is compressed,
+/// the third has none, the fourth has it in a file beside it.
+const VARIANTS: &[(&str, &[&str])] = &[
+    ("", &["-static", "-no-pie"]),
+    ("-pie", &["-fPIE", "-pie", "-gz=zlib"]),
+    ("-bare", &["-fPIE", "-pie", "-Wl,--strip-debug"]),
+    (SPLIT, &["-fPIE", "-pie"]),
+];
+
+const SPLIT: &str = "-split";
 
 /// What a dynamic program needs beside it in a guest: the loader and the C library, at their usual places.
 pub const LIBRARIES: &[(&str, &str)] =
@@ -40,7 +48,7 @@ pub fn build() -> Result<Vec<PathBuf>> {
         let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         for (suffix, flags) in VARIANTS {
             let program = directory.join(format!("{name}{suffix}"));
-            compile(&source, flags, &program)?;
+            compile(&source, flags, &program, *suffix == SPLIT)?;
             programs.push(program);
         }
     }
@@ -68,7 +76,7 @@ fn sources() -> Result<Vec<PathBuf>> {
 }
 
 /// Compiles unless the program was made from this very text with these flags.
-fn compile(source: &Path, flags: &[&str], program: &Path) -> Result<()> {
+fn compile(source: &Path, flags: &[&str], program: &Path, is_split: bool) -> Result<()> {
     let text = fs::read_to_string(source).with_context(|| format!("cannot read {}", source.display()))?;
     let made_from = format!("{}\n{}\n{text}", FLAGS.join(" "), flags.join(" "));
     let stamp = program.with_extension("made-from");
@@ -80,6 +88,22 @@ fn compile(source: &Path, flags: &[&str], program: &Path) -> Result<()> {
     let mut command = process::command("gcc", FLAGS);
     command.args(flags).arg("-o").arg(&unfinished).arg(source);
     process::output(&mut command)?;
+    if is_split {
+        split(&unfinished, program)?;
+    }
     fs::rename(&unfinished, program).with_context(|| format!("cannot create {}", program.display()))?;
     fs::write(&stamp, made_from).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// Moves the debug information of a program into a file beside it, as packages of distributions have it.
+fn split(unfinished: &Path, program: &Path) -> Result<()> {
+    let mut name = program.as_os_str().to_owned();
+    // Without an extension: what has one is not copied into guests.
+    name.push("-debug");
+    let debug = PathBuf::from(name);
+    process::output(process::command("objcopy", ["--only-keep-debug"]).arg(unfinished).arg(&debug))?;
+    let mut link = std::ffi::OsString::from("--add-gnu-debuglink=");
+    link.push(&debug);
+    process::output(process::command("objcopy", ["--strip-debug"]).arg(link).arg(unfinished))?;
+    Ok(())
 }

@@ -7,7 +7,7 @@ pub static VALUES: &[Builtin] = &[
     value(
         "args",
         "args: struct",
-        "The probe's arguments by name.",
+        "The probe's arguments by name; in uprobes those that the debug information has.",
         "tracepoint:syscalls:sys_enter_read { @ = sum(args.count); }",
         Lowering::Intrinsic(I::Args),
     ),

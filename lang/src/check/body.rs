@@ -7,6 +7,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::expand::CLAUSE;
 use crate::hir::{Expr, ExprKind, Function, Local, LocalId, Record, RecordId, RecordKind, Stmt, StmtKind};
 use crate::span::Span;
+use crate::target::ProbeSite;
 use crate::types::Type;
 
 use super::Checker;
@@ -46,6 +47,11 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
 
     pub fn into_parts(self) -> (Vec<Local>, Vec<Function>, Option<LocalId>) {
         (self.locals, self.functions.done, self.speculation)
+    }
+
+    /// One of the places that the program is for; the first stands for all where types are looked up.
+    pub fn first_site(&self) -> Option<&'a ProbeSite> {
+        self.group.sites.first().map(|site| &self.checker.sites[site.index()])
     }
 
     pub fn report(&mut self, diagnostic: Diagnostic) {

@@ -96,6 +96,7 @@ impl Definer<'_> {
     fn resolver(&mut self) -> Resolver<'_> {
         Resolver {
             target: self.target,
+            site: None,
             types: &self.types,
             diagnostics: self.diagnostics,
             space: Space::Unknown,

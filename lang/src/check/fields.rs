@@ -6,7 +6,7 @@ use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, BitField, Expr, ExprKind};
 use crate::span::Span;
-use crate::target::ProgramKind;
+use crate::target::{Absence, ProgramKind};
 use crate::types::{Field, Space, StructRef, Type};
 
 use super::body::Body;
@@ -94,7 +94,7 @@ impl Body<'_, '_, '_> {
                 .label("no such field");
         diagnostic = match did_you_mean(&near_misses(&name.text, names.iter().map(String::as_str))) {
             Some(help) => diagnostic.help(help),
-            None if names.is_empty() => diagnostic.help("the kernel's BTF knows this type by name only"),
+            None if names.is_empty() => diagnostic.help("this type is known by its name only"),
             None => {
                 let some: Vec<&str> = names.iter().take(12).map(String::as_str).collect();
                 let more = if names.len() > 12 { ", ..." } else { "" };
@@ -141,12 +141,18 @@ impl Body<'_, '_, '_> {
         if let Some(argument) = layout.arguments.iter().find(|argument| *argument.name == *name.text) {
             return Expr { kind: ExprKind::Context(argument.at.clone()), ty: argument.ty.clone(), span };
         }
+        if let Some(absence) = self.absence(Some(&name.text)) {
+            return self.absent(absence, name.span);
+        }
         if layout.arguments.is_empty() {
             let provider = self.group.provider;
             return self.fail(
                 Diagnostic::error(Code::NotHere, span, format!("{provider} probes have no `args`"))
                     .label("not available here")
-                    .help("tracepoint, rawtracepoint, fentry and fexit have `args`; kprobe and uprobe have arg0, arg1, ..."),
+                    .help(
+                        "tracepoint, rawtracepoint, fentry and fexit have `args`, and uprobe where the program has debug \
+                         information; kprobe and uprobe have arg0, arg1, ...",
+                    ),
             );
         }
         let names: Vec<&str> = layout.arguments.iter().map(|argument| &*argument.name).collect();
@@ -158,6 +164,16 @@ impl Body<'_, '_, '_> {
             None => diagnostic.help(format!("its arguments: {}", names.join(", "))),
         };
         self.fail(diagnostic)
+    }
+
+    /// What the machine has to say about `args` that are not there.
+    pub fn absence(&self, argument: Option<&str>) -> Option<Absence> {
+        self.checker.target.absence(self.first_site()?, argument)
+    }
+
+    pub fn absent(&mut self, absence: Absence, span: Span) -> Expr {
+        let Absence { message, help } = absence;
+        self.fail(Diagnostic::error(Code::NotHere, span, message).label("not available here").help(help))
     }
 
     pub fn tuple_field(&mut self, base: &ast::Expr, index: u32, span: Span) -> Expr {

@@ -1,9 +1,10 @@
 //! From the probes of a clause to programs: resolves each specification and puts the sites that one program can serve
 //! together. Knows nothing of statements beyond which builtins they name.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::ast::{self, Clause, ExprKind};
+use crate::ast::{self, Clause, ExprKind, TypeBase, TypeName};
 use crate::builtins;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::hir::{Dispatch, SiteId};
@@ -15,6 +16,7 @@ use crate::target::{Attach, Layout, ProbeSite, ProgramKind, ResolveError, Resolv
 
 use super::CheckOptions;
 use super::items::Items;
+use super::typenames::{c_integer, is_word};
 
 /// What becomes one program.
 pub struct Group<'a> {
@@ -37,6 +39,8 @@ struct Uses<'a> {
     arguments: bool,
     registers: bool,
     site: bool,
+    /// It names types that each program may have of its own.
+    types: bool,
 }
 
 /// Appends the sites and the programs of a clause.
@@ -136,6 +140,7 @@ fn place<'a>(
             && group.kind == site.program
             && group.pid == pid
             && group.provider == site.provider
+            && (!uses.types || program(&sites[group.sites[0].index()]) == program(&site))
             && if uses.arguments || uses.registers {
                 group.layout == site.layout
             } else {
@@ -161,6 +166,21 @@ fn place<'a>(
         });
     }
     sites.push(site);
+}
+
+/// The program that a user-space probe is in.
+fn program(site: &ProbeSite) -> Option<&Path> {
+    match &site.attach {
+        Attach::Uprobe { path, offset: _, is_return: _, pid: _ } => Some(path),
+        Attach::Begin
+        | Attach::End
+        | Attach::Timer { .. }
+        | Attach::Kprobe { .. }
+        | Attach::Tracepoint { .. }
+        | Attach::RawTracepoint { .. }
+        | Attach::Trampoline
+        | Attach::PerfEvent { .. } => None,
+    }
 }
 
 /// The specification with `$1` and its kin replaced by the parameters' texts.
@@ -213,7 +233,7 @@ fn part_span(spec: &ProbeSpec, part: Option<usize>) -> Span {
 
 /// Walks a clause for the builtins that decide how it is attached.
 fn uses<'a>(clause: &Clause, items: &'a Items<'a>) -> Uses<'a> {
-    let mut uses = Uses { items, called: Vec::new(), arguments: false, registers: false, site: false };
+    let mut uses = Uses { items, called: Vec::new(), arguments: false, registers: false, site: false, types: false };
     if let Some(predicate) = &clause.predicate {
         in_expr(predicate, &mut uses);
     }
@@ -246,7 +266,10 @@ fn in_statement(kind: &ast::StmtKind, uses: &mut Uses<'_>) {
             in_expr(target, uses);
             in_expr(value, uses);
         }
-        S::Let { value, .. } => value.iter().for_each(|e| in_expr(e, uses)),
+        S::Let { name: _, ty, value } => {
+            ty.iter().for_each(|ty| in_type(ty, uses));
+            value.iter().for_each(|e| in_expr(e, uses));
+        }
         S::If(inner) => in_if(inner, uses),
         S::While { condition, body } => {
             in_expr(condition, uses);
@@ -305,7 +328,11 @@ fn in_expr(e: &ast::Expr, uses: &mut Uses<'_>) {
             in_expr(base, uses);
             in_expr(index, uses);
         }
-        ExprKind::Unary { operand, .. } | ExprKind::Cast { operand, .. } => in_expr(operand, uses),
+        ExprKind::Cast { ty, operand } => {
+            in_type(ty, uses);
+            in_expr(operand, uses);
+        }
+        ExprKind::Unary { operand, .. } => in_expr(operand, uses),
         ExprKind::Step { target, .. } => in_expr(target, uses),
         ExprKind::Binary { left, right, .. } => {
             in_expr(left, uses);
@@ -332,10 +359,18 @@ fn in_expr(e: &ast::Expr, uses: &mut Uses<'_>) {
         | ExprKind::Str(_)
         | ExprKind::Variable(_)
         | ExprKind::Positional(_)
-        | ExprKind::PositionalCount
-        | ExprKind::SizeOfType(_)
-        | ExprKind::OffsetOfType { .. }
-        | ExprKind::TypeInfoType(_)
-        | ExprKind::TypeArgument(_) => {}
+        | ExprKind::PositionalCount => {}
+        ExprKind::SizeOfType(ty)
+        | ExprKind::OffsetOfType { ty, .. }
+        | ExprKind::TypeInfoType(ty)
+        | ExprKind::TypeArgument(ty) => in_type(ty, uses),
+    }
+}
+
+fn in_type(ty: &TypeName, uses: &mut Uses<'_>) {
+    match &ty.base {
+        TypeBase::Struct(_) | TypeBase::Union(_) | TypeBase::Enum(_) => uses.types = true,
+        TypeBase::Named(words) => uses.types |= c_integer(words).is_none() && !is_word(words),
+        TypeBase::TypeOf(e) => in_expr(e, uses),
     }
 }

@@ -49,6 +49,10 @@ impl Body<'_, '_, '_> {
         if let Some(value) = constants::enumerated(name) {
             return Expr::int(value, span);
         }
+        if let Some((value, of)) = self.first_site().and_then(|site| self.checker.target.program_enumerator(site, name))
+        {
+            return Expr { kind: ExprKind::Int(value), ty: Type::Enum(of), span };
+        }
         let names = builtins::all().map(|row| row.name).chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));
         let mut diagnostic = Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}`"))
             .label("no builtin, no constant");
@@ -215,6 +219,9 @@ impl Body<'_, '_, '_> {
     fn all_arguments(&mut self, span: Span) -> Expr {
         let arguments = self.group.layout.arguments.clone();
         if arguments.is_empty() {
+            if let Some(absence) = self.absence(None) {
+                return self.absent(absence, span);
+            }
             return self.not_here("args", "tracepoint, rawtracepoint, fentry and fexit probes", span);
         }
         let parts = arguments.iter().map(|argument| {

@@ -7,7 +7,7 @@ use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::limits::LARGEST_MAX_STRLEN;
 use crate::script_types::ScriptTypes;
-use crate::target::Target;
+use crate::target::{Attach, ProbeSite, Target, TypeTag};
 use crate::types::{Space, StructKind, Type};
 
 use super::body::Body;
@@ -64,8 +64,10 @@ impl Body<'_, '_, '_> {
 
     fn resolver(&mut self) -> Resolver<'_> {
         let space = self.register_space();
+        let site = self.first_site();
         Resolver {
             target: self.checker.target,
+            site,
             types: &self.checker.types,
             diagnostics: &mut self.checker.diagnostics,
             space,
@@ -78,6 +80,8 @@ impl Body<'_, '_, '_> {
 /// What is needed to find a type by its name.
 pub(super) struct Resolver<'a> {
     pub target: &'a dyn Target,
+    /// Whose program may know the type: None outside of clauses.
+    pub site: Option<&'a ProbeSite>,
     pub types: &'a ScriptTypes,
     pub diagnostics: &'a mut Vec<Diagnostic>,
     /// Where pointers of a type that is written here point to.
@@ -92,8 +96,8 @@ impl Resolver<'_> {
         let ty = match &name.base {
             TypeBase::Struct(tag) => self.tagged(StructKind::Struct, tag, name),
             TypeBase::Union(tag) => self.tagged(StructKind::Union, tag, name),
-            TypeBase::Enum(tag) => match self.types.enum_named(tag).or_else(|| self.target.enum_named(tag)) {
-                Some(found) => Type::Enum(found),
+            TypeBase::Enum(tag) => match self.enum_named(tag).or_else(|| self.of_program(TypeTag::Enum, tag)) {
+                Some(found) => found,
                 None => self.unknown_type(&format!("enum {tag}"), name, None),
             },
             TypeBase::Named(words) => self.named_type(words, name),
@@ -155,19 +159,32 @@ impl Resolver<'_> {
         known.and_then(|length| u64::try_from(length).ok())
     }
 
+    fn of_program(&self, tag: TypeTag, name: &str) -> Option<Type> {
+        self.target.program_type(self.site?, tag, name)
+    }
+
+    fn enum_named(&self, tag: &str) -> Option<Type> {
+        self.types.enum_named(tag).or_else(|| self.target.enum_named(tag)).map(Type::Enum)
+    }
+
     fn struct_named(&self, kind: StructKind, tag: &str) -> Option<Type> {
         self.types.struct_named(kind, tag).or_else(|| self.target.struct_named(kind, tag)).map(Type::Struct)
     }
 
     fn tagged(&mut self, kind: StructKind, tag: &str, name: &TypeName) -> Type {
-        if let Some(found) = self.struct_named(kind, tag) {
+        let program_tag = match kind {
+            StructKind::Struct => TypeTag::Struct,
+            StructKind::Union => TypeTag::Union,
+        };
+        if let Some(found) = self.struct_named(kind, tag).or_else(|| self.of_program(program_tag, tag)) {
             return found;
         }
         if self.takes_opaque && name.suffixes.first() == Some(&TypeSuffix::Pointer) {
             return Type::Void;
         }
         let word = if kind == StructKind::Struct { "struct" } else { "union" };
-        let names = self.target.struct_names();
+        let mut names = self.site.map_or_else(Vec::new, |site| self.target.program_struct_names(site));
+        names.extend(self.target.struct_names());
         let all = names.iter().map(String::as_str).chain(self.types.struct_names());
         let near: Vec<String> = near_misses(tag, all).iter().map(|near| format!("{word} {near}")).collect();
         let near: Vec<&str> = near.iter().map(String::as_str).collect();
@@ -196,21 +213,44 @@ impl Resolver<'_> {
                 return found;
             }
         }
-        if let Some(found) = self.types.enum_named(&plain).or_else(|| self.target.enum_named(&plain)) {
-            return Type::Enum(found);
+        if let Some(found) = self.enum_named(&plain) {
+            return found;
+        }
+        for tag in [TypeTag::Plain, TypeTag::Struct, TypeTag::Union, TypeTag::Enum] {
+            if let Some(found) = self.of_program(tag, &plain) {
+                return found;
+            }
         }
         let help = did_you_mean(&near_misses(&plain, WORDS.iter().map(|(word, _)| *word)));
         self.unknown_type(&plain, name, help)
     }
 
     fn unknown_type(&mut self, what: &str, name: &TypeName, help: Option<String>) -> Type {
+        // Only the sites of user-space probes are in a program that could have types.
+        let program = self.site.filter(|site| matches!(site.attach, Attach::Uprobe { .. }));
+        let is_in_program = program.is_some();
+        let otherwise = if program.is_some_and(|site| self.target.program_struct_names(site).is_empty()) {
+            "the program has no debug information with structs: build it with -g, or install the package with it; or define \
+             the type in the script: `struct NAME { int a; };`"
+        } else {
+            "define it in the script: `struct NAME { int a; };`"
+        };
         self.diagnostics.push(
             Diagnostic::error(Code::UnknownType, name.span, format!("there is no type `{what}`"))
-                .label("neither in the script nor in the kernel's BTF")
-                .help(help.unwrap_or_else(|| "define it in the script: `struct NAME { int a; };`".to_string())),
+                .label(if is_in_program {
+                    "neither in the script, nor in the kernel's BTF, nor in the program's debug information"
+                } else {
+                    "neither in the script nor in the kernel's BTF"
+                })
+                .help(help.unwrap_or_else(|| otherwise.to_string())),
         );
         Type::Unknown
     }
+}
+
+/// True for a type that the language names itself.
+pub(super) fn is_word(name: &str) -> bool {
+    name == "string" || name == "buffer" || WORDS.iter().any(|(word, _)| *word == name)
 }
 
 /// C's integer types, their words in any order.
