@@ -446,8 +446,8 @@ pub enum ExprKind {
     },
     /// Where a value lies: behind a pointer, in the context, or in the tool's own memory.
     AddressOf(Box<Expr>),
-    /// Bytes up to the NUL.
-    StringLength(Box<Expr>),
+    /// Bytes of a string up to the NUL, or frames of a stack.
+    Length(Box<Expr>),
     /// Below zero, zero or above it, as the first string comes before the second in the order of bytes; at most so many
     /// bytes count.
     StringOrder {

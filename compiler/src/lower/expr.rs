@@ -132,7 +132,10 @@ impl Lower<'_> {
             }
             ExprKind::Element { base, index } => self.element(base, index, e),
             ExprKind::AddressOf(inner) => self.address_of(inner),
-            ExprKind::StringLength(inner) => self.string_length(inner),
+            ExprKind::Length(inner) => match &inner.ty {
+                Type::Stack { .. } => self.stack_length(inner),
+                _ => self.string_length(inner),
+            },
             ExprKind::StringOrder { left, right, limit } => self.string_order(left, right, *limit),
             ExprKind::ByteSwap { value, bytes } => {
                 let value = self.value(value);

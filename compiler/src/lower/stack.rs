@@ -1,7 +1,7 @@
 //! Stacks: taken into scratch memory, named by a hash of their frames, and kept once for each hash.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::BinaryOp;
+use rtrace_lang::hir::{BinaryOp, Expr};
 use rtrace_lang::span::Span;
 use rtrace_lang::target::ProgramKind;
 
@@ -92,5 +92,16 @@ impl Lower<'_> {
         self.b.jump(after, &[hash]);
         self.b.enter(after);
         result
+    }
+
+    /// How many frames a stack has, as they are kept.
+    pub(super) fn stack_length(&mut self, stack: &Expr) -> Value {
+        let hash = self.value(stack);
+        let map = self.shared.stacks();
+        let key = self.temporary(8);
+        self.b.store(key.base, key.offset, 8, hash);
+        let (map, key) = (self.b.map(map), self.pointer(key));
+        let found = self.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map, key], Memory::MapValue);
+        self.if_found(found, |lower, found| lower.b.load(found, 0, 8, false), |lower| lower.b.int(0))
     }
 }

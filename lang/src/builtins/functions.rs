@@ -70,8 +70,8 @@ pub static FUNCTIONS: &[Builtin] = &[
     function(
         "len",
         (1, 1),
-        "len(@map): int64",
-        "The number of entries of a map with keys.",
+        "len(@map) or len(value): int64",
+        "The number of entries of a map with keys, of frames of a stack, of bytes of a string, of elements of an array or a tuple.",
         "BEGIN { @x[1] = 1; printf(\"%d\\n\", len(@x)); }",
         I::Len,
     ),

@@ -99,6 +99,9 @@ impl Body<'_, '_, '_> {
         match intrinsic {
             Intrinsic::Str => self.str(arguments, span),
             Intrinsic::Delete | Intrinsic::HasKey => self.keyed(intrinsic, arguments, span),
+            Intrinsic::Len if !matches!(arguments[0].value.kind, ast::ExprKind::Map { .. }) => {
+                self.length(row, &arguments[0].value, span)
+            }
             Intrinsic::Len => match self.map_argument(&arguments[0].value) {
                 Some(map) => {
                     if self.checker.last_round && self.checker.maps.key(map).is_none_or(<[Type]>::is_empty) {

@@ -74,7 +74,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::StringLength => match &first.ty {
                 Type::Str(_) => match &first.kind {
                     ExprKind::Str(text) => Expr::int(text.len() as i64, span),
-                    _ => Expr { kind: ExprKind::StringLength(Box::new(first)), ty: Type::I64, span },
+                    _ => Expr { kind: ExprKind::Length(Box::new(first)), ty: Type::I64, span },
                 },
                 _ => self.wrong_type(row, &first, "a string"),
             },
@@ -114,6 +114,18 @@ impl Body<'_, '_, '_> {
             Intrinsic::Buffer => self.buffer(row, first, values.get(1).cloned(), span),
             Intrinsic::Inet => self.inet(row, &values, span),
             _ => unreachable!("{} is not of this file", row.name),
+        }
+    }
+
+    /// `len()` of what is no map.
+    pub fn length(&mut self, row: &'static Builtin, e: &ast::Expr, span: Span) -> Expr {
+        let value = self.expr(e);
+        match &value.ty {
+            Type::Unknown => value,
+            Type::Stack { .. } | Type::Str(_) => Expr { kind: ExprKind::Length(Box::new(value)), ty: Type::I64, span },
+            Type::Array { len, .. } => Expr::int(i64::from(*len), span),
+            Type::Tuple(_) | Type::Record(_) => Expr::int(value.ty.parts().len() as i64, span),
+            _ => self.wrong_type(row, &value, "a map, a stack, a string, an array or a tuple"),
         }
     }
 

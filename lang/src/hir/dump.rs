@@ -217,7 +217,7 @@ impl Dumper<'_> {
             }
             ExprKind::Element { base, index } => format!("{}[{}]", self.text(base), self.text(index)),
             ExprKind::AddressOf(inner) => format!("&{}", self.text(inner)),
-            ExprKind::StringLength(inner) => format!("strlen({})", self.text(inner)),
+            ExprKind::Length(inner) => format!("length({})", self.text(inner)),
             ExprKind::StringOrder { left, right, limit } => {
                 let limit = limit.map_or(String::new(), |limit| format!(", {limit}"));
                 format!("order({}, {}{limit})", self.text(left), self.text(right))

@@ -183,7 +183,7 @@ impl Expr {
             | ExprKind::Convert(inner)
             | ExprKind::Signal { number: inner, .. }
             | ExprKind::AddressOf(inner)
-            | ExprKind::StringLength(inner)
+            | ExprKind::Length(inner)
             | ExprKind::ByteSwap { value: inner, .. }
             | ExprKind::Deref { pointer: inner, .. }
             | ExprKind::Part { base: inner, .. }

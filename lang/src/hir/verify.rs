@@ -162,7 +162,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::Convert(inner)
         | ExprKind::Signal { number: inner, .. }
         | ExprKind::AddressOf(inner)
-        | ExprKind::StringLength(inner)
+        | ExprKind::Length(inner)
         | ExprKind::ByteSwap { value: inner, .. }
         | ExprKind::Deref { pointer: inner, .. } => expr(hir, program, inner),
         ExprKind::ReadString { pointer, limit, .. } => {

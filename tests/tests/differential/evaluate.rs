@@ -262,7 +262,7 @@ impl Evaluator<'_> {
                 assert!(self.block(statements).is_ok(), "not generated: a block with a value that is left");
                 self.value(value)
             }
-            ExprKind::StringLength(inner) => Datum::Int(self.text(inner).len() as i64),
+            ExprKind::Length(inner) => Datum::Int(self.text(inner).len() as i64),
             ExprKind::StringOrder { left, right, limit } => {
                 let cut = |text: Vec<u8>| {
                     text.into_iter().take(limit.map_or(usize::MAX, |n| n as usize)).collect::<Vec<u8>>()
