@@ -133,7 +133,7 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                 }
                 let local = self.declare(&name.text, &value.ty);
                 if let Some(declared) = declared {
-                    self.declared.insert(local, declared);
+                    self.keep_type(local, declared);
                 }
                 self.push(out, StmtKind::SetLocal { local, value }, span);
             }
@@ -311,6 +311,11 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
 
     pub fn local_type(&self, id: LocalId) -> Type {
         self.locals[id.index()].ty.clone()
+    }
+
+    /// Whatever is assigned to the variable becomes of that type.
+    pub fn keep_type(&mut self, id: LocalId, ty: Type) {
+        self.declared.insert(id, ty);
     }
 
     /// The type that is written where the variable is declared.

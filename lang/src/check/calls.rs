@@ -123,7 +123,13 @@ impl Body<'_, '_, '_> {
             let parameters: Vec<LocalId> = parameters
                 .iter()
                 .zip(types.iter().zip(values))
-                .map(|(parameter, (ty, value))| inner.declare(&parameter.name.text, ty.as_ref().unwrap_or(&value.ty)))
+                .map(|(parameter, (ty, value))| {
+                    let local = inner.declare(&parameter.name.text, ty.as_ref().unwrap_or(&value.ty));
+                    if let Some(ty) = ty {
+                        inner.keep_type(local, ty.clone());
+                    }
+                    local
+                })
                 .collect();
             inner.functions.open.push(open);
             if let Some(ty) = result_type.filter(|ty| *ty != Type::Void) {

@@ -14,9 +14,6 @@ use crate::types::Type;
 
 use super::body::Body;
 
-/// Longest argument of the internet, in bytes.
-const INET6_BYTES: u32 = 16;
-
 impl Body<'_, '_, '_> {
     pub fn known(&mut self, known: Known, row: &'static Builtin, arguments: &[ast::Argument], span: Span) -> Expr {
         let unknown = Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
@@ -164,7 +161,6 @@ impl Body<'_, '_, '_> {
                 );
             }
         };
-        debug_assert!(bytes.len() as u32 <= INET6_BYTES);
         let ty = Type::Array { of: Arc::new(Type::Int { bytes: 1, signed: false }), len: bytes.len() as u32 };
         Expr { kind: ExprKind::Str(bytes.into()), ty, span }
     }
