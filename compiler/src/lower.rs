@@ -7,6 +7,7 @@ mod entry;
 mod expr;
 mod functions;
 mod homes;
+mod keys;
 mod loops;
 mod maps;
 mod memory;

@@ -64,6 +64,8 @@ pub struct MapObject {
     pub allocate_on_use: bool,
     /// The runtime maps its memory.
     pub is_mapped: bool,
+    /// Its keys are short (`rtrace_lang::keys`): index of the map that has the whole ones which they do not say.
+    pub whole_keys: Option<u32>,
 }
 
 /// Kinds of kernel maps that programs use.
@@ -156,6 +158,8 @@ pub enum ErrorKind {
     Read,
     /// The map had no room for a new key.
     MapFull(MapId),
+    /// No room was left for the whole of a key with a long string.
+    KeyCut(MapId),
     /// No stack could be taken, or no room was left to keep it.
     Stack,
     /// An index outside of its array.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::aggregations::{Aggregation, Merge};
 use crate::format::Piece;
+use crate::keys;
 use crate::limits::LARGE_CELL_BYTES;
 use crate::script_types::ScriptTypes;
 use crate::settings::Settings;
@@ -653,7 +654,23 @@ impl Map {
         }
     }
 
+    /// Bytes of a whole key.
     pub fn key_bytes(&self) -> u32 {
         self.key.iter().map(Type::stored_bytes).sum()
+    }
+
+    /// Its keys are kept short, and whole ones beside: see `keys`. What gives up entries by itself would not give up both.
+    pub fn has_short_keys(&self) -> bool {
+        !self.evicts && self.key.iter().any(keys::has_text)
+    }
+
+    /// The whole of a key that the kernel's map has; `beside` gives what lies under it in the map beside.
+    pub fn whole_key(&self, kept: &[u8], beside: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+        if self.has_short_keys() { keys::whole(&self.key, kept, beside) } else { kept.to_vec() }
+    }
+
+    /// Bytes of a key as the kernel's map has it.
+    pub fn kept_key_bytes(&self) -> u32 {
+        if self.has_short_keys() { keys::short_bytes(&self.key) } else { self.key_bytes() }
     }
 }

@@ -13,6 +13,7 @@ mod entries;
 mod expand;
 pub mod format;
 pub mod hir;
+pub mod keys;
 pub mod lexer;
 pub mod limits;
 pub mod names;

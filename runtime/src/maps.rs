@@ -109,6 +109,27 @@ impl LiveMap {
         bpf::map_delete(self.fd(), key).map(|_| ())
     }
 
+    fn has(&self, key: &[u8], cpus: u32) -> Result<bool, KernelError> {
+        Ok(self.get(key, cpus)?.is_some())
+    }
+
+    /// Of a map with whole keys: removes those whose entries are gone from the map that they belong to.
+    pub fn forget_keys(&self, of: &LiveMap, cpus: u32) -> Result<(), KernelError> {
+        let mut all = Vec::new();
+        self.for_each(cpus, &mut |key, whole| all.push((key.to_vec(), whole.to_vec())))?;
+        for (key, whole) in all {
+            if of.has(&key, cpus)? {
+                continue;
+            }
+            self.delete(&key)?;
+            // A program may have made the entry anew meanwhile.
+            if of.has(&key, cpus)? {
+                bpf::map_update(self.fd(), &key, &whole, 0)?;
+            }
+        }
+        Ok(())
+    }
+
     fn keys(&self, cpus: u32) -> Result<Vec<Vec<u8>>, KernelError> {
         let mut keys = Vec::new();
         self.for_each(cpus, &mut |key, _| keys.push(key.to_vec()))?;

@@ -73,7 +73,7 @@ impl Lower<'_> {
             self.b.store(place.base, place.offset, 8, zero);
             self.pointer(place)
         } else {
-            self.key(map, key)
+            self.key(map, key).pointer
         };
         self.merged(map, key)
     }

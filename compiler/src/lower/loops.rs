@@ -246,12 +246,11 @@ impl Lower<'_> {
     fn each_entry(&mut self, map: MapId, key: LocalId, value: LocalId, body: &[Stmt]) {
         let callback = self.callback(4, |lower, parameters| {
             let (key_pointer, value_pointer) = (parameters[0], parameters[1]);
-            let key_ty = lower.program.locals[key.index()].ty.clone();
-            lower.take_local(key, &key_ty, key_pointer);
+            lower.take_key(map, key, key_pointer);
             match lower.hir.maps[map.index()].value.clone() {
                 MapValue::Plain(ty) => lower.take_local(value, &ty, value_pointer),
                 MapValue::Aggregation(_) => {
-                    let bytes = lower.hir.maps[map.index()].key_bytes();
+                    let bytes = lower.hir.maps[map.index()].kept_key_bytes();
                     let place = lower.temporary(bytes);
                     lower.copy(Place { base: key_pointer, offset: 0 }, place, bytes);
                     let key = lower.pointer(place);
@@ -274,6 +273,16 @@ impl Lower<'_> {
     fn call_for_each(&mut self, map: MapId, callback: Value) -> Value {
         let (map, frame, flags) = (self.b.map(MapRef(map.0)), self.frame_address(), self.b.int(0));
         self.b.call(calls::FOR_EACH_MAP_ELEM, &[map, callback, frame, flags])
+    }
+
+    fn take_key(&mut self, map: MapId, local: LocalId, pointer: Value) {
+        match self.memory_of(local) {
+            Some(place) if self.hir.maps[map.index()].has_short_keys() => self.whole_key(map, pointer, place),
+            Some(_) | None => {
+                let ty = self.program.locals[local.index()].ty.clone();
+                self.take_local(local, &ty, pointer);
+            }
+        }
     }
 
     /// Sets a variable to what lies behind a pointer, as maps keep it.

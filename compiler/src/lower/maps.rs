@@ -7,6 +7,7 @@ use rtrace_lang::types::Type;
 use crate::ir::{Block, MapRef, Memory, Value, ValueKind};
 use crate::object::ErrorKind;
 
+use super::keys::Key;
 use super::{Lower, Place};
 
 /// BPF_ANY and BPF_NOEXIST (include/uapi/linux/bpf.h)
@@ -45,9 +46,9 @@ impl Lower<'_> {
         self.b.call_nullable(calls::TASK_STORAGE_GET, &[map, task, initial, flags], Memory::MapValue)
     }
 
-    pub(super) fn look_up_key(&mut self, map: MapId, key: Value) -> Value {
+    pub(super) fn look_up_key(&mut self, map: MapId, key: Key) -> Value {
         let map = self.b.map(Self::map_ref(map));
-        self.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map, key], Memory::MapValue)
+        self.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map, key.pointer], Memory::MapValue)
     }
 
     pub(super) fn get_map(&mut self, map: MapId, key: &[Expr]) -> Value {
@@ -91,8 +92,9 @@ impl Lower<'_> {
             );
         }
         let key = self.key(map, key);
-        let map = self.b.map(Self::map_ref(map));
-        let result = self.b.call(calls::MAP_DELETE_ELEM, &[map, key]);
+        let map_value = self.b.map(Self::map_ref(map));
+        let result = self.b.call(calls::MAP_DELETE_ELEM, &[map_value, key.pointer]);
+        self.forget_key(map, key);
         self.b.binary_int(BinaryOp::Equal, result, 0)
     }
 
@@ -128,10 +130,10 @@ impl Lower<'_> {
     }
 
     /// Puts an entry into a map with keys; counts where there is no room.
-    fn store_entry(&mut self, map: MapId, key: Value, value: Value, flags: i64) {
+    fn store_entry(&mut self, map: MapId, key: Key, value: Value, flags: i64) {
         let map_value = self.b.map(Self::map_ref(map));
         let flags_value = self.b.int(flags);
-        let result = self.b.call(calls::MAP_UPDATE_ELEM, &[map_value, key, value, flags_value]);
+        let result = self.b.call(calls::MAP_UPDATE_ELEM, &[map_value, key.pointer, value, flags_value]);
         if flags == ANY {
             let span = self.b.span;
             // Before 6.4 the call gives 32 bits, so that an error is not negative as a 64-bit number.
@@ -142,6 +144,7 @@ impl Lower<'_> {
             self.b.jump(after, &[]);
             self.b.enter(after);
         }
+        self.keep_key(map, key);
     }
 
     /// The address of the running thread's value, which is made of zeros where it is missing. Goes to `full` where
@@ -160,7 +163,7 @@ impl Lower<'_> {
 
     /// The address of the entry, which is made of zeros where it is missing. Goes to `full` where there is no room for
     /// it, which is counted.
-    pub(super) fn entry_or_new(&mut self, map: MapId, key: Value, bytes: u32, full: Block) -> Value {
+    pub(super) fn entry_or_new(&mut self, map: MapId, key: Key, bytes: u32, full: Block) -> Value {
         let found = self.look_up_key(map, key);
         let (have, make) = (self.b.block(), self.b.block());
         let (after, entry) = self.b.block_with(ValueKind::Pointer(Memory::MapValue));

@@ -28,7 +28,7 @@ impl Lower<'_> {
                 self.statements(statements);
                 self.write_as(value, ty, place);
             }
-            (Type::Str(capacity), _) => self.write_string(e, *capacity, place, true),
+            (Type::Str(capacity), _) => self.write_string(e, *capacity, place, ty.stored_bytes()),
             (Type::Tuple(types), ExprKind::Tuple(parts)) => self.write_parts(parts, types.iter(), place),
             (Type::Record(types), ExprKind::Tuple(parts)) => {
                 self.write_parts(parts, types.iter().map(|(_, ty)| ty), place);
@@ -136,7 +136,7 @@ impl Lower<'_> {
         self.read_bytes(value, space, bytes, place.at(8), span);
     }
 
-    fn write_parts<'t>(&mut self, parts: &[Expr], types: impl Iterator<Item = &'t Type>, place: Place) {
+    pub(super) fn write_parts<'t>(&mut self, parts: &[Expr], types: impl Iterator<Item = &'t Type>, place: Place) {
         let mut at = 0;
         for (part, ty) in parts.iter().zip(types) {
             self.write_as(part, ty, place.at(at));
@@ -150,7 +150,8 @@ impl Lower<'_> {
         if own_parts.is_empty() {
             match wanted {
                 Type::Str(capacity) => {
-                    self.copy_string(from, own.stored_bytes(), to, capacity.next_multiple_of(8), true);
+                    let room = capacity.next_multiple_of(8);
+                    self.copy_string(from, own.stored_bytes(), to, room, room);
                 }
                 _ => self.copy_from(from, to, wanted),
             }
@@ -309,18 +310,6 @@ impl Lower<'_> {
         self.fill_zero(to, bytes);
         self.b.jump(after, &[]);
         self.b.enter(after);
-    }
-
-    /// The key of a map, built in temporary memory.
-    pub(super) fn key(&mut self, map: rtrace_lang::hir::MapId, key: &[Expr]) -> Value {
-        let types = self.hir.maps[map.index()].key.clone();
-        let place = self.temporary(types.iter().map(Type::stored_bytes).sum());
-        let mut at = 0;
-        for (part, ty) in key.iter().zip(&types) {
-            self.write_as(part, ty, place.at(at));
-            at += ty.stored_bytes();
-        }
-        self.pointer(place)
     }
 }
 

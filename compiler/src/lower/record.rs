@@ -62,7 +62,7 @@ impl Lower<'_> {
                 match (ready, &part.ty) {
                     (Ready::Number(value), _) => lower.b.store(place.base, place.offset + at as i32, 8, value),
                     (Ready::Built(from), _) => lower.copy(from, place.at(at), part.ty.stored_bytes()),
-                    (Ready::InPlace, Type::Str(capacity)) => lower.write_string(part, *capacity, place.at(at), false),
+                    (Ready::InPlace, Type::Str(capacity)) => lower.write_string(part, *capacity, place.at(at), 0),
                     (Ready::InPlace, _) => lower.write(part, place.at(at)),
                 }
                 at += part.ty.stored_bytes();

@@ -1,7 +1,7 @@
 //! What the programs of an object share: maps, global data, tables. Grows while programs are lowered.
 
 use rtrace_lang::aggregations::SERIES_SLOTS;
-use rtrace_lang::hir::{Hir, MapValue, Owner, aggregating_programs};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, aggregating_programs};
 use rtrace_lang::limits::{DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES};
 use rtrace_lang::span::Span;
 
@@ -70,7 +70,7 @@ impl Shared {
             maps.push(MapObject {
                 name: format!("at_{}", map.name),
                 kind,
-                key_bytes: if keyed { map.key_bytes() } else { 4 },
+                key_bytes: if keyed { map.kept_key_bytes() } else { 4 },
                 value_bytes,
                 // The kernel keeps no count of a thread's values.
                 entries: match map.owner {
@@ -79,6 +79,7 @@ impl Shared {
                 },
                 allocate_on_use: on_use || map.owner == Owner::Thread,
                 is_mapped: false,
+                whole_keys: None,
             });
         }
         let globals_map = MapRef(maps.len() as u32);
@@ -90,6 +91,7 @@ impl Shared {
             entries: 1,
             allocate_on_use: false,
             is_mapped: true,
+            whole_keys: None,
         });
         let mut shared = Shared {
             maps,
@@ -106,6 +108,10 @@ impl Shared {
             zeros: None,
             allocate_on_use: options.map_allocator,
         };
+        for (number, map) in hir.maps.iter().enumerate().filter(|(_, map)| map.has_short_keys()) {
+            let beside = shared.add_whole_keys(map);
+            shared.maps[number].whole_keys = Some(beside.0);
+        }
         shared.globals.lost = shared.global_bytes(&vec![0; hir.records.len() * 8]);
         if !hir.records.is_empty() {
             shared.ring = Some(shared.add(MapObject {
@@ -116,6 +122,7 @@ impl Shared {
                 entries: if hir.uses().streams { RING_BYTES } else { SMALL_RING_BYTES },
                 allocate_on_use: false,
                 is_mapped: false,
+                whole_keys: None,
             }));
         }
         shared
@@ -125,6 +132,29 @@ impl Shared {
         let number = MapRef(self.maps.len() as u32);
         self.maps.push(map);
         number
+    }
+
+    /// The map beside one with short keys.
+    fn add_whole_keys(&mut self, map: &Map) -> MapRef {
+        let mut entries = map.entries;
+        if !self.allocate_on_use {
+            entries = entries.min((MOST_MAP_BYTES / u64::from(map.key_bytes())).max(1));
+        }
+        self.add(MapObject {
+            name: format!("keys_{}", map.name),
+            kind: MapKind::Hash,
+            key_bytes: map.kept_key_bytes(),
+            value_bytes: map.key_bytes(),
+            entries: u32::try_from(entries).unwrap_or(u32::MAX),
+            allocate_on_use: self.allocate_on_use,
+            is_mapped: false,
+            whole_keys: None,
+        })
+    }
+
+    /// The map that has the whole keys of one with short keys.
+    pub fn whole_keys(&self, map: MapId) -> Option<MapRef> {
+        self.maps[map.index()].whole_keys.map(MapRef)
     }
 
     /// Appends to the global data; gives the offset.
@@ -163,6 +193,7 @@ impl Shared {
             entries,
             allocate_on_use: false,
             is_mapped: false,
+            whole_keys: None,
         });
         self.scratch = Some(map);
         map
@@ -181,6 +212,7 @@ impl Shared {
             entries: STACK_MAP_ENTRIES,
             allocate_on_use: self.allocate_on_use,
             is_mapped: false,
+            whole_keys: None,
         });
         self.stacks = Some(map);
         map

@@ -13,9 +13,6 @@ use super::Lower;
 /// BPF_F_USER_STACK (include/uapi/linux/bpf.h)
 const USER_STACK: i64 = 1 << 8;
 
-/// Odd, with its bits well mixed: each frame spreads over the whole word.
-const MIXER: i64 = 0x9e37_79b9_7f4a_7c15u64 as i64;
-
 impl Lower<'_> {
     /// The hash that names the current stack; 0 where none could be taken, which is counted.
     pub(super) fn stack(&mut self, user: bool, frames: u32, span: Span) -> Value {
@@ -50,10 +47,7 @@ impl Lower<'_> {
         self.b.enter(body);
         let frame = self.b.pointer_add(memory.base, index);
         let frame = self.b.load(frame, memory.offset + 8, 8, false);
-        let mixed = self.b.binary(BinaryOp::BitXor, hash_in, frame);
-        let mixed = self.b.binary_int(BinaryOp::Multiply, mixed, MIXER);
-        let high = self.b.binary_int(BinaryOp::ShiftRightUnsigned, mixed, 32);
-        let mixed = self.b.binary(BinaryOp::BitXor, mixed, high);
+        let mixed = self.mix(hash_in, frame);
         let next = self.b.binary_int(BinaryOp::Add, index, 8);
         // `bytes` is within the buffer; verifiers before 6.8 do not draw that conclusion and want to see a constant.
         let (again, full) = (self.b.block(), self.b.block());

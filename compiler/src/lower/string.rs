@@ -14,9 +14,9 @@ use super::{Lower, Place};
 const MOST_UNROLLED_WORDS: u32 = 16;
 
 impl Lower<'_> {
-    /// Writes a string of at most `capacity` bytes, its NUL included. `padded`: what follows the NUL is zero, so that
-    /// equal strings are equal bytes.
-    pub(super) fn write_string(&mut self, e: &Expr, capacity: u32, place: Place, padded: bool) {
+    /// Writes a string of at most `capacity` bytes, its NUL included. Within its first `padded` bytes, a multiple of 8, what
+    /// follows the NUL is zero, so that equal strings are equal bytes there.
+    pub(super) fn write_string(&mut self, e: &Expr, capacity: u32, place: Place, padded: u32) {
         let room = capacity.next_multiple_of(8);
         match &e.kind {
             ExprKind::Str(text) => {
@@ -24,8 +24,8 @@ impl Lower<'_> {
                 let mut bytes = text.to_vec();
                 bytes.push(0);
                 bytes.resize(bytes.len().next_multiple_of(8), 0);
-                if padded && room > bytes.len() as u32 {
-                    self.fill_zero(place.at(bytes.len() as u32), room - bytes.len() as u32);
+                if padded > bytes.len() as u32 {
+                    self.fill_zero(place.at(bytes.len() as u32), padded - bytes.len() as u32);
                 }
                 for (number, word) in bytes.chunks_exact(8).enumerate() {
                     let word = i64::from_le_bytes(word.try_into().expect("chunks of 8"));
@@ -34,10 +34,8 @@ impl Lower<'_> {
                 }
             }
             ExprKind::Comm => {
-                if padded {
-                    // Kernels from 6.0 to 6.1 leave what follows the NUL as it was.
-                    self.fill_zero(place, room);
-                }
+                // Kernels from 6.0 to 6.1 leave what follows the NUL as it was.
+                self.fill_zero(place, padded);
                 if room < COMM_BYTES {
                     let whole = self.temporary(COMM_BYTES);
                     self.fill_zero(whole, COMM_BYTES);
@@ -54,17 +52,17 @@ impl Lower<'_> {
                     Some(limit) => self.bounded_size(limit, own.min(capacity)),
                     None => self.b.int(i64::from(own.min(capacity))),
                 };
-                self.read_string(address, *space, size, room, place, padded, e);
+                self.read_string(address, *space, size, place, padded, e);
             }
             ExprKind::Deref { pointer, offset, .. } => {
                 let (address, space) = self.place_address(pointer, *offset);
                 let size = self.b.int(i64::from(e.ty.size().min(capacity)));
-                self.read_string(address, space, size, room, place, padded, e);
+                self.read_string(address, space, size, place, padded, e);
             }
             ExprKind::Context(location) => {
                 let address = self.context_address(location);
                 let size = self.b.int(i64::from(e.ty.size().min(capacity)));
-                self.read_string(address, Space::Kernel, size, room, place, padded, e);
+                self.read_string(address, Space::Kernel, size, place, padded, e);
             }
             ExprKind::Local(local) => {
                 let own = self.program.locals[local.index()].ty.stored_bytes();
@@ -80,7 +78,7 @@ impl Lower<'_> {
                 let from = self.pointer(from);
                 let address = self.b.address(from);
                 let size = self.b.int(i64::from(e.ty.size().min(capacity)));
-                self.read_string(address, Space::Kernel, size, room, place, padded, e);
+                self.read_string(address, Space::Kernel, size, place, padded, e);
             }
             ExprKind::Block { statements, value } => {
                 self.statements(statements);
@@ -90,8 +88,8 @@ impl Lower<'_> {
             ExprKind::MapGet { map, key } => {
                 let own = e.ty.stored_bytes();
                 self.copy_from_map(*map, key, own.min(room), place);
-                if padded && room > own {
-                    self.fill_zero(place.at(own), room - own);
+                if padded > own {
+                    self.fill_zero(place.at(own), padded - own);
                 }
             }
             ExprKind::Ternary { condition, then, otherwise } => self.either(
@@ -105,28 +103,26 @@ impl Lower<'_> {
     }
 
     /// Copies a kept string of `own` bytes into `room`.
-    pub(super) fn copy_string(&mut self, from: Place, own: u32, place: Place, room: u32, padded: bool) {
+    pub(super) fn copy_string(&mut self, from: Place, own: u32, place: Place, room: u32, padded: u32) {
         self.copy(from, place, own.min(room));
         if room < own {
             // Cut: the last byte ends it.
             let zero = self.b.int(0);
             self.b.store(place.base, place.offset + room as i32 - 1, 1, zero);
-        } else if padded && room > own {
-            self.fill_zero(place.at(own), room - own);
+        } else if padded > own {
+            self.fill_zero(place.at(own), padded - own);
         }
     }
 
     /// Both strings, one behind the other: put together in the scratch memory, then copied.
-    fn concatenate(&mut self, left: &Expr, right: &Expr, place: Place, room: u32, padded: bool) {
+    fn concatenate(&mut self, left: &Expr, right: &Expr, place: Place, room: u32, padded: u32) {
         let (Type::Str(a), Type::Str(b)) = (&left.ty, &right.ty) else { unreachable!("two strings") };
         let (a, b) = (*a, *b);
         let whole = self.scratch_memory(a + b);
-        if padded {
-            self.fill_zero(whole, (a + b).next_multiple_of(8));
-        }
+        self.fill_zero(whole, (a + b).next_multiple_of(8).min(padded));
         let (first, second) = (self.scratch_memory(a), self.scratch_memory(b));
-        self.write_string(left, a, first, false);
-        self.write_string(right, b, second, false);
+        self.write_string(left, a, first, 0);
+        self.write_string(right, b, second, 0);
         let end = self.read_kept(first, a, whole);
         let start = self.pointer(whole);
         let joint = self.b.pointer_add(start, end);
@@ -137,7 +133,7 @@ impl Lower<'_> {
     }
 
     /// Copies a kept string of that capacity; gives its length without the NUL, which is below the capacity.
-    fn read_kept(&mut self, from: Place, capacity: u32, to: Place) -> Value {
+    pub(super) fn read_kept(&mut self, from: Place, capacity: u32, to: Place) -> Value {
         let (to, from, size) = (self.pointer(to), self.pointer(from), self.b.int(i64::from(capacity)));
         let from = self.b.address(from);
         let length = self.b.call(calls::PROBE_READ_KERNEL_STR, &[to, size, from]);
@@ -180,7 +176,7 @@ impl Lower<'_> {
     /// Writes a string, padded, of which only the first bytes may fit.
     fn write_cut(&mut self, e: &Expr, capacity: u32, place: Place) {
         if e.ty.size() <= capacity {
-            return self.write_string(e, capacity, place, true);
+            return self.write_string(e, capacity, place, capacity.next_multiple_of(8));
         }
         let whole = self.kept(e);
         self.fill_zero(place, capacity.next_multiple_of(8));
@@ -194,18 +190,9 @@ impl Lower<'_> {
     }
 
     #[allow(clippy::too_many_arguments)] // where from, how much, where to: one read
-    fn read_string(
-        &mut self,
-        address: Value,
-        space: Space,
-        size: Value,
-        room: u32,
-        place: Place,
-        padded: bool,
-        e: &Expr,
-    ) {
-        if padded {
-            self.fill_zero(place, room);
+    fn read_string(&mut self, address: Value, space: Space, size: Value, place: Place, padded: u32, e: &Expr) {
+        if padded > 0 {
+            self.fill_zero(place, padded);
         } else {
             // An empty string where the read fails before it writes.
             let zero = self.b.int(0);
@@ -236,7 +223,7 @@ impl Lower<'_> {
             if text.len() as u32 >= capacity {
                 // Evaluated for what it does, then unequal whatever it is.
                 let place = self.temporary(capacity);
-                self.write_string(left, capacity, place, false);
+                self.write_string(left, capacity, place, 0);
                 return self.b.int(i64::from(negated));
             }
             return self.equals_literal(left, text, negated);
@@ -244,8 +231,9 @@ impl Lower<'_> {
         let (Type::Str(a), Type::Str(b)) = (&left.ty, &right.ty) else { unreachable!("two strings") };
         let capacity = *a.max(b);
         let (first, second) = (self.temporary(capacity), self.temporary(capacity));
-        self.write_string(left, capacity, first, true);
-        self.write_string(right, capacity, second, true);
+        let room = capacity.next_multiple_of(8);
+        self.write_string(left, capacity, first, room);
+        self.write_string(right, capacity, second, room);
         let words = capacity.div_ceil(8);
         let difference = if words <= MOST_UNROLLED_WORDS {
             let mut all = None;
@@ -276,7 +264,7 @@ impl Lower<'_> {
             _ => capacity,
         };
         let place = self.temporary(room);
-        self.write_string(e, room, place, true);
+        self.write_string(e, room, place, room.next_multiple_of(8));
         let mut wanted = text.to_vec();
         wanted.push(0);
         let mut all = None;

@@ -202,7 +202,7 @@ impl MapTable {
             let evicts = matches!(owner, Owner::ThreadByKey | Owner::Calls)
                 || declaration.is_some_and(|declaration| declaration.evicts);
             let mut map = Map { name: row.name.clone(), entries, evicts, owner, key, value, span };
-            if map.key_bytes() > SMALL_KEY_BYTES && !large_keys() {
+            if map.kept_key_bytes() > SMALL_KEY_BYTES && !large_keys() {
                 cut_strings(&mut map);
             }
             if map.key_bytes() > MAX_KEY_BYTES {
@@ -225,7 +225,7 @@ impl MapTable {
 /// Cuts the longest strings of a key until it is small enough.
 fn cut_strings(map: &mut Map) {
     let mut most = SMALL_KEY_BYTES;
-    while map.key_bytes() > SMALL_KEY_BYTES && most > 8 {
+    while map.kept_key_bytes() > SMALL_KEY_BYTES && most > 8 {
         most -= 8;
         for part in &mut map.key {
             if let Type::Str(capacity) = part {

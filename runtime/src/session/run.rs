@@ -265,7 +265,7 @@ impl Session<'_> {
                 let count = if unsigned { count.min(i64::MAX as u64) } else { count };
                 return self.truncate(*map, count as i64);
             }
-            RecordKind::ClearMap(map) => return Ok(self.maps[map.index()].clear(self.cpus)?),
+            RecordKind::ClearMap(map) => return self.clear(*map),
             RecordKind::ZeroMap(map) => return Ok(self.maps[map.index()].zero(self.cpus)?),
             RecordKind::Commit => {
                 let held = self.speculations.take(word(bytes, 8));

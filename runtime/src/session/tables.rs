@@ -8,14 +8,15 @@ use rtrace_lang::types::Type;
 
 use crate::cells;
 use crate::event::{Cell, MapEvent, Value};
-use crate::maps;
+use crate::maps::{self, LiveMap};
 use crate::output::printa;
 
 use super::{Session, SessionError};
 
-/// An entry of a map: its key as the kernel has it, its key as it is shown, its value.
+/// An entry of a map: its key as the kernel's map has it, the whole of it, the key as it is shown, its value.
 struct Row {
-    bytes: Vec<u8>,
+    kept: Vec<u8>,
+    whole: Vec<u8>,
     key: Vec<Value>,
     cell: Cell,
 }
@@ -51,7 +52,7 @@ impl Session<'_> {
                 let (live, cpus) = (&self.maps[id.index()], self.cpus);
                 let slots = cells::merge_places(aggregation, count, |visit| live.for_each(cpus, visit))?;
                 let cell = cells::cell(aggregation, &slots, divisor);
-                rows.push(Row { bytes: Vec::new(), key: Vec::new(), cell });
+                rows.push(Row { kept: Vec::new(), whole: Vec::new(), key: Vec::new(), cell });
             }
             MapValue::Aggregation(aggregation) => {
                 // Only what is shown of a cell is kept: the cells of all processors may be large.
@@ -60,26 +61,48 @@ impl Session<'_> {
                     let merged = cells::merge(aggregation, value);
                     found.extend(merged.map(|slots| (key.to_vec(), cells::cell(aggregation, &slots, divisor))));
                 })?;
-                for (bytes, cell) in found {
-                    rows.push(Row { key: self.values(&map.key, &bytes), bytes, cell });
+                for (kept, cell) in found {
+                    rows.push(self.row(id, kept, cell));
                 }
             }
             MapValue::Plain(ty) => {
                 let mut found = Vec::new();
                 self.maps[id.index()]
                     .for_each(self.cpus, &mut |key, value| found.push((key.to_vec(), value.to_vec())))?;
-                for (bytes, value) in found {
+                for (kept, value) in found {
                     let Some(value) = self.values(std::slice::from_ref(ty), &value).pop() else { continue };
-                    rows.push(Row {
-                        key: self.values(&map.key, &bytes),
-                        bytes,
-                        cell: Cell::Value(divide(value, divisor)),
-                    });
+                    rows.push(self.row(id, kept, Cell::Value(divide(value, divisor))));
                 }
             }
         }
         rows.sort_by(|a, b| maps::order(map, by, (&a.key, &a.cell), (&b.key, &b.cell)));
         Ok(rows)
+    }
+
+    fn row(&mut self, id: MapId, kept: Vec<u8>, cell: Cell) -> Row {
+        let hir = self.hir.clone();
+        let map = &hir.maps[id.index()];
+        let beside = self.whole_keys(id);
+        let whole = map.whole_key(&kept, |key| beside?.get(key, self.cpus).ok().flatten());
+        Row { key: self.values(&map.key, &whole), kept, whole, cell }
+    }
+
+    /// The map with the whole keys of one whose own are short.
+    fn whole_keys(&self, id: MapId) -> Option<&LiveMap> {
+        self.object.maps[id.index()].whole_keys.map(|number| &self.maps[number as usize])
+    }
+
+    /// Removes all entries; a map without keys becomes zero.
+    pub(super) fn clear(&mut self, id: MapId) -> Result<(), SessionError> {
+        self.maps[id.index()].clear(self.cpus)?;
+        self.forget_keys(id)
+    }
+
+    fn forget_keys(&self, id: MapId) -> Result<(), SessionError> {
+        match self.whole_keys(id) {
+            Some(beside) => Ok(beside.forget_keys(&self.maps[id.index()], self.cpus)?),
+            None => Ok(()),
+        }
     }
 
     /// printa(): the entries of several maps joined by their keys, in the order of the first map's values.
@@ -90,7 +113,7 @@ impl Session<'_> {
         for (number, id) in ids.iter().enumerate() {
             let types = self.hir.maps[id.index()].key.clone();
             for row in self.rows(*id, SortBy::Usual, 1)? {
-                let place = *places.entry(without_padding(&types, &row.bytes)).or_insert(lines.len());
+                let place = *places.entry(without_padding(&types, &row.whole)).or_insert(lines.len());
                 if place == lines.len() {
                     lines.push((row.key, missing.clone()));
                 }
@@ -128,7 +151,7 @@ impl Session<'_> {
     /// trunc(): keeps the `count` largest entries, or the smallest ones where it is negative.
     pub(super) fn truncate(&mut self, id: MapId, count: i64) -> Result<(), SessionError> {
         if count == 0 {
-            return Ok(self.maps[id.index()].clear(self.cpus)?);
+            return self.clear(id);
         }
         if self.hir.maps[id.index()].key.is_empty() {
             return Ok(());
@@ -138,9 +161,9 @@ impl Session<'_> {
             rows.reverse();
         }
         for row in rows.iter().skip(usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX)) {
-            self.maps[id.index()].delete(&row.bytes)?;
+            self.maps[id.index()].delete(&row.kept)?;
         }
-        Ok(())
+        self.forget_keys(id)
     }
 }
 

@@ -89,7 +89,9 @@ impl Outcome {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         for (number, map) in hir.maps.iter().enumerate() {
-            let rows = entries(number).iter().map(|(key, value)| row(map, key, value)).collect();
+            let beside = object.maps[number].whole_keys.map_or(Vec::new(), |beside| entries(beside as usize));
+            let beside: BTreeMap<Vec<u8>, Vec<u8>> = beside.into_iter().collect();
+            let rows = entries(number).iter().map(|(key, value)| row(map, &beside, key, value)).collect();
             outcome.maps.insert(map.name.clone(), rows);
         }
         for record in records {
@@ -106,7 +108,12 @@ impl Outcome {
                     outcome.divisions_by_zero.insert((site.span.start, site.span.end), count);
                 }
                 ErrorKind::DivisionByZero => {}
-                ErrorKind::Read | ErrorKind::MapFull(_) | ErrorKind::Stack | ErrorKind::Index | ErrorKind::Loop => {
+                ErrorKind::Read
+                | ErrorKind::MapFull(_)
+                | ErrorKind::KeyCut(_)
+                | ErrorKind::Stack
+                | ErrorKind::Index
+                | ErrorKind::Loop => {
                     assert_eq!(count, 0, "{site:?}");
                 }
             }
@@ -115,10 +122,11 @@ impl Outcome {
     }
 }
 
-fn row(map: &Map, key: &[u8], value: &[u8]) -> (Vec<Datum>, Vec<Datum>) {
+fn row(map: &Map, beside: &BTreeMap<Vec<u8>, Vec<u8>>, key: &[u8], value: &[u8]) -> (Vec<Datum>, Vec<Datum>) {
     let value = match &map.value {
         MapValue::Plain(ty) => vec![Datum::decode(value, ty)],
         MapValue::Aggregation(_) => Datum::decode_all(value, &vec![Type::U64; value.len() / 8]),
     };
-    (Datum::decode_all(key, &map.key), value)
+    let whole = map.whole_key(key, |key| beside.get(key).cloned());
+    (Datum::decode_all(&whole, &map.key), value)
 }

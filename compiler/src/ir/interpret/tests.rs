@@ -16,6 +16,7 @@ fn object() -> Object {
         entries,
         allocate_on_use: false,
         is_mapped: false,
+        whole_keys: None,
     };
     Object {
         programs: Vec::new(),
