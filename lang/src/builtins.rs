@@ -57,6 +57,7 @@ pub enum Intrinsic {
     CompareStrings,
     Concatenate,
     CurrentTask,
+    DebugLine,
     Delete,
     Discard,
     Denormalize,

@@ -7,6 +7,7 @@ pub const MAP_DELETE_ELEM: u32 = 3;
 /// Reads kernel or user memory, told apart by the address.
 pub const PROBE_READ: u32 = 4;
 pub const KTIME_GET_NS: u32 = 5;
+pub const TRACE_PRINTK: u32 = 6;
 pub const GET_PRANDOM_U32: u32 = 7;
 pub const GET_SMP_PROCESSOR_ID: u32 = 8;
 pub const GET_CURRENT_PID_TGID: u32 = 14;

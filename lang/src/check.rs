@@ -6,6 +6,7 @@ mod assign;
 mod body;
 mod call;
 mod calls;
+mod debug;
 mod definitions;
 mod expr;
 mod fields;

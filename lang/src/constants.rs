@@ -2,7 +2,7 @@
 //! header on the machine. Values are those of x86-64. Pure data: it must never ask the machine.
 //!
 //! What only an enum of the kernel defines is not here, since BTF has it; the exception are [`enumerated`] names that
-//! scripts lean on. HZ and GFP_* are not here, since kernels differ in them.
+//! scripts lean on. HZ and GFP_* are asked of the machine, since kernels differ in them.
 
 mod enumerators;
 mod errors;

@@ -56,6 +56,8 @@ pub enum ConversionKind {
     EscapedBytes,
     /// %rh: bytes in hexadecimal, separated by spaces.
     HexBytes,
+    /// %gr: the names of the flags of an allocation in the kernel.
+    AllocationFlags,
 }
 
 /// What a conversion can show.
@@ -77,7 +79,8 @@ impl ConversionKind {
             | ConversionKind::UpperHexadecimal
             | ConversionKind::Octal
             | ConversionKind::Character
-            | ConversionKind::Pointer => Takes::Number,
+            | ConversionKind::Pointer
+            | ConversionKind::AllocationFlags => Takes::Number,
         }
     }
 
@@ -95,6 +98,7 @@ impl ConversionKind {
             ConversionKind::Bytes => "%r",
             ConversionKind::EscapedBytes => "%rx",
             ConversionKind::HexBytes => "%rh",
+            ConversionKind::AllocationFlags => "%gr",
         }
     }
 }
@@ -202,6 +206,10 @@ pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
                 }
                 _ => ConversionKind::Bytes,
             },
+            Some(b'g') if text.get(at + 1) == Some(&b'r') => {
+                at += 1;
+                ConversionKind::AllocationFlags
+            }
             Some(other) => {
                 return Err(BadFormat {
                     offset: start,

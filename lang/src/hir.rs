@@ -271,6 +271,11 @@ pub enum StmtKind {
         record: RecordId,
         parts: Vec<Expr>,
     },
+    /// A line for the kernel's trace buffer; the format is as the kernel reads it, with its NUL.
+    DebugLine {
+        format: Vec<u8>,
+        values: Vec<Expr>,
+    },
     /// Ends the program and then the tool.
     Exit {
         record: RecordId,

@@ -37,6 +37,17 @@ pub trait Target {
     /// The id of a cgroup (version 2) by its directory.
     fn cgroup_id(&self, path: &str) -> Option<u64>;
 
+    /// Names and values of the kernel's allocation flags (GFP_*), those of several bits first; none where the kernel does not
+    /// tell them.
+    fn allocation_flags(&self) -> Flags {
+        Arc::default()
+    }
+
+    /// Ticks of the kernel's timer in a second (HZ).
+    fn tick_rate(&self) -> Option<i64> {
+        None
+    }
+
     /// Whether the kernel's BTF knows a function of that name.
     fn has_kernel_function(&self, name: &str) -> bool;
 
@@ -236,6 +247,9 @@ pub enum Location {
     /// the text there (its capacity is only the default), with a type of `Pointer` it is the address of the data.
     DataLocation { offset: u32, base: u32 },
 }
+
+/// Names of flags with their bits.
+pub type Flags = Arc<[(Arc<str>, u64)]>;
 
 /// What the provider needs to attach to the site. Its provider reads it and nothing else does.
 #[derive(Clone, PartialEq, Eq, Debug)]

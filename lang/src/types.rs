@@ -87,6 +87,8 @@ pub enum Shown {
     CgroupPath,
     /// The six bytes of a network device's address.
     Mac,
+    /// Flags of an allocation in the kernel (GFP_*).
+    AllocationFlags,
     /// Nanoseconds of the boot clock, as strftime(3) writes them.
     Time(Arc<str>),
 }
@@ -301,6 +303,7 @@ impl fmt::Display for Type {
             Type::Shown(Shown::SignalName) => f.write_str("signal"),
             Type::Shown(Shown::SystemCallName) => f.write_str("system call"),
             Type::Shown(Shown::UserName) => f.write_str("user name"),
+            Type::Shown(Shown::AllocationFlags) => f.write_str("allocation flags"),
             Type::Shown(Shown::ProcessName) => f.write_str("process name"),
             Type::Shown(Shown::CgroupPath) => f.write_str("cgroup path"),
             Type::Shown(Shown::Mac) => f.write_str("macaddr"),

@@ -1,6 +1,7 @@
 //! What the running kernel offers: its system calls, types, events, symbols and features. Knows no provider and no
 //! script.
 
+pub mod allocation;
 pub mod bpf;
 pub mod btf;
 pub mod calls;

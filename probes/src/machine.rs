@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rtrace_lang::probe::ProbeSpec;
 use rtrace_lang::target::{
-    Absence, Feature, Location, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions, Target, TypeTag,
+    Absence, Feature, Flags, Location, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions, Target, TypeTag,
 };
 use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 
@@ -18,7 +18,7 @@ use crate::kernel::btf::{Access, BTF_DIRECTORY, Btf, Kind, SOURCE_SHIFT};
 use crate::kernel::features::Features;
 use crate::kernel::functions::FunctionList;
 use crate::kernel::tracefs::Tracefs;
-use crate::kernel::{KernelError, bpf, symbols, system};
+use crate::kernel::{KernelError, allocation, bpf, symbols, system};
 use crate::nearest::near_misses;
 use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
 use crate::uprobe;
@@ -57,6 +57,7 @@ pub struct Machine {
     tracefs: OnceLock<Result<Tracefs, KernelError>>,
     features: Features,
     possible_cpus: OnceLock<u32>,
+    allocation_flags: OnceLock<Flags>,
     traceable: OnceLock<Option<FunctionList>>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
@@ -338,6 +339,16 @@ impl Target for Machine {
     fn cgroup_id(&self, path: &str) -> Option<u64> {
         // The id is the number of the directory's inode, on 64-bit kernels (fs/kernfs/dir.c).
         std::fs::metadata(path).ok().filter(std::fs::Metadata::is_dir).map(|found| found.ino())
+    }
+
+    fn allocation_flags(&self) -> Flags {
+        let read =
+            || self.tracefs().ok().and_then(|tracefs| allocation::flags(tracefs).ok()).unwrap_or_default().into();
+        self.allocation_flags.get_or_init(read).clone()
+    }
+
+    fn tick_rate(&self) -> Option<i64> {
+        system::tick_rate()
     }
 
     fn has_kernel_function(&self, name: &str) -> bool {

@@ -73,7 +73,7 @@ impl Decoder {
                 let length = (first as usize).min(*capacity as usize).min(bytes.len().saturating_sub(8));
                 Value::Buffer(bytes.get(8..8 + length).unwrap_or(&[]).to_vec())
             }
-            Type::Shown(shown) => Value::Named { text: self.names.show(shown, first), number: first as i64 },
+            Type::Shown(shown) => Value::Named { text: self.names.show(shown, first, target), number: first as i64 },
             Type::Inet => Value::Symbol(names::internet(first, bytes.get(8..24).unwrap_or(&[])).into()),
             Type::Pointer { .. } => Value::Pointer(first),
             Type::Stack { user, mode, .. } => {

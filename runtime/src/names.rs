@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rtrace_lang::names;
+use rtrace_lang::target::Target;
 use rtrace_lang::types::Shown;
 
 use crate::clock;
@@ -23,13 +24,14 @@ pub struct Names {
 
 impl Names {
     /// The text of a number.
-    pub fn show(&mut self, shown: &Shown, number: u64) -> Arc<str> {
+    pub fn show(&mut self, shown: &Shown, number: u64, target: &dyn Target) -> Arc<str> {
         let known = match shown {
             Shown::ErrorText => names::errno_text(number as i64).map(Arc::from),
             Shown::SignalName => names::signal_name(number as i64).map(Arc::from),
             Shown::SystemCallName => names::syscall_name(number as i64).map(Arc::from),
             Shown::ProcessName => process_name(number),
             Shown::CgroupPath => self.cgroup(number),
+            Shown::AllocationFlags => Some(flags(number, &target.allocation_flags()).into()),
             Shown::UserName => self.users.get_or_insert_with(users).get(&number).cloned(),
             Shown::Mac => {
                 let bytes = number.to_le_bytes();
@@ -64,6 +66,24 @@ fn read_cgroups(root: &Path, path: &str, known: &mut HashMap<u64, Arc<str>>) {
             read_cgroups(root, &format!("{path}/{}", entry.file_name().to_string_lossy()), known);
         }
     }
+}
+
+/// The names of flags, joined as the kernel does: each row that is all there takes its bits; those without a name come last.
+fn flags(mut number: u64, rows: &[(Arc<str>, u64)]) -> String {
+    if number == 0 {
+        return "none".to_string();
+    }
+    let mut names = Vec::new();
+    for (name, bits) in rows {
+        if number & bits == *bits {
+            names.push(name.to_string());
+            number &= !bits;
+        }
+    }
+    if number != 0 {
+        names.push(format!("{number:#x}"));
+    }
+    names.join("|")
 }
 
 fn process_name(pid: u64) -> Option<Arc<str>> {

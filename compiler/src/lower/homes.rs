@@ -114,6 +114,7 @@ impl Walk<'_> {
                 | StmtKind::SetMap { .. }
                 | StmtKind::Aggregate { .. }
                 | StmtKind::Emit { .. }
+                | StmtKind::DebugLine { .. }
                 | StmtKind::Exit { .. }
                 | StmtKind::Break
                 | StmtKind::Continue

@@ -69,6 +69,7 @@ fn may_end(body: &[Stmt], calls_may_exit: bool) -> bool {
             | StmtKind::SetMap { .. }
             | StmtKind::Aggregate { .. }
             | StmtKind::Emit { .. }
+            | StmtKind::DebugLine { .. }
             | StmtKind::If { .. }
             | StmtKind::Loop { .. }
             | StmtKind::Break

@@ -122,6 +122,24 @@ impl Lower<'_> {
         self.b.extend(both, 4, false)
     }
 
+    /// A line for the kernel's trace buffer.
+    pub(super) fn debug_line(&mut self, format: &[u8], values: &[Expr]) {
+        let offset = self.shared.global_bytes(format);
+        let mut arguments =
+            vec![self.b.map_value_address(self.shared.globals_map, offset), self.b.int(format.len() as i64)];
+        for value in values {
+            let argument = if let Type::Str(_) = value.ty {
+                let place = self.kept(value);
+                let pointer = self.pointer(place);
+                self.b.address(pointer)
+            } else {
+                self.value(value)
+            };
+            arguments.push(argument);
+        }
+        self.b.call(calls::TRACE_PRINTK, &arguments);
+    }
+
     /// Notes in the global data that the tool is to end, so that it does even if the event is lost, and leaves.
     pub(super) fn exit(&mut self, record: RecordId, code: &Expr) {
         let code = self.value(code);

@@ -28,6 +28,14 @@ pub static ACTIONS: &[Builtin] = &[
         I::Commit,
     ),
     function(
+        "debugf",
+        (1, 4),
+        "debugf(\"format\", ...)",
+        "Writes a line into the kernel's own trace buffer (trace_pipe of tracefs): at most three values, one of them a string.",
+        "BEGIN { debugf(\"%s on %d\", comm, cpu); }",
+        I::DebugLine,
+    ),
+    function(
         "delete",
         (1, 2),
         "delete(@map[key]) or delete(@map, key): bool",

@@ -7,7 +7,7 @@ use crate::calls;
 use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::THREAD;
-use crate::format::{Piece, Takes};
+use crate::format::{ConversionKind, Piece, Takes};
 use crate::hir::{Expr, ExprKind, MapId, RecordKind, Stmt, StmtKind};
 use crate::span::Span;
 use crate::types::{Shown, StackMode, Type};
@@ -229,6 +229,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Truncate
             | Intrinsic::System
             | Intrinsic::Cat
+            | Intrinsic::DebugLine
             | Intrinsic::ErrorMessage
             | Intrinsic::WarningMessage
             | Intrinsic::Time
@@ -459,6 +460,7 @@ impl Body<'_, '_, '_> {
                 | Intrinsic::Zero
                 | Intrinsic::Exit
                 | Intrinsic::Cat
+                | Intrinsic::DebugLine
                 | Intrinsic::ErrorMessage
                 | Intrinsic::WarningMessage
                 | Intrinsic::Time
@@ -471,6 +473,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::Printf
             | Intrinsic::System
             | Intrinsic::Cat
+            | Intrinsic::DebugLine
             | Intrinsic::ErrorMessage
             | Intrinsic::WarningMessage => self.formatted(intrinsic, arguments, span),
             Intrinsic::Time => self.time(arguments, span),
@@ -556,7 +559,7 @@ impl Body<'_, '_, '_> {
             );
             return None;
         }
-        let values: Vec<Expr> = arguments[1..].iter().map(|argument| self.expr(&argument.value)).collect();
+        let mut values: Vec<Expr> = arguments[1..].iter().map(|argument| self.expr(&argument.value)).collect();
         if conversions.len() != values.len() {
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
             self.report(
@@ -605,6 +608,15 @@ impl Body<'_, '_, '_> {
                 );
                 return None;
             }
+        }
+        for (conversion, value) in conversions.iter().zip(&mut values) {
+            if conversion.kind == ConversionKind::AllocationFlags {
+                let (ty, span) = (Type::Shown(Shown::AllocationFlags), value.span);
+                *value = Expr { kind: ExprKind::Convert(Box::new(value.clone())), ty, span };
+            }
+        }
+        if intrinsic == Intrinsic::DebugLine {
+            return self.debug_line(&pieces, values, span);
         }
         let parts = values.iter().map(|value| value.ty.clone()).collect();
         let kind = match intrinsic {

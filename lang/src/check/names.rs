@@ -46,6 +46,9 @@ impl Body<'_, '_, '_> {
         if let Some((value, of)) = own.or_else(|| self.checker.target.enumerator(name)) {
             return Expr { kind: ExprKind::Int(value), ty: Type::Enum(of), span };
         }
+        if let Some(value) = self.machine_constant(name) {
+            return Expr { kind: ExprKind::Int(value), ty: Type::U64, span };
+        }
         if let Some(value) = constants::enumerated(name) {
             return Expr::int(value, span);
         }
@@ -65,6 +68,21 @@ impl Body<'_, '_, '_> {
             },
         };
         self.fail(diagnostic)
+    }
+
+    /// Constants of the kernel's sources in which kernels differ.
+    fn machine_constant(&self, name: &str) -> Option<i64> {
+        let target = self.checker.target;
+        if name == "HZ" {
+            return target.tick_rate();
+        }
+        if name.trim_start_matches('_').starts_with("GFP_") {
+            let flags = target.allocation_flags();
+            return flags.iter().find(|(known, _)| **known == *name).map(|(_, value)| *value as i64);
+        }
+        // REQ_SYNC is the bit that the enumerator __REQ_SYNC numbers.
+        let (bit, _) = name.strip_prefix("REQ_").and_then(|_| target.enumerator(&format!("__{name}")))?;
+        1i64.checked_shl(u32::try_from(bit).ok()?)
     }
 
     pub fn aggregation_out_of_place(&mut self, name: &str, span: Span) -> Expr {
@@ -191,6 +209,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Buffer
             | Intrinsic::ByteSwap
             | Intrinsic::Cat
+            | Intrinsic::DebugLine
             | Intrinsic::CompareStrings
             | Intrinsic::Concatenate
             | Intrinsic::ErrorMessage

@@ -4,7 +4,7 @@ use crate::ast;
 use crate::builtins::{self, Builtin};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::THREAD;
-use crate::format::{Conversion, Piece, Takes, parse_format};
+use crate::format::{Conversion, ConversionKind, Piece, Takes, parse_format};
 use crate::hir::{Expr, MapId, MapValue, RecordKind, SortBy, StmtKind, Table};
 use crate::span::Span;
 use crate::types::Type;
@@ -354,6 +354,8 @@ fn join(a: &Type, b: &Type) -> bool {
 
 fn takes(conversion: &Conversion, ty: &Type) -> bool {
     match conversion.kind.takes() {
+        // A key holds the number alone.
+        Takes::Number if conversion.kind == ConversionKind::AllocationFlags => false,
         Takes::Anything => true,
         Takes::Bytes => matches!(ty, Type::Buffer(_) | Type::Str(_) | Type::Array { .. }),
         Takes::Number => ty.is_integer() || matches!(ty, Type::Pointer { .. } | Type::Symbol { .. } | Type::Shown(_)),

@@ -98,6 +98,9 @@ impl Dumper<'_> {
                     value.as_ref().map_or("1".to_string(), |value| self.text(value)),
                     weight.as_ref().map_or(String::new(), |weight| format!(" times {}", self.text(weight)))
                 ),
+                StmtKind::DebugLine { format, values } => {
+                    format!("debug line {:?} ({})", String::from_utf8_lossy(format), self.list(values))
+                }
                 StmtKind::Emit { record, parts } => format!("emit {} ({})", record.0, self.list(parts)),
                 StmtKind::Exit { code, .. } => format!("exit {}", self.text(code)),
                 StmtKind::If { condition, then, otherwise } => {

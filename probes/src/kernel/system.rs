@@ -21,6 +21,15 @@ pub fn mount(kind: &str, at: &Path) -> Result<(), KernelError> {
 }
 
 /// Processors that are running.
+/// Ticks of the kernel's timer in a second: the coarse clocks move with each.
+pub fn tick_rate() -> Option<i64> {
+    let mut resolution = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes the structure, which is there.
+    let result = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut resolution) };
+    let nanoseconds = resolution.tv_sec * 1_000_000_000 + resolution.tv_nsec;
+    (result == 0 && nanoseconds > 0).then(|| (1_000_000_000 + nanoseconds / 2) / nanoseconds)
+}
+
 pub fn online_cpus() -> Result<Vec<u32>, KernelError> {
     cpu_list("/sys/devices/system/cpu/online")
 }

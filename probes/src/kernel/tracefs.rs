@@ -100,10 +100,14 @@ impl Tracefs {
     }
 
     /// The fields of the event's record, without those that all events have.
-    pub fn format(&self, category: &str, event: &str) -> Result<Vec<FormatField>, KernelError> {
+    /// The text of an event's `format` file.
+    pub fn format_text(&self, category: &str, event: &str) -> Result<String, KernelError> {
         let path = self.event_directory(category, event).join("format");
-        let text = fs::read_to_string(&path).map_err(|source| KernelError::File { path, source })?;
-        Ok(parse_format(&text))
+        fs::read_to_string(&path).map_err(|source| KernelError::File { path, source })
+    }
+
+    pub fn format(&self, category: &str, event: &str) -> Result<Vec<FormatField>, KernelError> {
+        Ok(parse_format(&self.format_text(category, event)?))
     }
 
     /// Categories and events that a user has made (kprobe_events, uprobe_events, synthetic_events): no tracepoint

@@ -24,6 +24,7 @@ pub fn format(pieces: &[Piece], values: &[Value]) -> Vec<u8> {
 
 pub(super) fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
     let text = match conversion.kind.takes() {
+        Takes::Number if conversion.kind == ConversionKind::AllocationFlags => Some(render(value)),
         Takes::Anything => Some(render(value)),
         Takes::Bytes => Some(bytes(conversion.kind, value)),
         Takes::Number => None,
@@ -70,9 +71,11 @@ pub(super) fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>)
             digits(conversion, prefix, format!("{unsigned:o}"), out);
         }
         ConversionKind::Pointer => digits(conversion, b"0x", format!("{number:x}"), out),
-        ConversionKind::Text | ConversionKind::Bytes | ConversionKind::EscapedBytes | ConversionKind::HexBytes => {
-            unreachable!("handled above")
-        }
+        ConversionKind::Text
+        | ConversionKind::Bytes
+        | ConversionKind::EscapedBytes
+        | ConversionKind::HexBytes
+        | ConversionKind::AllocationFlags => unreachable!("handled above"),
     }
 }
 
