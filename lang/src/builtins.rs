@@ -77,6 +77,7 @@ pub enum Intrinsic {
     Len,
     Mac,
     Normalize,
+    Packet,
     Nsecs,
     PossibleCpus,
     Print,

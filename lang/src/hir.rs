@@ -183,6 +183,10 @@ pub enum RecordKind {
     /// What was printed for the speculation, whose number is the only part, is printed at last, or forgotten.
     Commit,
     Discard,
+    /// pcap(): its time by the boot clock, the length of the packet, and what there is of it.
+    Packet {
+        path: String,
+    },
     /// exit(code); the code is the only part.
     Exit,
 }
@@ -202,6 +206,7 @@ impl RecordKind {
             | RecordKind::PrintMap { .. }
             | RecordKind::PrintAggregations { .. } => true,
             RecordKind::System(_)
+            | RecordKind::Packet { .. }
             | RecordKind::Normalize(_)
             | RecordKind::Denormalize(_)
             | RecordKind::Truncate(_)

@@ -11,6 +11,7 @@ mod imports;
 mod maps;
 mod names;
 pub mod output;
+mod packets;
 pub mod session;
 mod signals;
 pub mod symbols;

@@ -23,6 +23,7 @@ use rtrace_probes::{AttachError, Link, Machine};
 use crate::child::ChildError;
 use crate::decode::Decoder;
 use crate::maps::LiveMap;
+use crate::packets::{PacketError, Packets};
 use crate::signals;
 use crate::symbols::MappingEvents;
 
@@ -66,6 +67,8 @@ pub enum SessionError {
     System(&'static str, std::io::Error),
     #[error("cannot write the output: {0}")]
     Output(std::io::Error),
+    #[error("{0}")]
+    Packet(#[from] PacketError),
 }
 
 /// What the kernel said, without aya's words around it.
@@ -81,7 +84,7 @@ impl SessionError {
     pub fn exit_status(&self) -> i32 {
         match self {
             SessionError::Child(_) => 1,
-            SessionError::Output(_) => 1,
+            SessionError::Output(_) | SessionError::Packet(_) => 1,
             SessionError::Map { .. }
             | SessionError::Ring(_)
             | SessionError::Privilege(_)
@@ -125,6 +128,7 @@ pub struct Session<'m> {
     links: Vec<Link>,
     globals: GlobalData,
     decoder: Decoder,
+    packets: Packets,
     /// What normalize() divides the values of each map by.
     normals: Vec<u64>,
     speculations: Speculations,
@@ -158,6 +162,7 @@ impl<'m> Session<'m> {
         Ok(Session {
             machine,
             decoder: Decoder::new(hir.clone()),
+            packets: Packets::default(),
             normals: vec![1; hir.maps.len()],
             speculations: Speculations::default(),
             told: HashMap::new(),

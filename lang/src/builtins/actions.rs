@@ -84,6 +84,14 @@ pub static ACTIONS: &[Builtin] = &[
         I::Normalize,
     ),
     function(
+        "pcap",
+        (2, 3),
+        "pcap(\"file\", bytes[, length])",
+        "Appends a packet to a file for tcpdump and Wireshark: its bytes, and how long it was where they are not all of it.",
+        "BEGIN { pcap(\"/dev/null\", buf(curtask, 64), 1500); }",
+        I::Packet,
+    ),
+    function(
         "print",
         (1, 5),
         "print(value) or print(@map, top: all, div: 1, by: \"key\" or \"value\", order: \"asc\" or \"desc\")",

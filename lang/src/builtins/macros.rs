@@ -259,6 +259,22 @@ pub static MACROS: &[Builtin] = &[
         }",
     ),
     row(
+        "skboutput",
+        (4, 4),
+        "skboutput(\"file\", skb, length, offset): int64",
+        "Appends so many bytes of a struct sk_buff to a file, as pcap() does: those of its linear part, at most max_strlen. Gives 0.",
+        "kprobe:__dev_queue_xmit { skboutput(\"/tmp/sent.pcap\", arg0, 256, 0); }",
+        "macro skboutput(file, skb, length, offset) {
+            let $skb = (struct sk_buff *)(skb);
+            let $offset = (int64)(offset);
+            let $left = (int64)$skb.len - (int64)$skb.data_len - $offset;
+            let $size = (int64)(length) < $left ? (int64)(length) : $left;
+            let $start = (uint64)$skb.data + $offset;
+            pcap(file, buf(kptr($start), $size > 0 ? $size : 0), (int64)$skb.len - $offset);
+            0
+        }",
+    ),
+    row(
         "socket_cookie",
         (1, 1),
         "socket_cookie(sock): uint64",

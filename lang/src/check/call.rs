@@ -230,6 +230,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::System
             | Intrinsic::Cat
             | Intrinsic::DebugLine
+            | Intrinsic::Packet
             | Intrinsic::ErrorMessage
             | Intrinsic::WarningMessage
             | Intrinsic::Time
@@ -461,6 +462,7 @@ impl Body<'_, '_, '_> {
                 | Intrinsic::Exit
                 | Intrinsic::Cat
                 | Intrinsic::DebugLine
+                | Intrinsic::Packet
                 | Intrinsic::ErrorMessage
                 | Intrinsic::WarningMessage
                 | Intrinsic::Time
@@ -477,6 +479,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::ErrorMessage
             | Intrinsic::WarningMessage => self.formatted(intrinsic, arguments, span),
             Intrinsic::Time => self.time(arguments, span),
+            Intrinsic::Packet => self.packet(arguments, span),
             Intrinsic::StaticAssert => {
                 self.static_assert(arguments, span);
                 None

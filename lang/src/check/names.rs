@@ -209,6 +209,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Buffer
             | Intrinsic::ByteSwap
             | Intrinsic::Cat
+            | Intrinsic::Packet
             | Intrinsic::DebugLine
             | Intrinsic::CompareStrings
             | Intrinsic::Concatenate
@@ -261,7 +262,7 @@ impl Body<'_, '_, '_> {
         Expr { kind: ExprKind::Stack { user, frames }, ty: Type::Stack { user, frames, mode }, span }
     }
 
-    fn clock(&mut self, span: Span) -> Expr {
+    pub fn clock(&mut self, span: Span) -> Expr {
         self.clock_of("boot", span)
     }
 

@@ -5,7 +5,7 @@ use crate::builtins::{self, Builtin};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::THREAD;
 use crate::format::{Conversion, ConversionKind, Piece, Takes, parse_format};
-use crate::hir::{Expr, MapId, MapValue, RecordKind, SortBy, StmtKind, Table};
+use crate::hir::{Expr, ExprKind, MapId, MapValue, RecordKind, SortBy, StmtKind, Table};
 use crate::span::Span;
 use crate::types::Type;
 
@@ -340,6 +340,39 @@ impl Body<'_, '_, '_> {
             }
         }
         Some(())
+    }
+
+    /// `pcap()`
+    pub fn packet(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
+        let row = builtins::named("pcap").expect("pcap has a row");
+        let path = &arguments[0].value;
+        let ast::ExprKind::Str(text) = &path.kind else {
+            self.report(
+                Diagnostic::error(Code::NotConstant, path.span, "the file must be a string in quotes")
+                    .label("not a string in quotes")
+                    .help(row.signature),
+            );
+            return None;
+        };
+        let bytes = self.expr(&arguments[1].value);
+        let length = arguments.get(2).map_or_else(|| Expr::int(0, span), |argument| self.expr(&argument.value));
+        if !matches!(bytes.ty, Type::Buffer(_) | Type::Unknown) {
+            self.wrong_type(row, &bytes, "bytes, which buf() gives");
+            return None;
+        }
+        if !length.ty.is_integer() && length.ty != Type::Unknown {
+            self.wrong_type(row, &length, "a number");
+            return None;
+        }
+        if bytes.ty == Type::Unknown || length.ty == Type::Unknown {
+            return None;
+        }
+        let path = String::from_utf8_lossy(text).into_owned();
+        let parts =
+            vec![self.clock(span), Expr { kind: ExprKind::Convert(Box::new(length)), ty: Type::U64, span }, bytes];
+        let types = parts.iter().map(|part| part.ty.clone()).collect();
+        let record = self.record(RecordKind::Packet { path }, types, span);
+        Some(StmtKind::Emit { record, parts })
     }
 }
 

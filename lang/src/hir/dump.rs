@@ -58,6 +58,7 @@ fn record_name(kind: &RecordKind) -> String {
         RecordKind::Printf(_) => "printf".to_string(),
         RecordKind::System(_) => "system".to_string(),
         RecordKind::Cat(_) => "cat".to_string(),
+        RecordKind::Packet { path } => format!("packet for {path:?}"),
         RecordKind::Message { is_error, .. } => if *is_error { "errorf" } else { "warnf" }.to_string(),
         RecordKind::Time(format) => format!("time {format:?}"),
         RecordKind::Print => "print".to_string(),

@@ -225,7 +225,8 @@ impl Session<'_> {
             }
         }
         self.ring = Some(ring);
-        result
+        result?;
+        Ok(self.packets.flush()?)
     }
 
     fn record(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), SessionError> {
@@ -287,6 +288,11 @@ impl Session<'_> {
             RecordKind::Cat(pieces) => {
                 let path = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
                 Event::Text { kind: TextKind::Cat, text: contents(&path, self.hir.settings.max_cat_bytes)? }
+            }
+            RecordKind::Packet { path } => {
+                let time = clock::wall_of_boot(word(bytes, 8));
+                let there = (word(bytes, 24) as usize).min(bytes.len().saturating_sub(32));
+                return Ok(self.packets.append(path, time, &bytes[32..32 + there], word(bytes, 16))?);
             }
             RecordKind::System(pieces) => {
                 let command = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
