@@ -2,14 +2,16 @@
 //! where in the file they are. Maps files and touches only the parts that are needed. Never touches a process's memory.
 
 mod locate;
+mod notes;
 
 pub use locate::{Located, locate};
+pub use notes::Note;
 
 use std::cell::OnceCell;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use object::{Architecture, Object, ObjectSegment, ObjectSymbol, SymbolKind};
+use object::{Architecture, Object, ObjectKind, ObjectSegment, ObjectSymbol, SymbolKind};
 
 use crate::kernel::mapping::FileBytes;
 
@@ -35,12 +37,28 @@ pub struct Function {
     pub size: u64,
 }
 
-/// A part of the file that is mapped to be run.
+/// A part of the file that is mapped.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     address: u64,
     file_offset: u64,
     bytes: u64,
+    is_code: bool,
+}
+
+impl Segment {
+    fn offset_of(&self, address: u64) -> u64 {
+        self.file_offset + (address - self.address)
+    }
+}
+
+/// A function or a variable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Symbol {
+    /// The file's own address of it.
+    pub address: u64,
+    /// 0 where the symbol table does not say.
+    pub bytes: u64,
 }
 
 /// An ELF file.
@@ -48,7 +66,8 @@ pub struct Binary {
     path: PathBuf,
     bytes: FileBytes,
     segments: Vec<Segment>,
-    is_x86_64: bool,
+    architecture: Architecture,
+    is_relocatable: bool,
     functions: OnceCell<Vec<Function>>,
 }
 
@@ -61,19 +80,20 @@ impl Binary {
         let bytes = FileBytes::open(path).map_err(failed)?;
         let malformed =
             |error: object::Error| ElfError::NotAnElf { path: path.to_path_buf(), reason: error.to_string() };
-        let (segments, is_x86_64) = {
+        let (segments, architecture, is_relocatable) = {
             let object = object::File::parse(bytes.as_slice()).map_err(malformed)?;
-            let executable = |segment: &object::Segment<'_, '_>| match segment.flags() {
+            let is_code = |segment: &object::Segment<'_, '_>| match segment.flags() {
                 object::SegmentFlags::Elf { p_flags, .. } => p_flags & object::elf::PF_X != 0,
                 _ => false,
             };
-            let segments = object.segments().filter(executable).map(|segment| {
+            let segments = object.segments().map(|segment| {
                 let (file_offset, bytes) = segment.file_range();
-                Segment { address: segment.address(), file_offset, bytes }
+                Segment { address: segment.address(), file_offset, bytes, is_code: is_code(&segment) }
             });
-            (segments.collect(), object.architecture() == Architecture::X86_64)
+            (segments.collect(), object.architecture(), object.kind() == ObjectKind::Dynamic)
         };
-        Ok(Binary { path: path.to_path_buf(), bytes, segments, is_x86_64, functions: OnceCell::new() })
+        let path = path.to_path_buf();
+        Ok(Binary { path, bytes, segments, architecture, is_relocatable, functions: OnceCell::new() })
     }
 
     pub fn path(&self) -> &Path {
@@ -128,13 +148,52 @@ impl Binary {
 
     /// Where in the file the code at an address is.
     pub fn file_offset(&self, address: u64) -> Option<u64> {
+        self.segment_of(address).filter(|segment| segment.is_code).map(|segment| segment.offset_of(address))
+    }
+
+    /// Where in the file the initial value of a variable is.
+    pub fn data_offset(&self, address: u64) -> Option<u64> {
+        self.segment_of(address).map(|segment| segment.offset_of(address))
+    }
+
+    fn segment_of(&self, address: u64) -> Option<&Segment> {
         let inside = |segment: &&Segment| address.checked_sub(segment.address).is_some_and(|at| at < segment.bytes);
-        self.segments.iter().find(inside).map(|segment| segment.file_offset + (address - segment.address))
+        self.segments.iter().find(inside)
+    }
+
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// True for libraries and programs that are loaded anywhere: their addresses begin at nearly 0.
+    pub fn is_relocatable(&self) -> bool {
+        self.is_relocatable
+    }
+
+    /// The address of a function or variable, by its name in the symbol table; None where the file has no such name, or
+    /// several things of it.
+    pub fn symbol(&self, name: &str) -> Option<Symbol> {
+        let object = object::File::parse(self.bytes.as_slice()).ok()?;
+        let is_meant = |symbol: &object::Symbol<'_, '_>| {
+            symbol.is_definition()
+                && matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data | SymbolKind::Unknown)
+                && symbol.name().is_ok_and(|known| known.split('@').next() == Some(name))
+        };
+        let found: Vec<Symbol> = object
+            .symbols()
+            .chain(object.dynamic_symbols())
+            .filter(is_meant)
+            .map(|symbol| Symbol { address: symbol.address(), bytes: symbol.size() })
+            .collect();
+        let first = *found.first()?;
+        found.iter().all(|symbol| symbol.address == first.address).then_some(first)
     }
 
     /// The file's own address of the code at an offset in it.
     pub fn address_at(&self, offset: u64) -> Option<u64> {
-        let inside = |segment: &&Segment| offset.checked_sub(segment.file_offset).is_some_and(|at| at < segment.bytes);
+        let inside = |segment: &&Segment| {
+            segment.is_code && offset.checked_sub(segment.file_offset).is_some_and(|at| at < segment.bytes)
+        };
         self.segments.iter().find(inside).map(|segment| segment.address + (offset - segment.file_offset))
     }
 
@@ -143,7 +202,10 @@ impl Binary {
         if address == function.address {
             return true;
         }
-        let Some(length) = address.checked_sub(function.address).filter(|_| self.is_x86_64) else { return false };
+        let Some(length) = address.checked_sub(function.address).filter(|_| self.architecture == Architecture::X86_64)
+        else {
+            return false;
+        };
         // The instruction at the address itself must be whole too; the longest has 15 bytes.
         let Some(start) = self.file_offset(function.address) else { return false };
         let bytes = (length + 15).min(function.size);

@@ -18,6 +18,7 @@ mod rawtracepoint;
 mod software;
 mod tracepoint;
 mod uprobe;
+mod usdt;
 
 pub use listing::{ListedProbe, list};
 pub use machine::Machine;

@@ -21,7 +21,7 @@ use crate::kernel::tracefs::Tracefs;
 use crate::kernel::{KernelError, allocation, bpf, symbols, system};
 use crate::nearest::near_misses;
 use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
-use crate::uprobe;
+use crate::{uprobe, usdt};
 
 /// Sources of types that an id has room to name.
 const MOST_SOURCES: u32 = (1 << (32 - SOURCE_SHIFT)) - 1;
@@ -386,7 +386,10 @@ impl Target for Machine {
     }
 
     fn absence(&self, site: &ProbeSite, argument: Option<&str>) -> Option<Absence> {
-        uprobe::absence(self, site, argument)
+        match site.provider {
+            "usdt" => usdt::absence(site, argument),
+            _ => uprobe::absence(self, site, argument),
+        }
     }
 }
 

@@ -1,15 +1,14 @@
 //! `uprobe` and `uretprobe`: functions of programs and libraries. All sites of one file share one `uprobe_multi` link
 //! where the kernel has it: perf-based ones take 100 ms each to end.
 
+mod attach;
 mod typed;
 
+pub(crate) use attach::attach;
 pub(crate) use typed::{absence, enumerator_named, struct_names, type_named};
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
@@ -18,16 +17,12 @@ use rtrace_lang::target::{
 };
 
 use crate::elf::{Binary, ElfError, Function, Located, locate};
-use crate::kernel::bpf::{self, UprobeTargets};
-use crate::kernel::perf::{self, PerfKind, PerfScope};
 use crate::kernel::system;
 use crate::kprobe::{entry_layout, parse_number, return_layout};
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::near_misses;
-use crate::provider::{
-    AttachError, Documentation, Link, Provider, is_pattern, link_perf_event, no_privilege, not_found, wrong_form,
-};
+use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, no_privilege, not_found, wrong_form};
 
 pub static UPROBE: Uprobe = Uprobe { is_return: false };
 pub static URETPROBE: Uprobe = Uprobe { is_return: true };
@@ -109,7 +104,20 @@ impl Provider for Uprobe {
     }
 
     fn list(&self, machine: &Machine, parts: &[String], verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
-        listing::by_resolving(self, machine, parts, if parts.is_empty() { 0 } else { 2 }, verbose)
+        self.list_of_process(machine, parts, verbose, None)
+    }
+
+    fn list_of_process(
+        &self,
+        machine: &Machine,
+        parts: &[String],
+        verbose: bool,
+        pid: Option<u32>,
+    ) -> Result<Vec<ListedProbe>, ResolveError> {
+        let arity = if parts.is_empty() && pid.is_none() { 0 } else { 2 };
+        let options = ResolveOptions { uses_arguments: verbose, pid, ..ResolveOptions::default() };
+        let sites = listing::resolved(self, machine, parts, arity, options)?;
+        Ok(sites.iter().map(|site| listing::listed(site, verbose)).collect())
     }
 
     fn attach(
@@ -118,22 +126,11 @@ impl Provider for Uprobe {
         program: BorrowedFd<'_>,
         sites: &[(u64, &ProbeSite)],
     ) -> Result<Vec<Link>, AttachError> {
-        let Some((_, first)) = sites.first() else { return Ok(Vec::new()) };
-        match first.program {
-            ProgramKind::Kprobe { multi: MultiKind::UprobeMulti, user: _ } => attach_multi(program, sites),
-            ProgramKind::Kprobe { multi: MultiKind::Single | MultiKind::KprobeMulti, user: _ } => {
-                sites.iter().map(|(cookie, site)| attach_single(program, *cookie, site)).collect()
-            }
-            ProgramKind::TestRun
-            | ProgramKind::Tracepoint
-            | ProgramKind::RawTracepoint
-            | ProgramKind::Tracing { .. }
-            | ProgramKind::PerfEvent => Ok(Vec::new()),
-        }
+        attach::attach(program, sites)
     }
 }
 
-fn multi_kind(machine: &Machine, options: &ResolveOptions) -> MultiKind {
+pub(crate) fn multi_kind(machine: &Machine, options: &ResolveOptions) -> MultiKind {
     let follows = || options.pid.is_none() || machine.features().uprobe_multi_follows_process();
     if machine.has(Feature::UprobeMulti) && follows() { MultiKind::UprobeMulti } else { MultiKind::Single }
 }
@@ -201,7 +198,13 @@ impl Uprobe {
             program: ProgramKind::Kprobe { multi, user: true },
             layout: layout(function, offset),
             selector: None,
-            attach: Attach::Uprobe { path: path.clone(), offset, is_return: self.is_return, pid: options.pid },
+            attach: Attach::Uprobe {
+                path: path.clone(),
+                offset,
+                is_return: self.is_return,
+                pid: options.pid,
+                semaphore: None,
+            },
         };
         if wanted.function.starts_with("0x") {
             let address = parse_number(wanted.function)
@@ -304,7 +307,7 @@ fn no_such_function(provider: &Uprobe, binary: &Binary, file: &Located, wanted: 
     error
 }
 
-fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
+pub(crate) fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
     match error {
         ElfError::File { path, source } if system::is_denied(source) => no_privilege(
             format!("{provider} needs to read {}, which is not permitted", path.display()),
@@ -323,53 +326,4 @@ fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
             found
         }
     }
-}
-
-fn attach_multi(program: BorrowedFd<'_>, sites: &[(u64, &ProbeSite)]) -> Result<Vec<Link>, AttachError> {
-    type Group<'a> = (&'a Path, bool, Option<u32>);
-    let mut groups: BTreeMap<Group<'_>, Vec<(u64, u64, &ProbeSite)>> = BTreeMap::new();
-    for (cookie, site) in sites {
-        if let Attach::Uprobe { path, offset, is_return, pid } = &site.attach {
-            groups.entry((path.as_path(), *is_return, *pid)).or_default().push((*offset, *cookie, *site));
-        }
-    }
-    let mut links = Vec::new();
-    for ((path, is_return, pid), places) in groups {
-        let offsets: Vec<u64> = places.iter().map(|place| place.0).collect();
-        let cookies: Vec<u64> = places.iter().map(|place| place.1).collect();
-        let path = c_path(path);
-        let targets = UprobeTargets {
-            path: &path,
-            offsets: &offsets,
-            cookies: &cookies,
-            ref_ctr_offsets: &[],
-            pid: pid.map(|pid| pid as i32),
-            is_return,
-        };
-        let link = bpf::link_create_uprobe_multi(program, &targets);
-        links.push(Link::slow(link.map_err(|error| AttachError::new(places[0].2, error))?));
-    }
-    Ok(links)
-}
-
-fn attach_single(program: BorrowedFd<'_>, cookie: u64, site: &ProbeSite) -> Result<Link, AttachError> {
-    let Attach::Uprobe { path, offset, is_return, pid } = &site.attach else {
-        unreachable!("resolving gives uprobe sites this attachment")
-    };
-    let path = c_path(path);
-    let kind = PerfKind::Uprobe { path: &path, offset: *offset, ref_ctr_offset: 0, is_return: *is_return };
-    // Every CPU runs the program, whichever the event was opened on.
-    let scope = pid.map_or(PerfScope::Cpu(0), PerfScope::Process);
-    perf::perf_event_open(kind, scope).and_then(|event| link_perf_event(program, event, cookie, true)).map_err(
-        |error| {
-            let needs_more = error.is_privilege();
-            let error = AttachError::new(site, error);
-            // Kernels differ: perf-based uprobes have taken CAP_PERFMON and, before and after, CAP_SYS_ADMIN.
-            if needs_more { error.with_help("This form of uprobe may take CAP_SYS_ADMIN as well.") } else { error }
-        },
-    )
-}
-
-fn c_path(path: &Path) -> CString {
-    CString::new(PathBuf::from(path).as_os_str().as_bytes()).unwrap_or_default()
 }

@@ -74,6 +74,9 @@ impl Plan {
             let programs = self.programs.clone();
             let nothing_left = move || leftovers::check(&programs, signal);
             tests.push(self.gated(format!("leftovers::{name}"), 2, Vec::new(), nothing_left));
+            let programs = self.programs.clone();
+            let lowered = move || leftovers::check_semaphore(&programs, signal);
+            tests.push(self.gated(format!("leftovers::semaphore_{name}"), 2, Vec::new(), lowered));
         }
         tests.retain(|test| tiers(test.tier));
         Ok(tests)

@@ -489,6 +489,41 @@ static void run_usdt(long count, const char *unused)
 		fire_probes(i, names[i % 3]);
 }
 
+/*
+ * operands N: N times workload:operands, whose arguments are in all kinds of places, and workload:twice(int) at two
+ * places that have theirs in different ones: i and 1000 + i.
+ */
+volatile int workload_level;
+volatile short workload_steps[4] = { 10, -20, 30, -40 };
+
+TRACED void fire_operands(long number, const long *table, const int *other)
+{
+	long mixed = 0x12340000 | (200 + number) << 8 | (unsigned char)-number;
+
+	__asm__ volatile(PROBE_NOTE("operands", "0",
+				    "-1@%%al 1@%%ah -2@%%ax 4@$4000000000 -4@$-7 -8@(%[table],%[index],8) 8@8(%[table]) "
+				    "-4@workload_level(%%rip) -2@2+workload_steps(%%rip) 4f@%%xmm0 -4@%k[index]")
+			 :
+			 : "a"(mixed), [table] "r"(table), [index] "r"(number)
+			 : "memory");
+	__asm__ volatile(PROBE_NOTE("twice", "0", "-4@%k[number]") : : [number] "r"(number));
+	__asm__ volatile(PROBE_NOTE("twice", "0", "-4@(%[other])") : : [other] "r"(other) : "memory");
+}
+
+static void run_operands(long count, const char *unused)
+{
+	static long table[64];
+
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		int other = 1000 + i;
+
+		table[i % 64] = -i * 1000000000000;
+		workload_level = -5 - i;
+		fire_operands(i, table, &other);
+	}
+}
+
 static void run_true(long count, const char *unused)
 {
 	(void)count;
@@ -521,6 +556,7 @@ static const struct subcommand subcommands[] = {
 	{ "faults", run_faults, 1, "N" },
 	{ "signals", run_signals, 1, "N" },
 	{ "usdt", run_usdt, 1, "N" },
+	{ "operands", run_operands, 1, "N" },
 	{ "true", run_true, 0, "" },
 };
 

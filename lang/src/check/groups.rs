@@ -109,7 +109,9 @@ fn place<'a>(
     first_group: usize,
 ) {
     let id = SiteId(sites.len() as u32);
-    let already = groups[first_group..].iter().any(|g| g.sites.iter().any(|s| sites[s.index()].name == site.name))
+    // One name may stand for several places.
+    let is_same = |known: &ProbeSite| known.name == site.name && known.attach == site.attach;
+    let already = groups[first_group..].iter().any(|g| g.sites.iter().any(|s| is_same(&sites[s.index()])))
         && !matches!(site.attach, Attach::Begin | Attach::End);
     if already {
         return;
@@ -171,7 +173,7 @@ fn place<'a>(
 /// The program that a user-space probe is in.
 fn program(site: &ProbeSite) -> Option<&Path> {
     match &site.attach {
-        Attach::Uprobe { path, offset: _, is_return: _, pid: _ } => Some(path),
+        Attach::Uprobe { path, .. } => Some(path),
         Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
