@@ -107,6 +107,7 @@ pub enum Intrinsic {
     UserName,
     UserPointer,
     UserStack,
+    UserAddress,
     UserSymbol,
     WallClock,
     WarningMessage,

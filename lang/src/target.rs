@@ -75,6 +75,12 @@ pub trait Target {
         Vec::new()
     }
 
+    /// A function or variable of the program that a user-space probe is in, or with `FILE:NAME` of another one.
+    fn program_symbol(&self, _site: &ProbeSite, name: &str) -> Result<ProgramSymbol, Absence> {
+        let message = format!("the program has no symbol `{name}`");
+        Err(Absence { message, help: "its symbol table has its functions and variables".to_string() })
+    }
+
     /// Why a site has no `args`, or not that one of them, where there is more to say than just this.
     fn absence(&self, _site: &ProbeSite, _argument: Option<&str>) -> Option<Absence> {
         None
@@ -89,6 +95,15 @@ pub enum TypeTag {
     Enum,
     /// None: a typedef.
     Plain,
+}
+
+/// A function or variable of a program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProgramSymbol {
+    /// As a program at the site that was asked for finds it.
+    pub address: UserAddress,
+    /// 0 where that is not known.
+    pub bytes: u64,
 }
 
 /// Why a value of a probe is not there.

@@ -6,6 +6,7 @@ use rtrace_lang::span::Span;
 use rtrace_lang::target::{Argument, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions};
 use rtrace_lang::types::Type;
 
+use crate::d_names;
 use crate::machine::Machine;
 use crate::provider::{PROVIDERS, Provider, is_pattern, provider_named, providers_matching};
 
@@ -72,6 +73,14 @@ fn matching(
         parts.pop();
     }
     let providers = providers_matching(&spec.provider);
+    if providers.is_empty() {
+        let options = ResolveOptions { uses_arguments: verbose, pid, ..ResolveOptions::default() };
+        return match d_names::resolve(machine, &spec, &options) {
+            Some(Err(error)) if error.kind != ResolveErrorKind::NotFound => Err(error),
+            Some(Err(_)) | None => Ok(Vec::new()),
+            Some(Ok(sites)) => Ok(sites.iter().map(|site| listed(site, verbose)).collect()),
+        };
+    }
     let mut found = Vec::new();
     let mut first_error = None;
     for provider in &providers {
@@ -127,6 +136,9 @@ pub(crate) fn listed(site: &ProbeSite, verbose: bool) -> ListedProbe {
     let mut arguments = Vec::new();
     if verbose {
         arguments.extend(site.layout.arguments.iter().map(declaration));
+        // Those of functions say nothing of what is in them.
+        let described = site.layout.registers.iter().filter(|_| site.provider == "usdt");
+        arguments.extend(described.map(declaration));
         // A plain register says nothing; a typed return value does.
         let typed = site.layout.return_value.iter().filter(|_| !site.layout.arguments.is_empty());
         arguments.extend(typed.map(declaration));
@@ -135,7 +147,7 @@ pub(crate) fn listed(site: &ProbeSite, verbose: bool) -> ListedProbe {
 }
 
 /// An argument as C declares it.
-pub(crate) fn declaration(argument: &Argument) -> String {
+fn declaration(argument: &Argument) -> String {
     let mut suffix = String::new();
     let mut ty = &argument.ty;
     while let Type::Array { of, len } = ty {

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rtrace_lang::probe::ProbeSpec;
 use rtrace_lang::target::{
-    Absence, Feature, Flags, Location, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions, Target, TypeTag,
+    Absence, Feature, Flags, Location, ProbeSite, ProgramSymbol, ResolveError, ResolveErrorKind, ResolveOptions,
+    Target, TypeTag,
 };
 use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 
@@ -21,7 +22,7 @@ use crate::kernel::tracefs::Tracefs;
 use crate::kernel::{KernelError, allocation, bpf, symbols, system};
 use crate::nearest::near_misses;
 use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
-use crate::{uprobe, usdt};
+use crate::{d_names, uprobe, usdt};
 
 /// Sources of types that an id has room to name.
 const MOST_SOURCES: u32 = (1 << (32 - SOURCE_SHIFT)) - 1;
@@ -253,6 +254,9 @@ impl Target for Machine {
     fn resolve(&self, spec: &ProbeSpec, options: &ResolveOptions) -> Result<Vec<ProbeSite>, ResolveError> {
         let providers = providers_matching(&spec.provider);
         if providers.is_empty() {
+            if let Some(found) = d_names::resolve(self, spec, options) {
+                return found;
+            }
             let names = PROVIDERS.iter().flat_map(|p| std::iter::once(p.name()).chain(p.aliases().iter().copied()));
             let wanted = spec.provider.to_ascii_lowercase();
             let near = near_misses(&wanted, names.filter(|name| name.len() > 2), 2);
@@ -383,6 +387,10 @@ impl Target for Machine {
 
     fn program_struct_names(&self, site: &ProbeSite) -> Vec<String> {
         uprobe::struct_names(self, site)
+    }
+
+    fn program_symbol(&self, site: &ProbeSite, name: &str) -> Result<ProgramSymbol, Absence> {
+        uprobe::symbol_named(site, name)
     }
 
     fn absence(&self, site: &ProbeSite, argument: Option<&str>) -> Option<Absence> {

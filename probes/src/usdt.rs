@@ -118,11 +118,7 @@ impl Provider for Usdt {
         };
         let sites =
             listing::resolved(self, machine, parts, arity, ResolveOptions { pid, ..ResolveOptions::default() })?;
-        let list = |site: &ProbeSite| ListedProbe {
-            name: site.name.to_string(),
-            arguments: site.layout.registers.iter().filter(|_| verbose).map(listing::declaration).collect(),
-        };
-        Ok(sites.iter().map(list).collect())
+        Ok(sites.iter().map(|site| listing::listed(site, verbose)).collect())
     }
 
     fn attach(

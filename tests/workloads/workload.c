@@ -524,6 +524,59 @@ static void run_operands(long count, const char *unused)
 	}
 }
 
+/*
+ * mangled N: N times functions with names as compilers of C++ and Rust write them: shape::area(int),
+ * shape::area(char const*), shape::width() and circle::radius.
+ */
+TRACED long area_of_number(int number) __asm__("_ZN5shape4areaEi");
+TRACED long area_of_name(const char *name) __asm__("_ZN5shape4areaEPKc");
+TRACED long width(void) __asm__("_ZN5shape5widthEv");
+TRACED long radius(long number) __asm__("_RNvC6circle6radius");
+
+long area_of_number(int number)
+{
+	return number * 2;
+}
+
+long area_of_name(const char *name)
+{
+	return name[0];
+}
+
+long width(void)
+{
+	return 3;
+}
+
+long radius(long number)
+{
+	if (number % 2)
+		return -number;
+	__asm__ volatile("");
+	return number * 10;
+}
+
+static void run_mangled(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		area_of_number(i);
+		area_of_name(names[i % 3]);
+		width();
+		radius(i);
+	}
+}
+
+/* lines N: N times sum_of_lines(3), which is at the end of this file, in lines with numbers of their own. */
+TRACED long sum_of_lines(long count);
+
+static void run_lines(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		sum_of_lines(3);
+}
+
 static void run_true(long count, const char *unused)
 {
 	(void)count;
@@ -557,6 +610,8 @@ static const struct subcommand subcommands[] = {
 	{ "signals", run_signals, 1, "N" },
 	{ "usdt", run_usdt, 1, "N" },
 	{ "operands", run_operands, 1, "N" },
+	{ "mangled", run_mangled, 1, "N" },
+	{ "lines", run_lines, 1, "N" },
 	{ "true", run_true, 0, "" },
 };
 
@@ -593,4 +648,14 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	return usage();
+}
+
+#line 1 "lines.c"
+TRACED long sum_of_lines(long count)
+{
+	long sum = 0;
+
+	for (long i = 0; i < count; i++)
+		sum += inner_function(i);
+	return sum;
 }

@@ -206,6 +206,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::SignalThread
             | Intrinsic::Str
             | Intrinsic::System
+            | Intrinsic::UserAddress
             | Intrinsic::UserSymbol
             | Intrinsic::Buffer
             | Intrinsic::ByteSwap

@@ -1,4 +1,6 @@
 //! A statically defined probe of this very program.
+//!
+//! Unsafe: the instruction that is the probe, and the note that describes it.
 
 use rtrace_lang::target::{MultiKind, ProgramKind, ResolveErrorKind, ResolveOptions};
 use rtrace_probes::Machine;
