@@ -43,24 +43,34 @@ impl Binary {
 fn parse(bytes: &[u8], word: usize, base: Option<u64>) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut rest = bytes;
-    while let Some((owner, kind, description, behind)) = next(rest) {
-        if owner == OWNER && kind == KIND {
-            notes.extend(describe(description, word, base));
+    while let Some(frame) = Frame::first(rest) {
+        if frame.owner == OWNER && frame.kind == KIND {
+            notes.extend(describe(frame.description, word, base));
         }
-        rest = behind;
+        rest = frame.behind;
     }
     notes
 }
 
-/// Owner, kind and description of the first note, and what is behind it.
-fn next(bytes: &[u8]) -> Option<(&[u8], u32, &[u8], &[u8])> {
-    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let (owner_bytes, description_bytes, kind) = (number(0)? as usize, number(4)? as usize, number(8)?);
-    let owner = bytes.get(12..12usize.checked_add(owner_bytes)?)?;
-    let start = 12 + owner_bytes.next_multiple_of(4);
-    let end = start.checked_add(description_bytes)?;
-    let description = bytes.get(start..end)?;
-    Some((owner, kind, description, bytes.get(end.next_multiple_of(4)..).unwrap_or_default()))
+/// One note of any kind, and what is behind it.
+struct Frame<'a> {
+    owner: &'a [u8],
+    kind: u32,
+    description: &'a [u8],
+    behind: &'a [u8],
+}
+
+impl Frame<'_> {
+    fn first(bytes: &[u8]) -> Option<Frame<'_>> {
+        let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let (owner_bytes, description_bytes, kind) = (number(0)? as usize, number(4)? as usize, number(8)?);
+        let owner = bytes.get(12..12usize.checked_add(owner_bytes)?)?;
+        let start = 12 + owner_bytes.next_multiple_of(4);
+        let end = start.checked_add(description_bytes)?;
+        let description = bytes.get(start..end)?;
+        let behind = bytes.get(end.next_multiple_of(4)..).unwrap_or_default();
+        Some(Frame { owner, kind, description, behind })
+    }
 }
 
 fn describe(bytes: &[u8], word: usize, base: Option<u64>) -> Option<Note> {
