@@ -67,7 +67,7 @@ impl Provider for Usdt {
                 "usdt:NAMESPACE:NAME",
                 "usdt:NAME",
             ],
-            example: "usdt:libc:setjmp { @[comm] = count(); }",
+            example: "usdt:/usr/bin/python3:function__return { @[str(arg1)] = count(); }",
         }
     }
 
