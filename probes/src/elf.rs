@@ -6,13 +6,14 @@ mod names;
 mod notes;
 mod stripped;
 
-pub use locate::{Located, locate};
+pub use locate::{Located, locate, locate_expected};
 pub use notes::Note;
 
 use std::cell::OnceCell;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use object::read::elf::ElfFile64;
 use object::{Architecture, Object, ObjectKind, ObjectSegment, ObjectSymbol, SymbolKind};
 
 use rtrace_lang::probe::wildcard_match;
@@ -266,6 +267,22 @@ impl Binary {
         let start = self.file_offset(function.address)?;
         let code = self.bytes.as_slice().get(start as usize..start.saturating_add(function.size) as usize)?;
         Some(iced_x86::Decoder::with_ip(64, code, function.address, iced_x86::DecoderOptions::NONE))
+    }
+
+    /// The names of the libraries that it is linked with.
+    pub fn libraries(&self) -> Vec<String> {
+        let file = ElfFile64::<object::LittleEndian>::parse(self.bytes.as_slice());
+        let Ok(file) = file else { return Vec::new() };
+        let (endian, sections) = (file.endian(), file.elf_section_table());
+        let Ok(Some((entries, strings))) = sections.dynamic(endian, self.bytes.as_slice()) else { return Vec::new() };
+        let Ok(strings) = sections.strings(endian, self.bytes.as_slice(), strings) else { return Vec::new() };
+        let is_needed =
+            |entry: &&object::elf::Dyn64<object::LittleEndian>| entry.d_tag.get(endian) == object::elf::DT_NEEDED;
+        let name = |entry: &object::elf::Dyn64<object::LittleEndian>| {
+            let name = strings.get(entry.d_val.get(endian) as u32).ok()?;
+            Some(String::from_utf8_lossy(name).into_owned())
+        };
+        entries.iter().filter(is_needed).filter_map(name).collect()
     }
 
     /// True for programs that Go's compiler has made: they move their stacks, which no probe of returns survives.

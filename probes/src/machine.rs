@@ -15,6 +15,7 @@ use rtrace_lang::target::{
 use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 
 use crate::dwarf::{DebugError, DebugInfo};
+use crate::elf::{ElfError, Located, locate, locate_expected};
 use crate::kernel::btf::{Access, BTF_DIRECTORY, Btf, Kind, SOURCE_SHIFT};
 use crate::kernel::features::Features;
 use crate::kernel::functions::FunctionList;
@@ -62,11 +63,26 @@ pub struct Machine {
     traceable: OnceLock<Option<FunctionList>>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
+    /// A process that does not run its program yet.
+    expected: Option<(u32, PathBuf)>,
 }
 
 impl Machine {
     pub fn new() -> Machine {
         Machine::default()
+    }
+
+    /// The process will run that program: until then it has mapped something else.
+    pub fn expect_program(&mut self, pid: u32, program: PathBuf) {
+        self.expected = Some((pid, program));
+    }
+
+    /// The files that the target of a user-space probe means.
+    pub(crate) fn locate(&self, target: &str, pid: Option<u32>) -> Result<Vec<Located>, ElfError> {
+        match &self.expected {
+            Some((expected, program)) if pid == Some(*expected) => locate_expected(target, program),
+            Some(_) | None => locate(target, pid),
+        }
     }
 
     /// The kernel's own types; None where it shows none (CONFIG_DEBUG_INFO_BTF).
@@ -390,7 +406,7 @@ impl Target for Machine {
     }
 
     fn program_symbol(&self, site: &ProbeSite, name: &str) -> Result<ProgramSymbol, Absence> {
-        uprobe::symbol_named(site, name)
+        uprobe::symbol_named(self, site, name)
     }
 
     fn absence(&self, site: &ProbeSite, argument: Option<&str>) -> Option<Absence> {

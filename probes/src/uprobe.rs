@@ -19,7 +19,7 @@ use rtrace_lang::target::{
     Attach, Feature, MultiKind, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target,
 };
 
-use crate::elf::{Binary, ElfError, Function, Located, locate};
+use crate::elf::{Binary, ElfError, Function, Located};
 
 use crate::kernel::system;
 use crate::kprobe::{entry_layout, parse_number, return_layout};
@@ -172,7 +172,7 @@ impl Uprobe {
         wanted: &Wanted<'_>,
         options: &ResolveOptions,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
-        let located = locate(wanted.target, options.pid).map_err(|error| bad_target(self.name(), &error))?;
+        let located = machine.locate(wanted.target, options.pid).map_err(|error| bad_target(self.name(), &error))?;
         let is_search = is_pattern(wanted.target);
         let multi = multi_kind(machine, options);
         let mut sites = Vec::new();

@@ -15,7 +15,7 @@ use rtrace_lang::target::{
 };
 use rtrace_lang::types::Type;
 
-use crate::elf::{Binary, Located, Note, locate};
+use crate::elf::{Binary, Located, Note};
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::near_misses;
@@ -81,7 +81,7 @@ impl Provider for Usdt {
         spec: &ProbeSpec,
         options: &ResolveOptions,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
-        let (wanted, located) = self.find_files(spec, options.pid)?;
+        let (wanted, located) = self.find_files(machine, spec, options.pid)?;
         let is_search = is_pattern(wanted.target);
         let mut sites = Vec::new();
         let mut others = Vec::new();
@@ -135,18 +135,19 @@ impl Usdt {
     /// What is wanted, and the files that may have it.
     fn find_files<'a>(
         &self,
+        machine: &Machine,
         spec: &'a ProbeSpec,
         pid: Option<u32>,
     ) -> Result<(Wanted<'a>, Vec<Located>), ResolveError> {
         let wanted = self.parse(spec, pid)?;
-        let missing = match locate(wanted.target, pid) {
+        let missing = match machine.locate(wanted.target, pid) {
             Ok(located) => return Ok((wanted, located)),
             Err(error) => uprobe::bad_target(self.name(), &error),
         };
         // Of a process the file may be left out: then the first part is the namespace.
         if let ([namespace, name], Some(_)) = (spec.parts.as_slice(), pid)
             && !namespace.contains('/')
-            && let Ok(located) = locate("*", pid)
+            && let Ok(located) = machine.locate("*", pid)
         {
             return Ok((Wanted { target: "*", namespace, name, part: 2 }, located));
         }

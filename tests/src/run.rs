@@ -27,14 +27,10 @@ pub fn load(case: &Case, programs: &Programs) -> Result<()> {
     // It waits until it is ended: nothing is attached.
     let mut waiting = None;
     match &case.directives.workload {
-        Some(wanted) if wanted.mode == WorkloadMode::Process => {
+        Some(wanted) if wanted.mode != WorkloadMode::Beside => {
             let started = workload::start(wanted, programs, deadline)?;
             command.arg("-p").arg(started.pid.to_string());
             waiting = Some(started);
-        }
-        Some(wanted) if wanted.mode == WorkloadMode::Command => {
-            // Any living process will do.
-            command.arg("-p").arg(std::process::id().to_string());
         }
         Some(_) | None => {}
     }

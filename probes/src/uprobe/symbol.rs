@@ -5,13 +5,14 @@ use std::path::Path;
 
 use rtrace_lang::target::{Absence, Attach, ProbeSite, ProgramSymbol, UserAddress};
 
-use crate::elf::{Binary, Symbol, locate};
+use crate::elf::{Binary, Symbol};
+use crate::machine::Machine;
 
 /// Of the instruction pointer in `struct pt_regs` (arch/x86/include/asm/ptrace.h).
 const INSTRUCTION_POINTER: u32 = 128;
 
 /// The symbol of the site's own file, or of another one (`FILE:NAME`).
-pub fn symbol_named(site: &ProbeSite, name: &str) -> Result<ProgramSymbol, Absence> {
+pub fn symbol_named(machine: &Machine, site: &ProbeSite, name: &str) -> Result<ProgramSymbol, Absence> {
     let absent = |message: String, help: &str| Absence { message, help: help.to_string() };
     let Attach::Uprobe { path, offset, is_return, pid, .. } = &site.attach else {
         return Err(absent(format!("there is no program that has `{name}`"), "uprobe, uretprobe and usdt have one"));
@@ -20,7 +21,7 @@ pub fn symbol_named(site: &ProbeSite, name: &str) -> Result<ProgramSymbol, Absen
         None => (Binary::open(path), path.display().to_string(), name, true),
         Some((file, name)) => {
             let located =
-                locate(file, *pid).map_err(|error| absent(error.to_string(), "a path, or a library's name"))?;
+                machine.locate(file, *pid).map_err(|error| absent(error.to_string(), "a path, or a library's name"))?;
             let first = located.first().expect("never empty");
             (Binary::open(&first.path), first.name.display().to_string(), name, first.path == **path)
         }
