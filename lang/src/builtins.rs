@@ -108,6 +108,7 @@ pub enum Intrinsic {
     UserName,
     UserPointer,
     UserStack,
+    UserAddress,
     UserSymbol,
     WallClock,
     WarningMessage,

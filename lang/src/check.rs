@@ -30,7 +30,7 @@ use crate::ast::{self, Item, Script};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::entries;
 use crate::expand::expand;
-use crate::hir::{Hir, Program, Record, verify};
+use crate::hir::{Hir, Program, Record, SiteId, verify};
 use crate::script_types::ScriptTypes;
 use crate::settings::Settings;
 use crate::span::Span;
@@ -95,10 +95,12 @@ pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check
                 .help("write at least `BEGIN { ... }`"),
         });
     }
+    let numbers = Hir::numbers(&sites);
     let mut checker = Checker {
         target,
         options,
         sites: &sites,
+        numbers: &numbers,
         script_options: Vec::new(),
         items,
         types,
@@ -144,7 +146,7 @@ pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check
         return Check { hir: None, options, diagnostics };
     }
     let types = checker.types;
-    let hir = Hir { sites, programs, maps, records, types, settings };
+    let hir = Hir { sites, numbers, programs, maps, records, types, settings };
     if cfg!(debug_assertions)
         && let Err(breach) = verify(&hir)
     {
@@ -171,6 +173,7 @@ struct Checker<'a> {
     options: &'a CheckOptions,
     items: Items<'a>,
     sites: &'a [ProbeSite],
+    numbers: &'a [SiteId],
     script_options: Vec<ScriptOption>,
     /// What the script itself defines.
     types: ScriptTypes,

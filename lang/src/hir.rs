@@ -9,6 +9,7 @@ pub use dump::dump;
 pub use uses::{Uses, aggregating_programs, for_each_statement};
 pub use verify::verify;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::aggregations::{Aggregation, Merge};
@@ -25,6 +26,9 @@ use crate::types::{Space, Type};
 pub struct Hir {
     /// Every place that a program attaches to; `SiteId` counts them.
     pub sites: Vec<ProbeSite>,
+    /// For each site the one whose number stands for it: the first of the same names. So the same probe is the same key,
+    /// whichever of its places, or of the clauses that name it, it fired for.
+    pub numbers: Vec<SiteId>,
     pub programs: Vec<Program>,
     pub maps: Vec<Map>,
     pub records: Vec<Record>,
@@ -89,12 +93,23 @@ pub struct Function {
     pub span: Span,
 }
 
+impl Hir {
+    /// `Hir::numbers` of these sites.
+    pub fn numbers(sites: &[ProbeSite]) -> Vec<SiteId> {
+        let mut known = HashMap::new();
+        let number = |(at, site): (usize, &ProbeSite)| {
+            *known.entry((site.name.clone(), site.function.clone())).or_insert(SiteId(at as u32))
+        };
+        sites.iter().enumerate().map(number).collect()
+    }
+}
+
 /// How a program learns which of its sites has fired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dispatch {
     /// It has one site, or does not ask.
     Known,
-    /// By the attach cookie, which is the site's id.
+    /// By the attach cookie, which is the site's number.
     Cookie,
     /// By the layout's selector; events that no site selects are not meant.
     Selector,

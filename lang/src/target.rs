@@ -75,6 +75,12 @@ pub trait Target {
         Vec::new()
     }
 
+    /// A function or variable of the program that a user-space probe is in, or with `FILE:NAME` of another one.
+    fn program_symbol(&self, _site: &ProbeSite, name: &str) -> Result<ProgramSymbol, Absence> {
+        let message = format!("the program has no symbol `{name}`");
+        Err(Absence { message, help: "its symbol table has its functions and variables".to_string() })
+    }
+
     /// Why a site has no `args`, or not that one of them, where there is more to say than just this.
     fn absence(&self, _site: &ProbeSite, _argument: Option<&str>) -> Option<Absence> {
         None
@@ -89,6 +95,15 @@ pub enum TypeTag {
     Enum,
     /// None: a typedef.
     Plain,
+}
+
+/// A function or variable of a program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProgramSymbol {
+    /// As a program at the site that was asked for finds it.
+    pub address: UserAddress,
+    /// 0 where that is not known.
+    pub bytes: u64,
 }
 
 /// Why a value of a probe is not there.
@@ -135,6 +150,11 @@ impl ProbeSite {
     pub fn module(&self) -> &str {
         let (_, rest) = self.name.split_once(':').unwrap_or(("", ""));
         rest.rsplit_once(':').map_or("", |(module, _)| module)
+    }
+
+    /// The last part of its name.
+    pub fn event(&self) -> &str {
+        self.name.rsplit(':').next().unwrap_or_default()
     }
 }
 
@@ -204,7 +224,7 @@ pub enum TracingKind {
 pub struct Layout {
     /// `args.NAME`
     pub arguments: Vec<Argument>,
-    /// `arg0`, `arg1`, ...
+    /// `arg0`, `arg1`, ..., by these names; those that can't be read are left out.
     pub registers: Vec<Argument>,
     /// `retval`
     pub return_value: Option<Argument>,
@@ -233,7 +253,8 @@ pub struct Word {
 /// Where a value is, seen from the program's context.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Location {
-    /// In the context itself, at a byte offset. Scalars of `ty.size()` bytes; arrays and structs in place.
+    /// In the context itself, at a byte offset. Scalars of `ty.size()` bytes; arrays and structs in place. In a context
+    /// of words the offset is that of a word, or of a byte in one (`ah`).
     Context { offset: u32 },
     /// A whole word of 8 bytes in the context, at a byte offset, that the verifier does not let a program load because
     /// of its type (a pointer to a function or to a pointer, say): a probe read of kernel memory from the context's own
@@ -246,6 +267,20 @@ pub enum Location {
     /// half after the start of the context, its high half is their length in bytes. With a type of `Str` the value is
     /// the text there (its capacity is only the default), with a type of `Pointer` it is the address of the data.
     DataLocation { offset: u32, base: u32 },
+    /// In the memory of the program that was interrupted, which takes a probe read of user memory.
+    UserMemory(UserAddress),
+    /// Such an address itself; without registers a constant.
+    UserAddress(UserAddress),
+}
+
+/// An address as instructions of programs compute it: the sum of two registers and a number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct UserAddress {
+    /// Where in the context the register is, as a byte offset.
+    pub base: Option<u32>,
+    /// The same, and the factor that it is taken times.
+    pub index: Option<(u32, u8)>,
+    pub displacement: i64,
 }
 
 /// Names of flags with their bits.
@@ -272,6 +307,8 @@ pub enum Attach {
         offset: u64,
         is_return: bool,
         pid: Option<u32>,
+        /// The file offset of a counter that the program looks at, which the kernel raises while something is attached.
+        semaphore: Option<u64>,
     },
     /// `id` is the number in the event's `id` file.
     Tracepoint {

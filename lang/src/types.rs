@@ -136,6 +136,8 @@ pub enum Type {
     FunctionName,
     /// The number of a probe site, printed as what stands between the provider and the function in its name.
     ModuleName,
+    /// The number of a probe site, printed as the last part of its name.
+    EventName,
     /// A point in time, nanoseconds.
     Timestamp,
     /// A number that is shown as what it stands for.
@@ -167,6 +169,7 @@ impl Type {
                 | Type::ProbeName
                 | Type::FunctionName
                 | Type::ModuleName
+                | Type::EventName
                 | Type::Timestamp
                 | Type::Shown(_)
                 | Type::Stack { .. }
@@ -207,6 +210,7 @@ impl Type {
             | Type::ProbeName
             | Type::FunctionName
             | Type::ModuleName
+            | Type::EventName
             | Type::Timestamp
             | Type::Shown(_) => 8,
         }
@@ -227,6 +231,7 @@ impl Type {
             | Type::ProbeName
             | Type::FunctionName
             | Type::ModuleName
+            | Type::EventName
             | Type::Timestamp
             | Type::Shown(_)
             | Type::Symbol { user: false }
@@ -298,6 +303,7 @@ impl fmt::Display for Type {
             Type::ProbeName => f.write_str("probe name"),
             Type::FunctionName => f.write_str("function name"),
             Type::ModuleName => f.write_str("module name"),
+            Type::EventName => f.write_str("event name"),
             Type::Timestamp => f.write_str("timestamp"),
             Type::Shown(Shown::ErrorText) => f.write_str("error"),
             Type::Shown(Shown::SignalName) => f.write_str("signal"),

@@ -4,6 +4,7 @@
 mod convention;
 mod convert;
 mod files;
+mod lines;
 mod search;
 mod view;
 
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 pub use convention::{Function, Parameter, Passed};
 use files::Sections;
+pub use files::debug_files;
 use search::Known;
 pub use search::{Found, Sought};
 use view::{Entry, View};

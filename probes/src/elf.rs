@@ -2,14 +2,21 @@
 //! where in the file they are. Maps files and touches only the parts that are needed. Never touches a process's memory.
 
 mod locate;
+mod names;
+mod notes;
+mod stripped;
 
-pub use locate::{Located, locate};
+pub use locate::{Located, locate, locate_expected};
+pub use notes::Note;
 
 use std::cell::OnceCell;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use object::{Architecture, Object, ObjectSegment, ObjectSymbol, SymbolKind};
+use object::read::elf::ElfFile64;
+use object::{Architecture, Object, ObjectKind, ObjectSegment, ObjectSymbol, SymbolKind};
+
+use rtrace_lang::probe::wildcard_match;
 
 use crate::kernel::mapping::FileBytes;
 
@@ -35,12 +42,28 @@ pub struct Function {
     pub size: u64,
 }
 
-/// A part of the file that is mapped to be run.
+/// A part of the file that is mapped.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     address: u64,
     file_offset: u64,
     bytes: u64,
+    is_code: bool,
+}
+
+impl Segment {
+    fn offset_of(&self, address: u64) -> u64 {
+        self.file_offset + (address - self.address)
+    }
+}
+
+/// A function or a variable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Symbol {
+    /// The file's own address of it.
+    pub address: u64,
+    /// 0 where the symbol table does not say.
+    pub bytes: u64,
 }
 
 /// An ELF file.
@@ -48,7 +71,8 @@ pub struct Binary {
     path: PathBuf,
     bytes: FileBytes,
     segments: Vec<Segment>,
-    is_x86_64: bool,
+    architecture: Architecture,
+    is_relocatable: bool,
     functions: OnceCell<Vec<Function>>,
 }
 
@@ -61,48 +85,33 @@ impl Binary {
         let bytes = FileBytes::open(path).map_err(failed)?;
         let malformed =
             |error: object::Error| ElfError::NotAnElf { path: path.to_path_buf(), reason: error.to_string() };
-        let (segments, is_x86_64) = {
+        let (segments, architecture, is_relocatable) = {
             let object = object::File::parse(bytes.as_slice()).map_err(malformed)?;
-            let executable = |segment: &object::Segment<'_, '_>| match segment.flags() {
+            let is_code = |segment: &object::Segment<'_, '_>| match segment.flags() {
                 object::SegmentFlags::Elf { p_flags, .. } => p_flags & object::elf::PF_X != 0,
                 _ => false,
             };
-            let segments = object.segments().filter(executable).map(|segment| {
+            let segments = object.segments().map(|segment| {
                 let (file_offset, bytes) = segment.file_range();
-                Segment { address: segment.address(), file_offset, bytes }
+                Segment { address: segment.address(), file_offset, bytes, is_code: is_code(&segment) }
             });
-            (segments.collect(), object.architecture() == Architecture::X86_64)
+            (segments.collect(), object.architecture(), object.kind() == ObjectKind::Dynamic)
         };
-        Ok(Binary { path: path.to_path_buf(), bytes, segments, is_x86_64, functions: OnceCell::new() })
+        let path = path.to_path_buf();
+        Ok(Binary { path, bytes, segments, architecture, is_relocatable, functions: OnceCell::new() })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The functions that the file defines, from both symbol tables, sorted by name, without duplicates.
+    /// The functions that the file defines, from all symbol tables, sorted by name, without duplicates.
     pub fn functions(&self) -> &[Function] {
         self.functions.get_or_init(|| {
             let Ok(object) = object::File::parse(self.bytes.as_slice()) else { return Vec::new() };
-            let is_function = |symbol: &object::Symbol<'_, '_>| {
-                symbol.kind() == SymbolKind::Text && symbol.is_definition() && symbol.address() != 0
-            };
-            let mut functions: Vec<Function> = object
-                .symbols()
-                .chain(object.dynamic_symbols())
-                .filter(is_function)
-                .filter_map(|symbol| {
-                    // `memcpy@@GLIBC_2.14` of a linked file's table is `memcpy` in the dynamic one.
-                    let name = symbol.name().ok()?.split('@').next()?;
-                    let is_named = !name.is_empty();
-                    is_named.then(|| Function {
-                        name: name.to_string(),
-                        address: symbol.address(),
-                        size: symbol.size(),
-                    })
-                })
-                .filter(|function| self.file_offset(function.address).is_some())
-                .collect();
+            let mut functions = functions_of(&object);
+            functions.extend(stripped::functions(self, &object));
+            functions.retain(|function| self.file_offset(function.address).is_some());
             functions.sort_unstable();
             functions.dedup();
             functions
@@ -117,7 +126,21 @@ impl Binary {
         if !exact.is_empty() {
             return exact;
         }
-        functions.iter().filter(|function| is_demangled_name(name, &function.name)).collect()
+        functions.iter().filter(|function| names::is_demangled(name, &function.name)).collect()
+    }
+
+    /// The names of C++ and Rust, as people write them.
+    pub fn demangled_names(&self) -> Vec<String> {
+        self.functions().iter().flat_map(|function| names::demangled(&function.name)).collect()
+    }
+
+    /// Functions whose names, as in the symbol table or demangled, match a pattern.
+    pub fn functions_matching(&self, pattern: &str) -> Vec<&Function> {
+        let matches = |function: &&Function| {
+            wildcard_match(pattern, &function.name)
+                || names::demangled(&function.name).iter().any(|name| wildcard_match(pattern, name))
+        };
+        self.functions().iter().filter(matches).collect()
     }
 
     /// The function whose code has that address.
@@ -128,68 +151,163 @@ impl Binary {
 
     /// Where in the file the code at an address is.
     pub fn file_offset(&self, address: u64) -> Option<u64> {
+        self.segment_of(address).filter(|segment| segment.is_code).map(|segment| segment.offset_of(address))
+    }
+
+    /// Where in the file the initial value of a variable is.
+    pub fn data_offset(&self, address: u64) -> Option<u64> {
+        self.segment_of(address).map(|segment| segment.offset_of(address))
+    }
+
+    fn segment_of(&self, address: u64) -> Option<&Segment> {
         let inside = |segment: &&Segment| address.checked_sub(segment.address).is_some_and(|at| at < segment.bytes);
-        self.segments.iter().find(inside).map(|segment| segment.file_offset + (address - segment.address))
+        self.segments.iter().find(inside)
+    }
+
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// True for libraries and programs that are loaded anywhere: their addresses begin at nearly 0.
+    pub fn is_relocatable(&self) -> bool {
+        self.is_relocatable
+    }
+
+    /// The address of a function or variable, by its name in the symbol table; None where the file has no such name, or
+    /// several things of it.
+    pub fn symbol(&self, name: &str) -> Option<Symbol> {
+        let object = object::File::parse(self.bytes.as_slice()).ok()?;
+        let is_meant = |symbol: &object::Symbol<'_, '_>| {
+            symbol.is_definition()
+                && matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data | SymbolKind::Unknown)
+                && symbol.name().is_ok_and(|known| known.split('@').next() == Some(name))
+        };
+        let found: Vec<Symbol> = object
+            .symbols()
+            .chain(object.dynamic_symbols())
+            .filter(is_meant)
+            .map(|symbol| Symbol { address: symbol.address(), bytes: symbol.size() })
+            .collect();
+        let first = *found.first()?;
+        found.iter().all(|symbol| symbol.address == first.address).then_some(first)
     }
 
     /// The file's own address of the code at an offset in it.
     pub fn address_at(&self, offset: u64) -> Option<u64> {
-        let inside = |segment: &&Segment| offset.checked_sub(segment.file_offset).is_some_and(|at| at < segment.bytes);
+        let inside = |segment: &&Segment| {
+            segment.is_code && offset.checked_sub(segment.file_offset).is_some_and(|at| at < segment.bytes)
+        };
         self.segments.iter().find(inside).map(|segment| segment.address + (offset - segment.file_offset))
     }
 
-    /// True if an instruction of the function begins at the address: a breakpoint anywhere else breaks the program.
-    pub fn is_instruction(&self, function: &Function, address: u64) -> bool {
-        if address == function.address {
-            return true;
+    /// Where an instruction of the function begins at the address (then twice), or the last one before it and the next
+    /// one: a breakpoint anywhere else breaks the program. None where that can't be found out.
+    pub fn instructions_at(&self, function: &Function, address: u64) -> Option<(u64, u64)> {
+        let mut before = function.address;
+        if address == before {
+            return Some((before, before));
         }
-        let Some(length) = address.checked_sub(function.address).filter(|_| self.is_x86_64) else { return false };
-        // The instruction at the address itself must be whole too; the longest has 15 bytes.
-        let Some(start) = self.file_offset(function.address) else { return false };
-        let bytes = (length + 15).min(function.size);
-        let range = start as usize..start.saturating_add(bytes) as usize;
-        let Some(code) = self.bytes.as_slice().get(range) else { return false };
-        let mut decoder = iced_x86::Decoder::with_ip(64, code, function.address, iced_x86::DecoderOptions::NONE);
-        while decoder.ip() < address {
-            if !decoder.can_decode() || decoder.decode().is_invalid() {
-                return false;
+        let is_whole = |at: u64| function.size == 0 || at < function.address + function.size;
+        for next in self.instructions(function)? {
+            if next >= address {
+                let next = if is_whole(next) { next } else { before };
+                return Some(if next == address { (next, next) } else { (before, next) });
+            }
+            before = next;
+        }
+        Some((before, before)).filter(|(at, _)| *at == address)
+    }
+
+    /// What was added to the file's own addresses where its code at that offset was mapped to `start`.
+    pub fn bias_of_code(&self, start: u64, offset: u64) -> Option<u64> {
+        // Mappings begin at whole pages, before the code itself.
+        let covers = |segment: &&Segment| segment.is_code && offset <= segment.file_offset + segment.bytes;
+        let segment = self.segments.iter().find(covers)?;
+        Some(start.wrapping_sub(offset).wrapping_sub(segment.address.wrapping_sub(segment.file_offset)))
+    }
+
+    /// True if an instruction of the function begins at the address.
+    pub fn is_instruction(&self, function: &Function, address: u64) -> bool {
+        self.instructions_at(function, address).is_some_and(|(before, _)| before == address)
+    }
+
+    /// The addresses behind each instruction of a function, as far as they can be told apart.
+    fn instructions(&self, function: &Function) -> Option<impl Iterator<Item = u64>> {
+        let mut decoder = self.decoder(function)?;
+        let mut instruction = iced_x86::Instruction::default();
+        Some(std::iter::from_fn(move || {
+            if !decoder.can_decode() {
+                return None;
+            }
+            decoder.decode_out(&mut instruction);
+            (!instruction.is_invalid()).then(|| decoder.ip())
+        }))
+    }
+
+    /// The addresses of the instructions at which a function returns; None where not all of it can be read.
+    pub fn returns(&self, function: &Function) -> Option<Vec<u64>> {
+        let mut found = Vec::new();
+        let mut decoder = self.decoder(function)?;
+        while decoder.can_decode() {
+            let instruction = decoder.decode();
+            if instruction.is_invalid() {
+                return None;
+            }
+            if instruction.mnemonic() == iced_x86::Mnemonic::Ret {
+                found.push(instruction.ip());
             }
         }
-        decoder.ip() == address && decoder.can_decode() && !decoder.decode().is_invalid()
+        Some(found)
+    }
+
+    fn decoder(&self, function: &Function) -> Option<iced_x86::Decoder<'_>> {
+        if self.architecture != Architecture::X86_64 || function.size == 0 {
+            return None;
+        }
+        let start = self.file_offset(function.address)?;
+        let code = self.bytes.as_slice().get(start as usize..start.saturating_add(function.size) as usize)?;
+        Some(iced_x86::Decoder::with_ip(64, code, function.address, iced_x86::DecoderOptions::NONE))
+    }
+
+    /// The names of the libraries that it is linked with.
+    pub fn libraries(&self) -> Vec<String> {
+        let file = ElfFile64::<object::LittleEndian>::parse(self.bytes.as_slice());
+        let Ok(file) = file else { return Vec::new() };
+        let (endian, sections) = (file.endian(), file.elf_section_table());
+        let Ok(Some((entries, strings))) = sections.dynamic(endian, self.bytes.as_slice()) else { return Vec::new() };
+        let Ok(strings) = sections.strings(endian, self.bytes.as_slice(), strings) else { return Vec::new() };
+        let is_needed =
+            |entry: &&object::elf::Dyn64<object::LittleEndian>| entry.d_tag.get(endian) == object::elf::DT_NEEDED;
+        let name = |entry: &object::elf::Dyn64<object::LittleEndian>| {
+            let name = strings.get(entry.d_val.get(endian) as u32).ok()?;
+            Some(String::from_utf8_lossy(name).into_owned())
+        };
+        entries.iter().filter(is_needed).filter_map(name).collect()
+    }
+
+    /// True for programs that Go's compiler has made: they move their stacks, which no probe of returns survives.
+    pub fn is_go(&self) -> bool {
+        let Ok(object) = object::File::parse(self.bytes.as_slice()) else { return false };
+        [".go.buildinfo", ".note.go.buildid"].iter().any(|name| object.section_by_name(name).is_some())
     }
 }
 
-/// True if `wanted` is what a mangled name says: `ns::f(int)`, or `ns::f`.
-fn is_demangled_name(wanted: &str, mangled: &str) -> bool {
-    let same = |text: &str| text == wanted || text.strip_suffix(parameters(text)) == Some(wanted);
-    if mangled.starts_with("_R") || mangled.starts_with("_ZN") {
-        // Without the hash, which no one writes.
-        if let Ok(name) = rustc_demangle::try_demangle(mangled)
-            && format!("{name:#}") == wanted
-        {
-            return true;
-        }
-    }
-    if !mangled.starts_with("_Z") {
-        return false;
-    }
-    let symbol = cpp_demangle::Symbol::new(mangled).ok();
-    symbol.and_then(|symbol| symbol.demangle().ok()).is_some_and(|text| same(&text))
-}
-
-/// The parameters at the end of a demangled C++ name: `(int, char const*) const`.
-fn parameters(text: &str) -> &str {
-    let Some(end) = text.rfind(')') else { return "" };
-    let mut depth = 0;
-    for (at, c) in text[..=end].char_indices().rev() {
-        match c {
-            ')' => depth += 1,
-            '(' if depth == 1 => return &text[at..],
-            '(' => depth -= 1,
-            _ => {}
-        }
-    }
-    ""
+/// The functions of the symbol tables of a file.
+fn functions_of(object: &object::File<'_>) -> Vec<Function> {
+    let is_function = |symbol: &object::Symbol<'_, '_>| {
+        symbol.kind() == SymbolKind::Text && symbol.is_definition() && symbol.address() != 0
+    };
+    object
+        .symbols()
+        .chain(object.dynamic_symbols())
+        .filter(is_function)
+        .filter_map(|symbol| {
+            // `memcpy@@GLIBC_2.14` of a linked file's table is `memcpy` in the dynamic one.
+            let name = symbol.name().ok()?.split('@').next()?;
+            let is_named = !name.is_empty();
+            is_named.then(|| Function { name: name.to_string(), address: symbol.address(), size: symbol.size() })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -216,14 +334,6 @@ mod tests {
         assert!(starts > 1 && (starts as u64) < function.size, "{starts} of {}", function.size);
         assert_eq!(own.functions_named("rtrace_probes::elf::tests::own_functions").len(), 1);
         assert!(own.functions_named("no_such_function_at_all").is_empty());
-    }
-
-    #[test]
-    fn demangled_names() {
-        assert!(is_demangled_name("ns::f", "_ZN2ns1fEi"));
-        assert!(is_demangled_name("ns::f(int)", "_ZN2ns1fEi"));
-        assert!(!is_demangled_name("ns::g", "_ZN2ns1fEi"));
-        assert_eq!(parameters("a::operator()(int, void (*)(char)) const"), "(int, void (*)(char)) const");
     }
 
     #[test]

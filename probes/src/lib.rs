@@ -1,6 +1,7 @@
 //! What this machine offers to trace: one file per provider, and `kernel` for what they all need. Answers in the data
 //! of `rtrace_lang::target`. Never compiles anything and never reads an event.
 
+mod d_names;
 mod dwarf;
 pub mod elf;
 pub mod kernel;
@@ -18,6 +19,7 @@ mod rawtracepoint;
 mod software;
 mod tracepoint;
 mod uprobe;
+mod usdt;
 
 pub use listing::{ListedProbe, list};
 pub use machine::Machine;

@@ -6,6 +6,7 @@ use rtrace_lang::span::Span;
 use rtrace_lang::target::{Argument, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions};
 use rtrace_lang::types::Type;
 
+use crate::d_names;
 use crate::machine::Machine;
 use crate::provider::{PROVIDERS, Provider, is_pattern, provider_named, providers_matching};
 
@@ -20,16 +21,21 @@ pub struct ListedProbe {
 
 /// The probes that match, sorted, without duplicates. Without a pattern all probes of the kernel; a pattern without a
 /// colon is a provider's name, or is looked for in whole names.
-pub fn list(machine: &Machine, pattern: Option<&str>, verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
+pub fn list(
+    machine: &Machine,
+    pattern: Option<&str>,
+    verbose: bool,
+    pid: Option<u32>,
+) -> Result<Vec<ListedProbe>, ResolveError> {
     let pattern = pattern.map(str::trim).filter(|pattern| !pattern.is_empty());
     let mut found = match pattern {
         None | Some("*") => everything(machine, verbose, "*"),
         Some(pattern) if !pattern.contains(':') => match provider_named(pattern) {
-            Some(provider) => provider.list(machine, &[], verbose)?,
+            Some(provider) => provider.list_of_process(machine, &[], verbose, pid)?,
             None if is_pattern(pattern) => everything(machine, verbose, pattern),
             None => everything(machine, verbose, &format!("*{pattern}*")),
         },
-        Some(pattern) => matching(machine, pattern, verbose)?,
+        Some(pattern) => matching(machine, pattern, verbose, pid)?,
     };
     found.sort_unstable();
     found.dedup();
@@ -48,13 +54,18 @@ fn everything(machine: &Machine, verbose: bool, pattern: &str) -> Vec<ListedProb
         return found;
     }
     let with_arguments = |probe: ListedProbe| {
-        let listed = matching(machine, &probe.name, true).ok().filter(|listed| listed.len() == 1);
+        let listed = matching(machine, &probe.name, true, None).ok().filter(|listed| listed.len() == 1);
         listed.and_then(|mut listed| listed.pop()).unwrap_or(probe)
     };
     found.into_iter().map(with_arguments).collect()
 }
 
-fn matching(machine: &Machine, pattern: &str, verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
+fn matching(
+    machine: &Machine,
+    pattern: &str,
+    verbose: bool,
+    pid: Option<u32>,
+) -> Result<Vec<ListedProbe>, ResolveError> {
     let spec = ProbeSpec::parse(pattern, Span::default());
     let mut parts = spec.parts.clone();
     // `software:` and `tracepoint:sched:` stand for all there is behind the colon.
@@ -62,10 +73,18 @@ fn matching(machine: &Machine, pattern: &str, verbose: bool) -> Result<Vec<Liste
         parts.pop();
     }
     let providers = providers_matching(&spec.provider);
+    if providers.is_empty() {
+        let options = ResolveOptions { uses_arguments: verbose, pid, ..ResolveOptions::default() };
+        return match d_names::resolve(machine, &spec, &options) {
+            Some(Err(error)) if error.kind != ResolveErrorKind::NotFound => Err(error),
+            Some(Err(_)) | None => Ok(Vec::new()),
+            Some(Ok(sites)) => Ok(sites.iter().map(|site| listed(site, verbose)).collect()),
+        };
+    }
     let mut found = Vec::new();
     let mut first_error = None;
     for provider in &providers {
-        match provider.list(machine, &parts, verbose) {
+        match provider.list_of_process(machine, &parts, verbose, pid) {
             Ok(listed) => found.extend(listed),
             Err(error) => first_error = first_error.or(Some(error)),
         }
@@ -87,24 +106,39 @@ pub(crate) fn by_resolving(
     arity: usize,
     verbose: bool,
 ) -> Result<Vec<ListedProbe>, ResolveError> {
+    let options = ResolveOptions { uses_arguments: verbose, ..ResolveOptions::default() };
+    let sites = resolved(provider, machine, parts, arity, options)?;
+    Ok(sites.iter().map(|site| listed(site, verbose)).collect())
+}
+
+/// The sites of a listing; none where nothing matches.
+pub(crate) fn resolved(
+    provider: &dyn Provider,
+    machine: &Machine,
+    parts: &[String],
+    arity: usize,
+    options: ResolveOptions,
+) -> Result<Vec<ProbeSite>, ResolveError> {
     let mut parts = parts.to_vec();
     while parts.len() < arity {
         parts.push("*".to_string());
     }
     let text = format!("{}:{}", provider.name(), parts.join(":"));
     let spec = ProbeSpec { text, label: None, provider: provider.name().to_string(), parts, span: Span::default() };
-    let options = ResolveOptions { uses_arguments: verbose, ..ResolveOptions::default() };
     match provider.resolve(machine, &spec, &options) {
-        Ok(sites) => Ok(sites.iter().map(|site| listed(site, verbose)).collect()),
+        Ok(sites) => Ok(sites),
         Err(error) if error.kind == ResolveErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
 
-fn listed(site: &ProbeSite, verbose: bool) -> ListedProbe {
+pub(crate) fn listed(site: &ProbeSite, verbose: bool) -> ListedProbe {
     let mut arguments = Vec::new();
     if verbose {
         arguments.extend(site.layout.arguments.iter().map(declaration));
+        // Those of functions say nothing of what is in them.
+        let described = site.layout.registers.iter().filter(|_| site.provider == "usdt");
+        arguments.extend(described.map(declaration));
         // A plain register says nothing; a typed return value does.
         let typed = site.layout.return_value.iter().filter(|_| !site.layout.arguments.is_empty());
         arguments.extend(typed.map(declaration));

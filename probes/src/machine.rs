@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rtrace_lang::probe::ProbeSpec;
 use rtrace_lang::target::{
-    Absence, Feature, Flags, Location, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions, Target, TypeTag,
+    Absence, Feature, Flags, Location, ProbeSite, ProgramSymbol, ResolveError, ResolveErrorKind, ResolveOptions,
+    Target, TypeTag,
 };
 use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 
 use crate::dwarf::{DebugError, DebugInfo};
+use crate::elf::{ElfError, Located, locate, locate_expected};
 use crate::kernel::btf::{Access, BTF_DIRECTORY, Btf, Kind, SOURCE_SHIFT};
 use crate::kernel::features::Features;
 use crate::kernel::functions::FunctionList;
@@ -21,7 +23,7 @@ use crate::kernel::tracefs::Tracefs;
 use crate::kernel::{KernelError, allocation, bpf, symbols, system};
 use crate::nearest::near_misses;
 use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
-use crate::uprobe;
+use crate::{d_names, uprobe, usdt};
 
 /// Sources of types that an id has room to name.
 const MOST_SOURCES: u32 = (1 << (32 - SOURCE_SHIFT)) - 1;
@@ -61,11 +63,26 @@ pub struct Machine {
     traceable: OnceLock<Option<FunctionList>>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
+    /// A process that does not run its program yet.
+    expected: Option<(u32, PathBuf)>,
 }
 
 impl Machine {
     pub fn new() -> Machine {
         Machine::default()
+    }
+
+    /// The process will run that program: until then it has mapped something else.
+    pub fn expect_program(&mut self, pid: u32, program: PathBuf) {
+        self.expected = Some((pid, program));
+    }
+
+    /// The files that the target of a user-space probe means.
+    pub(crate) fn locate(&self, target: &str, pid: Option<u32>) -> Result<Vec<Located>, ElfError> {
+        match &self.expected {
+            Some((expected, program)) if pid == Some(*expected) => locate_expected(target, program),
+            Some(_) | None => locate(target, pid),
+        }
     }
 
     /// The kernel's own types; None where it shows none (CONFIG_DEBUG_INFO_BTF).
@@ -253,6 +270,9 @@ impl Target for Machine {
     fn resolve(&self, spec: &ProbeSpec, options: &ResolveOptions) -> Result<Vec<ProbeSite>, ResolveError> {
         let providers = providers_matching(&spec.provider);
         if providers.is_empty() {
+            if let Some(found) = d_names::resolve(self, spec, options) {
+                return found;
+            }
             let names = PROVIDERS.iter().flat_map(|p| std::iter::once(p.name()).chain(p.aliases().iter().copied()));
             let wanted = spec.provider.to_ascii_lowercase();
             let near = near_misses(&wanted, names.filter(|name| name.len() > 2), 2);
@@ -385,8 +405,15 @@ impl Target for Machine {
         uprobe::struct_names(self, site)
     }
 
+    fn program_symbol(&self, site: &ProbeSite, name: &str) -> Result<ProgramSymbol, Absence> {
+        uprobe::symbol_named(self, site, name)
+    }
+
     fn absence(&self, site: &ProbeSite, argument: Option<&str>) -> Option<Absence> {
-        uprobe::absence(self, site, argument)
+        match site.provider {
+            "usdt" => usdt::absence(site, argument),
+            _ => uprobe::absence(self, site, argument),
+        }
     }
 }
 

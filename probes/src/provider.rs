@@ -9,7 +9,7 @@ use rtrace_lang::target::{Layout, ProbeSite, ResolveError, ResolveErrorKind, Res
 use crate::kernel::{KernelError, bpf, perf};
 use crate::listing::ListedProbe;
 use crate::machine::Machine;
-use crate::{begin_end, fentry, interval, kprobe, profile, rawtracepoint, software, tracepoint, uprobe};
+use crate::{begin_end, fentry, interval, kprobe, profile, rawtracepoint, software, tracepoint, uprobe, usdt};
 
 /// A kind of probes: `kprobe`, `tracepoint`.
 pub trait Provider: Sync {
@@ -38,6 +38,17 @@ pub trait Provider: Sync {
 
     /// The probes whose parts match, for `-l`; missing parts match everything. With `verbose` each has its arguments.
     fn list(&self, machine: &Machine, parts: &[String], verbose: bool) -> Result<Vec<ListedProbe>, ResolveError>;
+
+    /// The same of a process, which some providers look into.
+    fn list_of_process(
+        &self,
+        machine: &Machine,
+        parts: &[String],
+        verbose: bool,
+        _pid: Option<u32>,
+    ) -> Result<Vec<ListedProbe>, ResolveError> {
+        self.list(machine, parts, verbose)
+    }
 
     /// Attaches a loaded program to the sites, which are all of this provider and of one `ProgramKind`. The number of
     /// each is its cookie. Dropping the links detaches. On an error nothing stays attached.
@@ -75,11 +86,12 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &tracepoint::TRACEPOINT,
     &uprobe::UPROBE,
     &uprobe::URETPROBE,
+    &usdt::USDT,
 ];
 
 /// The provider of that name or alias, in any case of letters.
 pub fn provider_named(name: &str) -> Option<&'static dyn Provider> {
-    // `U` will be USDT, which `u` is not: one-letter aliases keep their case.
+    // `U` is usdt, and `u` is uprobe: one-letter aliases keep their case.
     let matches = |known: &str| if name.len() == 1 { known == name } else { known.eq_ignore_ascii_case(name) };
     PROVIDERS
         .iter()

@@ -1,33 +1,34 @@
 //! `uprobe` and `uretprobe`: functions of programs and libraries. All sites of one file share one `uprobe_multi` link
 //! where the kernel has it: perf-based ones take 100 ms each to end.
 
+mod attach;
+mod line;
+mod symbol;
 mod typed;
 
+pub(crate) use attach::attach;
+pub(crate) use symbol::symbol_named;
 pub(crate) use typed::{absence, enumerator_named, struct_names, type_named};
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rtrace_lang::probe::{ProbeSpec, wildcard_match};
+use rtrace_lang::probe::ProbeSpec;
 use rtrace_lang::target::{
     Attach, Feature, MultiKind, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target,
 };
 
-use crate::elf::{Binary, ElfError, Function, Located, locate};
-use crate::kernel::bpf::{self, UprobeTargets};
-use crate::kernel::perf::{self, PerfKind, PerfScope};
+use crate::elf::{Binary, ElfError, Function, Located};
+
 use crate::kernel::system;
 use crate::kprobe::{entry_layout, parse_number, return_layout};
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::near_misses;
-use crate::provider::{
-    AttachError, Documentation, Link, Provider, is_pattern, link_perf_event, no_privilege, not_found, wrong_form,
-};
+use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, no_privilege, not_found, wrong_form};
+
+use line::Line;
 
 pub static UPROBE: Uprobe = Uprobe { is_return: false };
 pub static URETPROBE: Uprobe = Uprobe { is_return: true };
@@ -43,9 +44,15 @@ struct Wanted<'a> {
     function: &'a str,
     /// Bytes into the function.
     offset: u64,
+    /// Instead of a function.
+    line: Option<Line<'a>>,
     /// The part that has the function.
     part: usize,
 }
+
+/// Libraries that have become a part of the C library (glibc 2.34), whose functions are found there.
+const MERGED: [&str; 5] = ["libpthread", "libdl", "librt", "libutil", "libanl"];
+const MERGED_INTO: &str = "libc";
 
 impl Provider for Uprobe {
     fn name(&self) -> &'static str {
@@ -60,7 +67,12 @@ impl Provider for Uprobe {
         if self.is_return {
             &Documentation {
                 summary: "Fires when a function of a program or library returns, with `retval`.",
-                usage: &["uretprobe:PATH:FUNCTION", "uretprobe:LIBRARY:FUNCTION"],
+                usage: &[
+                    "uretprobe:PATH:FUNCTION",
+                    "uretprobe:LIBRARY:FUNCTION",
+                    "uretprobe:FUNCTION",
+                    "pid$target:LIBRARY:FUNCTION:return",
+                ],
                 example: "uretprobe:libc:malloc { @failed[retval == 0] = count(); }",
             }
         } else {
@@ -72,6 +84,10 @@ impl Provider for Uprobe {
                     "uprobe:LIBRARY:FUNCTION",
                     "uprobe:PATH:FUNCTION+OFFSET",
                     "uprobe:PATH:0xADDRESS",
+                    "uprobe:PATH@FILE:LINE",
+                    "uprobe:PATH@FILE:LINE:COLUMN",
+                    "uprobe:FUNCTION",
+                    "pid$target:LIBRARY:FUNCTION:entry",
                 ],
                 example: "uprobe:libc:malloc { @bytes = hist(arg0); }",
             }
@@ -89,13 +105,80 @@ impl Provider for Uprobe {
         options: &ResolveOptions,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
         let wanted = self.parse(spec, options)?;
-        let located = locate(wanted.target, options.pid).map_err(|error| bad_target(self.name(), &error))?;
+        let found = self.sites(machine, &wanted, options);
+        if let Err(error) = &found
+            && error.kind == ResolveErrorKind::NotFound
+            && is_merged(wanted.target)
+            && let Ok(sites) = self.sites(machine, &Wanted { target: MERGED_INTO, ..wanted }, options)
+        {
+            return Ok(sites);
+        }
+        found
+    }
+
+    fn list(&self, machine: &Machine, parts: &[String], verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
+        self.list_of_process(machine, parts, verbose, None)
+    }
+
+    fn list_of_process(
+        &self,
+        machine: &Machine,
+        parts: &[String],
+        verbose: bool,
+        pid: Option<u32>,
+    ) -> Result<Vec<ListedProbe>, ResolveError> {
+        let arity = if parts.is_empty() && pid.is_none() { 0 } else { 2 };
+        let options = ResolveOptions { uses_arguments: verbose, pid, ..ResolveOptions::default() };
+        let sites = listing::resolved(self, machine, parts, arity, options)?;
+        Ok(sites.iter().map(|site| listing::listed(site, verbose)).collect())
+    }
+
+    fn attach(
+        &self,
+        _: &Machine,
+        program: BorrowedFd<'_>,
+        sites: &[(u64, &ProbeSite)],
+    ) -> Result<Vec<Link>, AttachError> {
+        attach::attach(program, sites)
+    }
+}
+
+pub(crate) fn multi_kind(machine: &Machine, options: &ResolveOptions) -> MultiKind {
+    let follows = || options.pid.is_none() || machine.features().uprobe_multi_follows_process();
+    if machine.has(Feature::UprobeMulti) && follows() { MultiKind::UprobeMulti } else { MultiKind::Single }
+}
+
+fn is_merged(library: &str) -> bool {
+    MERGED
+        .iter()
+        .any(|merged| library.strip_prefix(merged).is_some_and(|rest| rest.is_empty() || rest.starts_with(".so")))
+}
+
+/// A place in a file that a program is attached to.
+struct Point<'a> {
+    /// As the specification, or the symbol table, writes it.
+    written: String,
+    function: &'a str,
+    /// In the file.
+    offset: u64,
+    /// Where the function is entered, and the kernel waits for its return.
+    is_return: bool,
+}
+
+impl Uprobe {
+    fn sites(
+        &self,
+        machine: &Machine,
+        wanted: &Wanted<'_>,
+        options: &ResolveOptions,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let located = machine.locate(wanted.target, options.pid).map_err(|error| bad_target(self.name(), &error))?;
         let is_search = is_pattern(wanted.target);
         let multi = multi_kind(machine, options);
         let mut sites = Vec::new();
         let mut first_error = None;
         for file in &located {
-            match self.sites_in(machine, file, &wanted, options, multi) {
+            match self.sites_in(machine, file, wanted, options, multi) {
                 Ok(found) => sites.extend(found),
                 // Of many files, those without such a function are not meant.
                 Err(error) if is_search => first_error = first_error.or(Some(error)),
@@ -108,40 +191,14 @@ impl Provider for Uprobe {
         }
     }
 
-    fn list(&self, machine: &Machine, parts: &[String], verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
-        listing::by_resolving(self, machine, parts, if parts.is_empty() { 0 } else { 2 }, verbose)
-    }
-
-    fn attach(
-        &self,
-        _: &Machine,
-        program: BorrowedFd<'_>,
-        sites: &[(u64, &ProbeSite)],
-    ) -> Result<Vec<Link>, AttachError> {
-        let Some((_, first)) = sites.first() else { return Ok(Vec::new()) };
-        match first.program {
-            ProgramKind::Kprobe { multi: MultiKind::UprobeMulti, user: _ } => attach_multi(program, sites),
-            ProgramKind::Kprobe { multi: MultiKind::Single | MultiKind::KprobeMulti, user: _ } => {
-                sites.iter().map(|(cookie, site)| attach_single(program, *cookie, site)).collect()
-            }
-            ProgramKind::TestRun
-            | ProgramKind::Tracepoint
-            | ProgramKind::RawTracepoint
-            | ProgramKind::Tracing { .. }
-            | ProgramKind::PerfEvent => Ok(Vec::new()),
-        }
-    }
-}
-
-fn multi_kind(machine: &Machine, options: &ResolveOptions) -> MultiKind {
-    let follows = || options.pid.is_none() || machine.features().uprobe_multi_follows_process();
-    if machine.has(Feature::UprobeMulti) && follows() { MultiKind::UprobeMulti } else { MultiKind::Single }
-}
-
-impl Uprobe {
     fn parse<'a>(&self, spec: &'a ProbeSpec, options: &ResolveOptions) -> Result<Wanted<'a>, ResolveError> {
         let (target, function, part) = match spec.parts.as_slice() {
             [function] if options.pid.is_some() => ("", function, 1),
+            [target, number, rest @ ..]
+                if rest.len() < 2 && line::parse(target, number, rest.first().map(String::as_str)).is_some() =>
+            {
+                return self.parse_line(target, number, rest.first().map(String::as_str), options);
+            }
             [target, function] => (target.as_str(), function, 2),
             // The language of a mangled name does not matter: names are compared demangled.
             [target, language, function] if matches!(language.as_str(), "cpp" | "rust") => {
@@ -173,7 +230,26 @@ impl Uprobe {
         if offset > 0 && is_pattern(function) {
             return Err(wrong_form(self, "an offset needs one function", Some(part)));
         }
-        Ok(Wanted { target, function, offset, part })
+        Ok(Wanted { target, function, offset, line: None, part })
+    }
+
+    fn parse_line<'a>(
+        &self,
+        target: &'a str,
+        number: &'a str,
+        column: Option<&str>,
+        options: &ResolveOptions,
+    ) -> Result<Wanted<'a>, ResolveError> {
+        let Some((target, line)) = line::parse(target, number, column) else {
+            return Err(wrong_form(self, "no line", Some(2)));
+        };
+        if self.is_return {
+            return Err(wrong_form(self, "a line does not return", Some(2)));
+        }
+        if target.is_empty() && options.pid.is_none() {
+            return Err(wrong_form(self, "a program is missing", Some(1)));
+        }
+        Ok(Wanted { target, function: "", offset: 0, line: Some(line), part: 2 })
     }
 
     fn sites_in(
@@ -194,60 +270,116 @@ impl Uprobe {
                 .flatten();
             typed.unwrap_or_else(if self.is_return { return_layout } else { entry_layout })
         };
-        let make = |written: &str, function: &str, offset: u64| ProbeSite {
-            name: format!("{}:{}:{written}", self.name(), file.name.display()).into(),
-            function: function.into(),
-            provider: self.name(),
-            program: ProgramKind::Kprobe { multi, user: true },
-            layout: layout(function, offset),
-            selector: None,
-            attach: Attach::Uprobe { path: path.clone(), offset, is_return: self.is_return, pid: options.pid },
+        let make = |point: Point<'_>| {
+            let source = wanted.line.map(|line| format!("@{}", line.file)).unwrap_or_default();
+            ProbeSite {
+                name: format!("{}:{}{source}:{}", self.name(), file.name.display(), point.written).into(),
+                function: point.function.into(),
+                provider: self.name(),
+                program: ProgramKind::Kprobe { multi, user: true },
+                layout: layout(point.function, point.offset),
+                selector: None,
+                attach: Attach::Uprobe {
+                    path: path.clone(),
+                    offset: point.offset,
+                    is_return: point.is_return,
+                    pid: options.pid,
+                    semaphore: None,
+                },
+            }
         };
+        Ok(self.points(machine, &binary, file, wanted, options)?.into_iter().map(make).collect())
+    }
+
+    fn points<'a>(
+        &self,
+        machine: &Machine,
+        binary: &'a Binary,
+        file: &Located,
+        wanted: &Wanted<'a>,
+        options: &ResolveOptions,
+    ) -> Result<Vec<Point<'a>>, ResolveError> {
+        if let Some(line) = wanted.line {
+            let written = line.column.map_or(line.line.to_string(), |column| format!("{}:{column}", line.line));
+            let point = |address: u64| {
+                let function = binary.function_at(address).map_or("?", |function| &function.name);
+                let offset = binary.file_offset(address)?;
+                Some(Point { written: written.clone(), function, offset, is_return: false })
+            };
+            return Ok(line::addresses(machine, binary, line)?.into_iter().filter_map(point).collect());
+        }
         if wanted.function.starts_with("0x") {
             let address = parse_number(wanted.function)
                 .ok_or_else(|| wrong_form(self, "no hexadecimal address", Some(wanted.part)))?;
-            let offset = self.checked(&binary, binary.function_at(address), address, wanted, options)?;
+            let offset = self.checked(binary, binary.function_at(address), address, wanted, options)?;
             let function = binary.function_at(address).map_or(wanted.function, |function| &function.name);
-            return Ok(vec![make(wanted.function, function, offset)]);
+            let written = wanted.function.to_string();
+            return Ok(vec![Point { written, function, offset, is_return: self.is_return }]);
         }
+        let is_go = self.is_return && binary.is_go();
         if is_pattern(wanted.function) {
-            return self.matching(&binary, wanted, &make);
+            return self.matching(binary, wanted, is_go);
         }
         let functions = binary.functions_named(wanted.function);
-        let Some(function) = functions.first() else { return Err(no_such_function(self, &binary, file, wanted)) };
+        let Some(function) = functions.first() else { return Err(no_such_function(self, binary, file, wanted)) };
         if wanted.offset > 0 {
             let address = function.address.saturating_add(wanted.offset);
-            let offset = self.checked(&binary, Some(function), address, wanted, options)?;
-            return Ok(vec![make(&format!("{}+{}", wanted.function, wanted.offset), wanted.function, offset)]);
+            let offset = self.checked(binary, Some(function), address, wanted, options)?;
+            let written = format!("{}+{}", wanted.function, wanted.offset);
+            return Ok(vec![Point { written, function: wanted.function, offset, is_return: false }]);
         }
         // Overloads share a demangled name, and parts of a program may have functions of one name.
-        let mut offsets: Vec<u64> = functions.iter().filter_map(|found| binary.file_offset(found.address)).collect();
+        let mut offsets: Vec<(u64, bool)> =
+            functions.iter().flat_map(|found| self.offsets(binary, found, is_go)).collect();
         offsets.sort_unstable();
         offsets.dedup();
-        Ok(offsets.into_iter().map(|offset| make(wanted.function, wanted.function, offset)).collect())
+        if offsets.is_empty() {
+            let message = format!("where `{}` returns can't be found in its code", wanted.function);
+            let mut error = not_found(message, &[], Some(wanted.part));
+            error.help.push("The kernel's own probes of returns crash programs of Go, which this one is.".to_string());
+            return Err(error);
+        }
+        let point = |(offset, is_return)| Point {
+            written: wanted.function.to_string(),
+            function: wanted.function,
+            offset,
+            is_return,
+        };
+        Ok(offsets.into_iter().map(point).collect())
+    }
+
+    /// Where in the file the program is attached for a function, and whether the kernel then waits for its return. Go
+    /// moves its stacks, and with them the return addresses that the kernel puts there: its returns are instructions.
+    fn offsets(&self, binary: &Binary, function: &Function, is_go: bool) -> Vec<(u64, bool)> {
+        if is_go {
+            let returns = binary.returns(function).unwrap_or_default();
+            return returns.into_iter().filter_map(|at| Some((binary.file_offset(at)?, false))).collect();
+        }
+        binary.file_offset(function.address).map(|offset| (offset, self.is_return)).into_iter().collect()
     }
 
     /// All functions that match a pattern, each place once under the first of its names.
-    fn matching(
+    fn matching<'a>(
         &self,
-        binary: &Binary,
+        binary: &'a Binary,
         wanted: &Wanted<'_>,
-        make: &dyn Fn(&str, &str, u64) -> ProbeSite,
-    ) -> Result<Vec<ProbeSite>, ResolveError> {
-        let mut by_offset: BTreeMap<u64, &Function> = BTreeMap::new();
-        for function in binary.functions().iter().filter(|function| wildcard_match(wanted.function, &function.name)) {
-            if let Some(offset) = binary.file_offset(function.address) {
-                by_offset.entry(offset).or_insert(function);
+        is_go: bool,
+    ) -> Result<Vec<Point<'a>>, ResolveError> {
+        let mut by_offset: BTreeMap<u64, Point<'_>> = BTreeMap::new();
+        for function in binary.functions_matching(wanted.function) {
+            for (offset, is_return) in self.offsets(binary, function, is_go) {
+                let name = &function.name;
+                let point = || Point { written: name.clone(), function: name, offset, is_return };
+                by_offset.entry(offset).or_insert_with(point);
             }
         }
         if by_offset.is_empty() {
             let message = format!("no function of {} matches `{}`", binary.path().display(), wanted.function);
             return Err(not_found(message, &[], Some(wanted.part)));
         }
-        let mut sites: Vec<ProbeSite> =
-            by_offset.iter().map(|(offset, function)| make(&function.name, &function.name, *offset)).collect();
-        sites.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(sites)
+        let mut points: Vec<Point<'_>> = by_offset.into_values().collect();
+        points.sort_by(|a, b| a.written.cmp(&b.written));
+        Ok(points)
     }
 
     /// The file offset of an address inside a function, if a breakpoint there is safe.
@@ -282,7 +414,21 @@ impl Uprobe {
             }
             Some(function) if !binary.is_instruction(function, address) => {
                 let message = format!("no instruction of `{}` begins there", function.name);
-                return Err(refuse(message, "inside an instruction", allow));
+                let mut error = refuse(message, "inside an instruction", allow);
+                if let Some((before, next)) = binary.instructions_at(function, address) {
+                    let form = |at: u64| {
+                        let offset = at - function.address;
+                        if offset == 0 {
+                            format!("`{}`", wanted.function)
+                        } else {
+                            format!("`{}+{offset}`", function.name)
+                        }
+                    };
+                    let nearest =
+                        if before == next { form(before) } else { format!("{} and {}", form(before), form(next)) };
+                    error.help.insert(0, format!("The nearest that begin are at {nearest}."));
+                }
+                return Err(error);
             }
             Some(_) => {}
         }
@@ -291,10 +437,16 @@ impl Uprobe {
 }
 
 fn no_such_function(provider: &Uprobe, binary: &Binary, file: &Located, wanted: &Wanted<'_>) -> ResolveError {
-    let names = binary.functions().iter().map(|function| function.name.as_str());
-    let near = near_misses(wanted.function, names, 3);
-    let near: Vec<String> =
-        near.iter().map(|function| format!("{}:{}:{function}", provider.name(), file.name.display())).collect();
+    let is_demangled = wanted.function.contains("::");
+    let names: Vec<String> = if is_demangled {
+        binary.demangled_names()
+    } else {
+        binary.functions().iter().map(|function| function.name.clone()).collect()
+    };
+    let near = near_misses(wanted.function, names.iter().map(String::as_str), 3);
+    let quote = if is_demangled { "\"" } else { "" };
+    let full = |function: &String| format!("{}:{}:{quote}{function}{quote}", provider.name(), file.name.display());
+    let near: Vec<String> = near.iter().map(full).collect();
     let message = format!("{} has no function `{}`", file.name.display(), wanted.function);
     let mut error = not_found(message, &near, Some(wanted.part));
     error.label = "no such function".to_string();
@@ -304,7 +456,7 @@ fn no_such_function(provider: &Uprobe, binary: &Binary, file: &Located, wanted: 
     error
 }
 
-fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
+pub(crate) fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
     match error {
         ElfError::File { path, source } if system::is_denied(source) => no_privilege(
             format!("{provider} needs to read {}, which is not permitted", path.display()),
@@ -323,53 +475,4 @@ fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
             found
         }
     }
-}
-
-fn attach_multi(program: BorrowedFd<'_>, sites: &[(u64, &ProbeSite)]) -> Result<Vec<Link>, AttachError> {
-    type Group<'a> = (&'a Path, bool, Option<u32>);
-    let mut groups: BTreeMap<Group<'_>, Vec<(u64, u64, &ProbeSite)>> = BTreeMap::new();
-    for (cookie, site) in sites {
-        if let Attach::Uprobe { path, offset, is_return, pid } = &site.attach {
-            groups.entry((path.as_path(), *is_return, *pid)).or_default().push((*offset, *cookie, *site));
-        }
-    }
-    let mut links = Vec::new();
-    for ((path, is_return, pid), places) in groups {
-        let offsets: Vec<u64> = places.iter().map(|place| place.0).collect();
-        let cookies: Vec<u64> = places.iter().map(|place| place.1).collect();
-        let path = c_path(path);
-        let targets = UprobeTargets {
-            path: &path,
-            offsets: &offsets,
-            cookies: &cookies,
-            ref_ctr_offsets: &[],
-            pid: pid.map(|pid| pid as i32),
-            is_return,
-        };
-        let link = bpf::link_create_uprobe_multi(program, &targets);
-        links.push(Link::slow(link.map_err(|error| AttachError::new(places[0].2, error))?));
-    }
-    Ok(links)
-}
-
-fn attach_single(program: BorrowedFd<'_>, cookie: u64, site: &ProbeSite) -> Result<Link, AttachError> {
-    let Attach::Uprobe { path, offset, is_return, pid } = &site.attach else {
-        unreachable!("resolving gives uprobe sites this attachment")
-    };
-    let path = c_path(path);
-    let kind = PerfKind::Uprobe { path: &path, offset: *offset, ref_ctr_offset: 0, is_return: *is_return };
-    // Every CPU runs the program, whichever the event was opened on.
-    let scope = pid.map_or(PerfScope::Cpu(0), PerfScope::Process);
-    perf::perf_event_open(kind, scope).and_then(|event| link_perf_event(program, event, cookie, true)).map_err(
-        |error| {
-            let needs_more = error.is_privilege();
-            let error = AttachError::new(site, error);
-            // Kernels differ: perf-based uprobes have taken CAP_PERFMON and, before and after, CAP_SYS_ADMIN.
-            if needs_more { error.with_help("This form of uprobe may take CAP_SYS_ADMIN as well.") } else { error }
-        },
-    )
-}
-
-fn c_path(path: &Path) -> CString {
-    CString::new(PathBuf::from(path).as_os_str().as_bytes()).unwrap_or_default()
 }

@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use crate::signals;
 
@@ -23,6 +24,8 @@ pub enum ChildError {
 /// A process that waits to run the command.
 pub struct Child {
     pub pid: u32,
+    /// What it will run.
+    pub program: PathBuf,
     gate: Option<OwnedFd>,
     process: OwnedFd,
     status: Option<i32>,
@@ -33,6 +36,7 @@ impl Child {
     pub fn hold(command: &str) -> Result<Child, ChildError> {
         let words = split(command)?;
         let program = find(words.first().ok_or(ChildError::Empty)?)?;
+        let path = PathBuf::from(&program);
         let program = CString::new(program).map_err(|_| ChildError::Quote)?;
         let words: Vec<CString> =
             words.into_iter().map(CString::new).collect::<Result<_, _>>().map_err(|_| ChildError::Quote)?;
@@ -64,7 +68,7 @@ impl Child {
                 let (read, write) = unsafe { (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1])) };
                 drop(read);
                 let process = signals::process_fd(pid as u32).map_err(|error| ChildError::Call("pidfd_open", error))?;
-                Ok(Child { pid: pid as u32, gate: Some(write), process, status: None })
+                Ok(Child { pid: pid as u32, program: path, gate: Some(write), process, status: None })
             }
         }
     }

@@ -101,6 +101,9 @@ impl Decoder {
             Type::ModuleName => Value::Symbol(
                 self.hir.sites.get(first as usize).map_or_else(|| "?".into(), |site| site.module().into()),
             ),
+            Type::EventName => {
+                Value::Symbol(self.hir.sites.get(first as usize).map_or_else(|| "?".into(), |site| site.event().into()))
+            }
             Type::Tuple(parts) => {
                 let mut at = 0;
                 let mut values = Vec::new();

@@ -31,6 +31,9 @@ pub struct Directives {
     pub interrupt: bool,
 }
 
+/// Variants of the workload: loaded anywhere in memory, stripped, marked as one of Go.
+const VARIANTS: [&str; 3] = ["pie", "stripped", "go"];
+
 /// The program whose events a case counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Workload {
@@ -123,12 +126,8 @@ impl Directives {
             bail!("a case has one workload");
         }
         let mut words = split_words(value)?;
-        // `pie` picks the variant that is loaded anywhere in memory.
-        let is_pie = words.first().is_some_and(|word| word == "pie");
-        if is_pie {
-            words.remove(0);
-        }
-        let program = if is_pie { "workload-pie" } else { "workload" }.to_string();
+        let is_variant = words.first().is_some_and(|word| VARIANTS.contains(&word.as_str()));
+        let program = if is_variant { format!("workload-{}", words.remove(0)) } else { "workload".to_string() };
         self.workload = Some(Workload { mode, program, arguments: words });
         Ok(())
     }

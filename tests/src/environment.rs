@@ -11,6 +11,8 @@ use rtrace_lang::target::{Feature, Target};
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 
+use crate::real_programs;
+
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {
@@ -31,6 +33,10 @@ pub enum Need {
     OtherProcessors,
     /// Addresses of the kernel's variables, not of its functions alone.
     KernelVariables,
+    /// The distribution's Python, with probes of its own.
+    Python,
+    /// The distribution's PostgreSQL, with probes of its own.
+    Postgresql,
 }
 
 const NEEDS: &[(&str, Need)] = &[
@@ -43,6 +49,8 @@ const NEEDS: &[(&str, Need)] = &[
     ("loops", Need::Loops),
     ("other_cpus", Need::OtherProcessors),
     ("kernel_variables", Need::KernelVariables),
+    ("python", Need::Python),
+    ("postgresql", Need::Postgresql),
 ];
 
 impl Need {
@@ -66,6 +74,8 @@ impl Need {
             Need::Loops => machine.has(Feature::Helper(calls::LOOP)),
             Need::OtherProcessors => machine.has(Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM)),
             Need::KernelVariables => machine.kernel_symbol("__per_cpu_offset").is_some(),
+            Need::Python => real_programs::python().is_some(),
+            Need::Postgresql => real_programs::postgresql().is_some(),
         }
     }
 
@@ -75,6 +85,8 @@ impl Need {
         match self {
             Need::Kprobes | Need::Fentry | Need::KernelVariables => !in_guest,
             Need::Hardware => true,
+            // Not every machine has them installed, and no guest has.
+            Need::Python | Need::Postgresql => true,
             // Kernels before 5.13, 5.15, 5.17, 5.19 and 6.6 lack one or another of them.
             Need::Cookies | Need::UprobeMulti | Need::MapLoops | Need::Loops | Need::OtherProcessors => true,
         }
@@ -120,7 +132,7 @@ impl Environment {
         match needs.iter().find(|need| !need.is_met(&self.machine)) {
             None => Ok(None),
             Some(need) => {
-                let reason = format!("this kernel lacks what `needs: {}` names", need.name());
+                let reason = format!("this machine lacks what `needs: {}` names", need.name());
                 self.skip(tier, need.may_be_missing(self.in_guest), reason)
             }
         }

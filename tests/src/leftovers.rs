@@ -2,10 +2,13 @@
 //! it is right on a machine where others trace too.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rtrace_probes::elf::Binary;
 
 use crate::child::Child;
 use crate::directives::{Workload, WorkloadMode};
@@ -66,6 +69,51 @@ pub fn check(programs: &Programs, signal: i32) -> Result<()> {
         bail!("probes are left behind: {left:?}");
     }
     Ok(())
+}
+
+/// The counter that the workload `usdt` looks at before it fires one of its probes.
+const SEMAPHORE: &str = "workload_gated_semaphore";
+
+/// Attaches to a probe that has a semaphore, sees that it is raised, ends rtrace with `signal`, and waits until the
+/// semaphore is lowered again, in the same process.
+pub fn check_semaphore(programs: &Programs, signal: i32) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let wanted = Workload {
+        mode: WorkloadMode::Process,
+        program: "workload".into(),
+        arguments: vec!["usdt".into(), "3".into()],
+    };
+    let waiting = workload::start(&wanted, programs, deadline)?;
+    let program = programs.workloads.join("workload");
+    let address = Binary::open(&program)?.symbol(SEMAPHORE).context("the workload has no semaphore")?.address;
+    let raised = || -> Result<u16> {
+        let mut bytes = [0; 2];
+        let memory = format!("/proc/{}/mem", waiting.pid);
+        let file = File::open(&memory).with_context(|| format!("cannot open {memory}"))?;
+        file.read_exact_at(&mut bytes, address).with_context(|| format!("cannot read {memory}"))?;
+        Ok(u16::from_ne_bytes(bytes))
+    };
+    if raised()? != 0 {
+        bail!("the semaphore is raised before anything is attached");
+    }
+    let mut command = Command::new(&programs.rtrace);
+    let script = "usdt:workload:workload:gated { @ = count(); }";
+    command.env("PATH", &programs.workloads).args(["-p", &waiting.pid.to_string(), "-e", script]);
+    let child = Child::start(&mut command, deadline)?;
+    child.await_error("Attached ")?.context("it did not attach")?;
+    if raised()? != 1 {
+        bail!("the semaphore is {} while one probe is attached", raised()?);
+    }
+    child.signal(signal);
+    let ended = child.finish()?;
+    let lowered_by = Instant::now() + PATIENCE;
+    while raised()? != 0 {
+        if Instant::now() > lowered_by {
+            bail!("{} s after its end ({}) the semaphore is {}", PATIENCE.as_secs(), ended.status, raised()?);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    waiting.finish()
 }
 
 /// Ids of the maps of a script's map of that name, and of the programs that use one.

@@ -11,6 +11,7 @@ pub mod environment;
 pub mod expectation;
 pub mod leftovers;
 pub mod plan;
+pub mod real_programs;
 pub mod reference;
 pub mod run;
 pub mod stages;

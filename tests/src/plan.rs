@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use rtrace_lang::target::fake::FakeTarget;
 
 use crate::case::{self, Case, Expected};
-use crate::environment::{Environment, Programs};
-use crate::{builtins, codes, documents, expectation, leftovers, reference, run, stages};
+use crate::environment::{Environment, Need, Programs};
+use crate::{builtins, codes, documents, expectation, leftovers, real_programs, reference, run, stages};
 
 /// What became of a test.
 pub enum Outcome {
@@ -74,7 +74,16 @@ impl Plan {
             let programs = self.programs.clone();
             let nothing_left = move || leftovers::check(&programs, signal);
             tests.push(self.gated(format!("leftovers::{name}"), 2, Vec::new(), nothing_left));
+            let programs = self.programs.clone();
+            let lowered = move || leftovers::check_semaphore(&programs, signal);
+            tests.push(self.gated(format!("leftovers::semaphore_{name}"), 2, Vec::new(), lowered));
         }
+        let programs = self.programs.clone();
+        let python = move || real_programs::check_python(&programs);
+        tests.push(self.gated("real_programs::python".to_string(), 2, vec![Need::Python], python));
+        let programs = self.programs.clone();
+        let postgresql = move || real_programs::check_postgresql(&programs);
+        tests.push(self.gated("real_programs::postgresql".to_string(), 2, vec![Need::Postgresql], postgresql));
         tests.retain(|test| tiers(test.tier));
         Ok(tests)
     }
@@ -120,7 +129,7 @@ impl Plan {
         &self,
         name: String,
         tier: u8,
-        needs: Vec<crate::environment::Need>,
+        needs: Vec<Need>,
         test: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Test {
         let environment = self.environment.clone();

@@ -24,14 +24,19 @@ pub fn load(case: &Case, programs: &Programs) -> Result<()> {
     let deadline = Instant::now() + case.directives.timeout.unwrap_or(TIMEOUT);
     let mut command = rtrace(programs, case);
     command.arg("--dry-run");
-    if let Some(workload) = &case.directives.workload
-        && workload.mode != WorkloadMode::Beside
-    {
-        // Any living process will do: nothing is attached.
-        command.arg("-p").arg(std::process::id().to_string());
+    // It waits until it is ended: nothing is attached.
+    let mut waiting = None;
+    match &case.directives.workload {
+        Some(wanted) if wanted.mode != WorkloadMode::Beside => {
+            let started = workload::start(wanted, programs, deadline)?;
+            command.arg("-p").arg(started.pid.to_string());
+            waiting = Some(started);
+        }
+        Some(_) | None => {}
     }
     command.args(&case.directives.flags).arg("--").arg(&case.script).args(&case.directives.arguments);
     let ended = Child::start(&mut command, deadline)?.finish()?;
+    drop(waiting);
     if !ended.status.success() {
         bail!("it does not load: {}\n{}", ended.status, String::from_utf8_lossy(&ended.errors));
     }

@@ -489,6 +489,94 @@ static void run_usdt(long count, const char *unused)
 		fire_probes(i, names[i % 3]);
 }
 
+/*
+ * operands N: N times workload:operands, whose arguments are in all kinds of places, and workload:twice(int) at two
+ * places that have theirs in different ones: i and 1000 + i.
+ */
+volatile int workload_level;
+volatile short workload_steps[4] = { 10, -20, 30, -40 };
+
+TRACED void fire_operands(long number, const long *table, const int *other)
+{
+	long mixed = 0x12340000 | (200 + number) << 8 | (unsigned char)-number;
+
+	__asm__ volatile(PROBE_NOTE("operands", "0",
+				    "-1@%%al 1@%%ah -2@%%ax 4@$4000000000 -4@$-7 -8@(%[table],%[index],8) 8@8(%[table]) "
+				    "-4@workload_level(%%rip) -2@2+workload_steps(%%rip) 4f@%%xmm0 -4@%k[index]")
+			 :
+			 : "a"(mixed), [table] "r"(table), [index] "r"(number)
+			 : "memory");
+	__asm__ volatile(PROBE_NOTE("twice", "0", "-4@%k[number]") : : [number] "r"(number));
+	__asm__ volatile(PROBE_NOTE("twice", "0", "-4@(%[other])") : : [other] "r"(other) : "memory");
+}
+
+static void run_operands(long count, const char *unused)
+{
+	static long table[64];
+
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		int other = 1000 + i;
+
+		table[i % 64] = -i * 1000000000000;
+		workload_level = -5 - i;
+		fire_operands(i, table, &other);
+	}
+}
+
+/*
+ * mangled N: N times functions with names as compilers of C++ and Rust write them: shape::area(int),
+ * shape::area(char const*), shape::width() and circle::radius.
+ */
+TRACED long area_of_number(int number) __asm__("_ZN5shape4areaEi");
+TRACED long area_of_name(const char *name) __asm__("_ZN5shape4areaEPKc");
+TRACED long width(void) __asm__("_ZN5shape5widthEv");
+TRACED long radius(long number) __asm__("_RNvC6circle6radius");
+
+long area_of_number(int number)
+{
+	return number * 2;
+}
+
+long area_of_name(const char *name)
+{
+	return name[0];
+}
+
+long width(void)
+{
+	return 3;
+}
+
+long radius(long number)
+{
+	if (number % 2)
+		return -number;
+	__asm__ volatile("");
+	return number * 10;
+}
+
+static void run_mangled(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		area_of_number(i);
+		area_of_name(names[i % 3]);
+		width();
+		radius(i);
+	}
+}
+
+/* lines N: N times sum_of_lines(3), which is at the end of this file, in lines with numbers of their own. */
+TRACED long sum_of_lines(long count);
+
+static void run_lines(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		sum_of_lines(3);
+}
+
 static void run_true(long count, const char *unused)
 {
 	(void)count;
@@ -521,6 +609,9 @@ static const struct subcommand subcommands[] = {
 	{ "faults", run_faults, 1, "N" },
 	{ "signals", run_signals, 1, "N" },
 	{ "usdt", run_usdt, 1, "N" },
+	{ "operands", run_operands, 1, "N" },
+	{ "mangled", run_mangled, 1, "N" },
+	{ "lines", run_lines, 1, "N" },
 	{ "true", run_true, 0, "" },
 };
 
@@ -557,4 +648,14 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	return usage();
+}
+
+#line 1 "lines.c"
+TRACED long sum_of_lines(long count)
+{
+	long sum = 0;
+
+	for (long i = 0; i < count; i++)
+		sum += inner_function(i);
+	return sum;
 }

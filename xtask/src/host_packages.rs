@@ -23,10 +23,11 @@ pub const FOR_GUESTS: &[HostProgram] = &[
     HostProgram { program: "tar", packages: &["tar"] },
 ];
 
-/// What the workloads need: a C compiler with the static C library, and what moves debug information.
+/// What the workloads need: a C compiler with the static C library, and what moves and packs debug information.
 pub const FOR_WORKLOADS: &[HostProgram] = &[
     HostProgram { program: "gcc", packages: &["gcc", "libc6-dev"] },
     HostProgram { program: "objcopy", packages: &["binutils"] },
+    HostProgram { program: "xz", packages: &["xz-utils"] },
 ];
 
 /// Installs the packages of the programs that are missing, or says which command does it when not root.

@@ -23,16 +23,34 @@ const FLAGS: &[&str] = &[
     "-fcf-protection=none",
 ];
 
-/// The ways a program is built: the suffix of its name, and the flags. The debug information of the second is compressed,
-/// the third has none, the fourth has it in a file beside it.
-const VARIANTS: &[(&str, &[&str])] = &[
-    ("", &["-static", "-no-pie"]),
-    ("-pie", &["-fPIE", "-pie", "-gz=zlib"]),
-    ("-bare", &["-fPIE", "-pie", "-Wl,--strip-debug"]),
-    (SPLIT, &["-fPIE", "-pie"]),
-];
+/// A way a program is built.
+struct Variant {
+    suffix: &'static str,
+    flags: &'static [&'static str],
+    then: Then,
+}
 
-const SPLIT: &str = "-split";
+/// What becomes of a program after it is linked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Then {
+    Nothing,
+    /// Its debug information goes into a file beside it.
+    Split,
+    /// It keeps nothing but the names of its functions, compressed (`.gnu_debugdata`).
+    Strip,
+    /// It gets a mark that programs of Go have.
+    MarkAsGo,
+}
+
+const VARIANTS: &[Variant] = &[
+    Variant { suffix: "", flags: &["-static", "-no-pie"], then: Then::Nothing },
+    // Its debug information is compressed.
+    Variant { suffix: "-pie", flags: &["-fPIE", "-pie", "-gz=zlib"], then: Then::Nothing },
+    Variant { suffix: "-bare", flags: &["-fPIE", "-pie", "-Wl,--strip-debug"], then: Then::Nothing },
+    Variant { suffix: "-split", flags: &["-fPIE", "-pie"], then: Then::Split },
+    Variant { suffix: "-stripped", flags: &["-fPIE", "-pie"], then: Then::Strip },
+    Variant { suffix: "-go", flags: &["-fPIE", "-pie"], then: Then::MarkAsGo },
+];
 
 /// What a dynamic program needs beside it in a guest: the loader and the C library, at their usual places.
 pub const LIBRARIES: &[(&str, &str)] =
@@ -46,9 +64,9 @@ pub fn build() -> Result<Vec<PathBuf>> {
     let mut programs = Vec::new();
     for source in sources()? {
         let name = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        for (suffix, flags) in VARIANTS {
+        for Variant { suffix, flags, then } in VARIANTS {
             let program = directory.join(format!("{name}{suffix}"));
-            compile(&source, flags, &program, *suffix == SPLIT)?;
+            compile(&source, flags, &program, *then)?;
             programs.push(program);
         }
     }
@@ -76,9 +94,9 @@ fn sources() -> Result<Vec<PathBuf>> {
 }
 
 /// Compiles unless the program was made from this very text with these flags.
-fn compile(source: &Path, flags: &[&str], program: &Path, is_split: bool) -> Result<()> {
+fn compile(source: &Path, flags: &[&str], program: &Path, then: Then) -> Result<()> {
     let text = fs::read_to_string(source).with_context(|| format!("cannot read {}", source.display()))?;
-    let made_from = format!("{}\n{}\n{text}", FLAGS.join(" "), flags.join(" "));
+    let made_from = format!("{}\n{} {then:?}\n{text}", FLAGS.join(" "), flags.join(" "));
     let stamp = program.with_extension("made-from");
     if program.exists() && fs::read_to_string(&stamp).is_ok_and(|stamped| stamped == made_from) {
         return Ok(());
@@ -88,8 +106,11 @@ fn compile(source: &Path, flags: &[&str], program: &Path, is_split: bool) -> Res
     let mut command = process::command("gcc", FLAGS);
     command.args(flags).arg("-o").arg(&unfinished).arg(source);
     process::output(&mut command)?;
-    if is_split {
-        split(&unfinished, program)?;
+    match then {
+        Then::Nothing => {}
+        Then::Split => split(&unfinished, program)?,
+        Then::Strip => strip(&unfinished)?,
+        Then::MarkAsGo => mark_as_go(&unfinished)?,
     }
     fs::rename(&unfinished, program).with_context(|| format!("cannot create {}", program.display()))?;
     fs::write(&stamp, made_from).with_context(|| format!("cannot write {}", stamp.display()))
@@ -106,4 +127,26 @@ fn split(unfinished: &Path, program: &Path) -> Result<()> {
     link.push(&debug);
     process::output(process::command("objcopy", ["--strip-debug"]).arg(link).arg(unfinished))?;
     Ok(())
+}
+
+/// Leaves the names of functions in `.gnu_debugdata` alone, as Fedora's packages do.
+fn strip(program: &Path) -> Result<()> {
+    let names = program.with_extension("names");
+    process::output(process::command("objcopy", ["--only-keep-debug"]).arg(program).arg(&names))?;
+    process::output(process::command("objcopy", ["--strip-debug"]).arg(&names))?;
+    process::output(process::command("xz", ["--force", "--check=crc32"]).arg(&names))?;
+    let packed = program.with_extension("names.xz");
+    let mut section = std::ffi::OsString::from("--add-section=.gnu_debugdata=");
+    section.push(&packed);
+    process::output(process::command("objcopy", ["--strip-all"]).arg(section).arg(program))?;
+    fs::remove_file(&packed).with_context(|| format!("cannot remove {}", packed.display()))
+}
+
+fn mark_as_go(program: &Path) -> Result<()> {
+    let note = program.with_extension("note");
+    fs::write(&note, "no program of Go").with_context(|| format!("cannot write {}", note.display()))?;
+    let mut section = std::ffi::OsString::from("--add-section=.note.go.buildid=");
+    section.push(&note);
+    process::output(process::command("objcopy", [&section]).arg(program))?;
+    fs::remove_file(&note).with_context(|| format!("cannot remove {}", note.display()))
 }

@@ -25,7 +25,8 @@ impl Lower<'_> {
         }
         match self.program.dispatch {
             Dispatch::Known => {
-                self.site = self.program.sites.first().map(|site| self.b.int(i64::from(site.0)));
+                let number = self.program.sites.first().map(|site| self.hir.numbers[site.index()]);
+                self.site = number.map(|number| self.b.int(i64::from(number.0)));
             }
             Dispatch::Cookie => {
                 let cookie = self.b.call(calls::GET_ATTACH_COOKIE, &[self.context]);
@@ -67,7 +68,7 @@ impl Lower<'_> {
             .program
             .sites
             .iter()
-            .filter_map(|site| Some((self.hir.sites[site.index()].selector?, site.0)))
+            .filter_map(|site| Some((self.hir.sites[site.index()].selector?, self.hir.numbers[site.index()].0)))
             .collect();
         if let [(wanted, site)] = selected[..] {
             self.only_if_equal(number, wanted as i64);
@@ -110,7 +111,10 @@ impl Lower<'_> {
                 self.b.extend(value, word.bytes, false)
             }
             Location::Behind { pointer, offset, direct } => self.behind(pointer, offset, direct, word.bytes, false),
-            Location::ContextCopy { .. } | Location::DataLocation { .. } => {
+            Location::ContextCopy { .. }
+            | Location::DataLocation { .. }
+            | Location::UserMemory(_)
+            | Location::UserAddress(_) => {
                 unreachable!("a selector is a number that can be loaded")
             }
         }

@@ -2,7 +2,8 @@
 
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, BitField, Expr, ExprKind, LocalId};
-use rtrace_lang::target::{Location, ProgramKind};
+use rtrace_lang::span::Span;
+use rtrace_lang::target::{Location, ProgramKind, UserAddress};
 use rtrace_lang::types::{Space, Type};
 
 use crate::ir::{Block, Value, ValueKind, Variable};
@@ -354,7 +355,11 @@ impl Lower<'_> {
                 | ProgramKind::RawTracepoint
                 | ProgramKind::Tracing { .. }
                 | ProgramKind::PerfEvent => {
-                    let value = self.context_word(*offset);
+                    let mut value = self.context_word(*offset / 8 * 8);
+                    let before = i64::from(*offset % 8 * 8);
+                    if before > 0 {
+                        value = self.b.binary_int(BinaryOp::ShiftRightUnsigned, value, before);
+                    }
                     self.b.extend(value, bytes, signed)
                 }
             },
@@ -366,6 +371,15 @@ impl Lower<'_> {
             }
             Location::Behind { pointer, offset, direct } => self.behind(*pointer, *offset, *direct, bytes, signed),
             Location::DataLocation { offset, base } => self.data_location(*offset, *base),
+            Location::UserMemory(address) => {
+                let address = self.user_address(address);
+                let place = self.read_word(address, Space::User, bytes, self.b.span);
+                self.b.load(place.base, place.offset, bytes, signed)
+            }
+            Location::UserAddress(address) => {
+                let address = self.user_address(address);
+                self.b.extend(address, bytes, signed)
+            }
         }
     }
 
@@ -382,7 +396,23 @@ impl Lower<'_> {
                 self.b.binary_int(BinaryOp::Add, pointer, i64::from(*offset))
             }
             Location::DataLocation { offset, base } => self.data_location(*offset, *base),
+            Location::UserMemory(address) | Location::UserAddress(address) => self.user_address(address),
         }
+    }
+
+    fn user_address(&mut self, address: &UserAddress) -> Value {
+        let UserAddress { base, index, displacement } = *address;
+        let mut sum = self.b.int(displacement);
+        if let Some(base) = base {
+            let base = self.context_word(base);
+            sum = self.b.binary_int(BinaryOp::Add, base, displacement);
+        }
+        if let Some((index, scale)) = index {
+            let index = self.context_word(index);
+            let scaled = self.b.binary_int(BinaryOp::Multiply, index, i64::from(scale));
+            sum = self.b.binary(BinaryOp::Add, sum, scaled);
+        }
+        sum
     }
 
     fn address_of(&mut self, e: &Expr) -> Value {
@@ -461,6 +491,18 @@ impl Lower<'_> {
     fn deref(&mut self, pointer: &Expr, offset: i64, bits: Option<BitField>, e: &Expr) -> Value {
         let (address, space) = self.place_address(pointer, offset);
         let bytes = e.ty.size().clamp(1, 8);
+        let place = self.read_word(address, space, bytes as u8, e.span);
+        let Some(bits) = bits else {
+            // Six bytes of a device's address, say: what was not read is zero.
+            let whole = if bytes.is_power_of_two() { bytes } else { 8 };
+            return self.b.load(place.base, place.offset, whole as u8, e.ty.is_signed());
+        };
+        let word = self.b.load(place.base, place.offset, 8, false);
+        self.bit_field(word, bits, &e.ty)
+    }
+
+    /// Reads up to 8 bytes of kernel or user memory; what can't be read is 0 and counted.
+    fn read_word(&mut self, address: Value, space: Space, bytes: u8, span: Span) -> Place {
         let place = self.temporary(8);
         // The helper leaves zeros where it fails; the bytes that it does not write are zeroed before.
         if bytes < 8 {
@@ -469,13 +511,7 @@ impl Lower<'_> {
         }
         let (pointer, size) = (self.pointer(place), self.b.int(i64::from(bytes)));
         let result = self.b.call(read_helper(space), &[pointer, size, address]);
-        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read, e.span));
-        let Some(bits) = bits else {
-            // Six bytes of a device's address, say: what was not read is zero.
-            let whole = if bytes.is_power_of_two() { bytes } else { 8 };
-            return self.b.load(place.base, place.offset, whole as u8, e.ty.is_signed());
-        };
-        let word = self.b.load(place.base, place.offset, 8, false);
-        self.bit_field(word, bits, &e.ty)
+        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read, span));
+        place
     }
 }

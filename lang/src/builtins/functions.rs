@@ -156,6 +156,15 @@ pub static FUNCTIONS: &[Builtin] = &[
         I::CompareStrings,
     ),
     function(
+        "uaddr",
+        (1, 1),
+        "uaddr(\"symbol\"): pointer",
+        "The address of a function or variable of the traced program (`\"LIBRARY:symbol\"`: of another file), as a pointer to an \
+         integer of the variable's size.",
+        "uprobe:libc:malloc { print(*uaddr(\"environ\") != 0); }",
+        I::UserAddress,
+    ),
+    function(
         "uptr",
         (1, 1),
         "uptr(pointer)",

@@ -156,6 +156,7 @@ impl Body<'_, '_, '_> {
             | Type::ProbeName
             | Type::FunctionName
             | Type::ModuleName
+            | Type::EventName
             | Type::Timestamp
             | Type::Shown(_)
             | Type::Inet

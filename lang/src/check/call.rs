@@ -140,6 +140,7 @@ impl Body<'_, '_, '_> {
                 }
                 Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Symbol { user }, span }
             }
+            Intrinsic::UserAddress => self.address_of_symbol(&arguments[0].value, span),
             Intrinsic::KernelAddress => {
                 let Some(symbol) = string_literal(&arguments[0].value) else {
                     return self.fail(

@@ -6,7 +6,7 @@ use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, BitField, Expr, ExprKind};
 use crate::span::Span;
-use crate::target::{Absence, ProgramKind};
+use crate::target::{Absence, Location, ProgramKind, ProgramSymbol};
 use crate::types::{Field, Space, StructRef, Type};
 
 use super::body::Body;
@@ -344,6 +344,39 @@ impl Body<'_, '_, '_> {
             ty = found.ty;
         }
         Expr::int(i64::from(bits / 8), span)
+    }
+
+    /// `uaddr("symbol")`
+    pub fn address_of_symbol(&mut self, e: &ast::Expr, span: Span) -> Expr {
+        let ast::ExprKind::Str(name) = &e.kind else {
+            return self.fail(
+                Diagnostic::error(Code::NotConstant, e.span, "uaddr() takes a name in quotes")
+                    .label("not a string in quotes")
+                    .help("uaddr(\"environ\")"),
+            );
+        };
+        let site = match self.group.kind {
+            ProgramKind::Kprobe { user: true, .. } => self.first_site(),
+            ProgramKind::Kprobe { user: false, .. }
+            | ProgramKind::TestRun
+            | ProgramKind::Tracepoint
+            | ProgramKind::RawTracepoint
+            | ProgramKind::Tracing { .. }
+            | ProgramKind::PerfEvent => None,
+        };
+        let Some(site) = site else { return self.not_here("uaddr()", "uprobe, uretprobe and usdt probes", span) };
+        match self.checker.target.program_symbol(site, &String::from_utf8_lossy(name)) {
+            Ok(ProgramSymbol { address, bytes }) => {
+                let to = match bytes {
+                    1 | 2 | 4 | 8 => Type::Int { bytes: bytes as u8, signed: true },
+                    // A string, an array, code: bytes.
+                    _ => Type::Int { bytes: 1, signed: true },
+                };
+                let kind = ExprKind::Context(Location::UserAddress(address));
+                Expr { kind, ty: Type::pointer(to, Space::User), span }
+            }
+            Err(absence) => self.absent(absence, e.span),
+        }
     }
 
     /// Where a pointer in one of this probe's registers points to.

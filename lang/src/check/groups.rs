@@ -41,6 +41,8 @@ struct Uses<'a> {
     site: bool,
     /// It names types that each program may have of its own.
     types: bool,
+    /// It names symbols, which are found by the site's own address.
+    symbols: bool,
 }
 
 /// Appends the sites and the programs of a clause.
@@ -109,7 +111,9 @@ fn place<'a>(
     first_group: usize,
 ) {
     let id = SiteId(sites.len() as u32);
-    let already = groups[first_group..].iter().any(|g| g.sites.iter().any(|s| sites[s.index()].name == site.name))
+    // One name may stand for several places.
+    let is_same = |known: &ProbeSite| known.name == site.name && known.attach == site.attach;
+    let already = groups[first_group..].iter().any(|g| g.sites.iter().any(|s| is_same(&sites[s.index()])))
         && !matches!(site.attach, Attach::Begin | Attach::End);
     if already {
         return;
@@ -130,9 +134,8 @@ fn place<'a>(
         | ProgramKind::RawTracepoint
         | ProgramKind::Tracing { .. }
         | ProgramKind::PerfEvent => {
-            uses.site
-                && site.selector.is_none()
-                && site.program.cookie_feature().is_some_and(|feature| !target.has(feature))
+            let asks_cookie = uses.site && site.selector.is_none();
+            uses.symbols || asks_cookie && site.program.cookie_feature().is_some_and(|feature| !target.has(feature))
         }
     };
     let fits = |group: &Group| {
@@ -171,7 +174,7 @@ fn place<'a>(
 /// The program that a user-space probe is in.
 fn program(site: &ProbeSite) -> Option<&Path> {
     match &site.attach {
-        Attach::Uprobe { path, offset: _, is_return: _, pid: _ } => Some(path),
+        Attach::Uprobe { path, .. } => Some(path),
         Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
@@ -233,7 +236,15 @@ fn part_span(spec: &ProbeSpec, part: Option<usize>) -> Span {
 
 /// Walks a clause for the builtins that decide how it is attached.
 fn uses<'a>(clause: &Clause, items: &'a Items<'a>) -> Uses<'a> {
-    let mut uses = Uses { items, called: Vec::new(), arguments: false, registers: false, site: false, types: false };
+    let mut uses = Uses {
+        items,
+        called: Vec::new(),
+        arguments: false,
+        registers: false,
+        site: false,
+        types: false,
+        symbols: false,
+    };
     if let Some(predicate) = &clause.predicate {
         in_expr(predicate, &mut uses);
     }
@@ -313,6 +324,9 @@ fn in_expr(e: &ast::Expr, uses: &mut Uses<'_>) {
             }
             if name.text == "reg" {
                 uses.registers = true;
+            }
+            if name.text == "uaddr" {
+                uses.symbols = true;
             }
             arguments.iter().for_each(|argument| in_expr(&argument.value, uses));
             if let Some(function) = uses.items.functions.get(name.text.as_str())

@@ -185,6 +185,7 @@ impl Body<'_, '_, '_> {
             | Type::ProbeName
             | Type::FunctionName
             | Type::ModuleName
+            | Type::EventName
             | Type::Timestamp
             | Type::Shown(_)
             | Type::Inet => (0, "value"),

@@ -176,6 +176,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::ProbeEvent => match self.group.provider {
                 "kprobe" | "uprobe" | "fentry" => self.string(b"entry", span),
                 "kretprobe" | "uretprobe" | "fexit" => self.string(b"return", span),
+                "usdt" => Expr { kind: ExprKind::Site, ty: Type::EventName, span },
                 _ => Expr { kind: ExprKind::Site, ty: Type::FunctionName, span },
             },
             Intrinsic::ProbeModule => Expr { kind: ExprKind::Site, ty: Type::ModuleName, span },
@@ -205,6 +206,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::SignalThread
             | Intrinsic::Str
             | Intrinsic::System
+            | Intrinsic::UserAddress
             | Intrinsic::UserSymbol
             | Intrinsic::Buffer
             | Intrinsic::ByteSwap
@@ -316,11 +318,18 @@ impl Body<'_, '_, '_> {
 
     fn register(&mut self, number: usize, span: Span) -> Expr {
         let layout = self.group.layout.clone();
-        if let Some(argument) = layout.registers.get(number) {
+        let name = format!("arg{number}");
+        if let Some(argument) = layout.registers.iter().find(|argument| *argument.name == *name) {
             return Expr { kind: ExprKind::Context(argument.at.clone()), ty: argument.ty.clone(), span };
         }
+        // What a probe of a program has depends on the program.
+        if self.group.provider == "usdt"
+            && let Some(absence) = self.absence(Some(&name))
+        {
+            return self.absent(absence, span);
+        }
         if layout.registers.is_empty() {
-            return self.not_here(&format!("arg{number}"), "kprobe, uprobe, usdt and rawtracepoint probes", span);
+            return self.not_here(&name, "kprobe, uprobe, usdt and rawtracepoint probes", span);
         }
         let last = layout.registers.len() - 1;
         self.fail(

@@ -248,7 +248,8 @@ impl Body<'_, '_, '_> {
             Op::NotEqual => true,
             _ => return None,
         };
-        let is_name = |ty: &Type| matches!(ty, Type::ProbeName | Type::FunctionName | Type::ModuleName);
+        let is_name =
+            |ty: &Type| matches!(ty, Type::ProbeName | Type::FunctionName | Type::ModuleName | Type::EventName);
         match (&left.ty, &right.kind, &right.ty, &left.kind) {
             (ty, ExprKind::Str(text), ..) if is_name(ty) => return Some(self.is_site(ty, text, negated, span)),
             (_, _, ty, ExprKind::Str(text)) if is_name(ty) => return Some(self.is_site(ty, text, negated, span)),
@@ -289,6 +290,7 @@ impl Body<'_, '_, '_> {
             let name = match ty {
                 Type::FunctionName => &*site.function,
                 Type::ModuleName => site.module(),
+                Type::EventName => site.event(),
                 _ => &*site.name,
             };
             if name.as_bytes() != text {
@@ -299,7 +301,8 @@ impl Body<'_, '_, '_> {
                 break;
             }
             let fired = Expr { kind: ExprKind::Site, ty: Type::I64, span };
-            let (left, right) = (Box::new(fired), Box::new(Expr::int(i64::from(id.0), span)));
+            let number = self.checker.numbers[id.index()];
+            let (left, right) = (Box::new(fired), Box::new(Expr::int(i64::from(number.0), span)));
             let is_this = Expr { kind: ExprKind::Binary { op: BinaryOp::Equal, left, right }, ty: Type::Bool, span };
             found = match found.constant() {
                 Some(_) => is_this,

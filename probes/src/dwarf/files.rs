@@ -50,7 +50,7 @@ impl Sections {
         let bytes = FileBytes::open(path).map_err(|error| unreadable(path, &error))?;
         let others = {
             let object = object::File::parse(bytes.as_slice()).map_err(|error| unreadable(path, &error))?;
-            if has_debug_info(&object) { Vec::new() } else { candidates(path, &object) }
+            if has_debug_info(&object) { Vec::new() } else { debug_files(path, &object) }
         };
         if let Some(sections) = Sections::read(path, bytes)? {
             return Ok(sections);
@@ -115,7 +115,7 @@ fn has_debug_info(object: &object::File<'_>) -> bool {
 }
 
 /// Where the debug information of a program may be, best first.
-fn candidates(path: &Path, object: &object::File<'_>) -> Vec<PathBuf> {
+pub fn debug_files(path: &Path, object: &object::File<'_>) -> Vec<PathBuf> {
     let build_id = object.build_id().ok().flatten();
     let link = object.gnu_debuglink().ok().flatten();
     candidate_paths(&real_path(path), build_id, link.map(|(name, _)| name))

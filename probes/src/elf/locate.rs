@@ -1,5 +1,6 @@
 //! Which file the target of a user-space probe means: a path, a program of PATH, a library by its short name, or what
-//! a process has mapped. Reads no file's contents but the dynamic linker's cache.
+//! a process has mapped. Reads the dynamic linker's cache,
+//! and of programs that are yet to run the names of their libraries.
 
 use std::env;
 use std::fs;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rtrace_lang::probe::wildcard_match;
 
-use super::ElfError;
+use super::{Binary, ElfError};
 
 /// Where libraries are looked for after the linker's cache.
 const LIBRARY_DIRECTORIES: [&str; 8] = [
@@ -76,6 +77,35 @@ pub fn locate(target: &str, pid: Option<u32>) -> Result<Vec<Located>, ElfError> 
     let found = in_path(target).or_else(|| in_linker_cache(target)).or_else(|| in_library_directories(target));
     let found = found.or_else(|| Path::new(target).exists().then(|| PathBuf::from(target)));
     found.map(|path| vec![of_process(pid, path)]).ok_or_else(not_found)
+}
+
+/// The same of a process that does not run its program yet: what it will have mapped is the program and the libraries
+/// that it is linked with.
+pub fn locate_expected(target: &str, program: &Path) -> Result<Vec<Located>, ElfError> {
+    let program = fs::canonicalize(program).unwrap_or_else(|_| program.to_path_buf());
+    if target.is_empty() {
+        return Ok(vec![Located::here(program)]);
+    }
+    if !target.contains('*') {
+        return locate(target, None);
+    }
+    let mut found = vec![program];
+    let mut seen = 0;
+    while let Some(path) = found.get(seen) {
+        seen += 1;
+        let names = Binary::open(path).map(|binary| binary.libraries()).unwrap_or_default();
+        for name in names {
+            let library = in_linker_cache(&name).or_else(|| in_library_directories(&name));
+            if let Some(library) = library.filter(|library| !found.contains(library)) {
+                found.push(library);
+            }
+        }
+    }
+    found.retain(|path| wildcard_match(target, &path.to_string_lossy()));
+    if found.is_empty() {
+        return Err(ElfError::NotFound { name: target.to_string() });
+    }
+    Ok(found.into_iter().map(Located::here).collect())
 }
 
 /// The path as the process sees it.
@@ -200,6 +230,16 @@ mod tests {
         assert!(matches!(locate("no-such-program", None), Err(ElfError::NotFound { .. })));
         assert!(!locate("/proc/self/e*e", None).unwrap().is_empty());
         assert!(!locate("*", Some(std::process::id())).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_program_that_is_yet_to_run() {
+        let own = std::env::current_exe().unwrap();
+        let found = locate_expected("*", &own).unwrap();
+        assert_eq!(found[0].path, fs::canonicalize(&own).unwrap());
+        assert!(found.iter().any(|file| file.path.to_string_lossy().contains("libc.so")), "{found:?}");
+        assert_eq!(locate_expected("", &own).unwrap().len(), 1);
+        assert!(locate_expected("*/no-such-library*", &own).is_err());
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub fn layout(machine: &Machine, binary: &Binary, function: &str, offset: u64, i
 /// The program that a site is in, and the address there.
 fn place(site: &ProbeSite) -> Option<(&Path, Option<u64>)> {
     match &site.attach {
-        Attach::Uprobe { path, offset, is_return: _, pid: _ } => {
+        Attach::Uprobe { path, offset, .. } => {
             Some((path, Binary::open(path).ok().and_then(|binary| binary.address_at(*offset))))
         }
         Attach::Begin

@@ -5,6 +5,7 @@
 //! Unsafe: system calls that make events, and functions whose names uprobes must find.
 
 mod program;
+mod usdt;
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -423,20 +424,20 @@ fn mistakes_have_good_messages() {
 fn lists_what_can_be_used() {
     let machine = Machine::new();
     let started = std::time::Instant::now();
-    let all = rtrace_probes::list(&machine, None, false).unwrap();
+    let all = rtrace_probes::list(&machine, None, false, None).unwrap();
     println!("{} probes after {:?}", all.len(), started.elapsed());
     assert!(all.iter().any(|probe| probe.name == "software:cpu-clock:"));
-    let own = rtrace_probes::list(&machine, Some("uprobe:/proc/self/exe:rtrace_attached_*"), false).unwrap();
+    let own = rtrace_probes::list(&machine, Some("uprobe:/proc/self/exe:rtrace_attached_*"), false, None).unwrap();
     assert_eq!(own.len(), 2);
     if machine.tracefs().is_err() {
         println!("skipped: no tracefs");
         return;
     }
-    let switch = rtrace_probes::list(&machine, Some("tracepoint:sched:sched_switch"), true).unwrap();
+    let switch = rtrace_probes::list(&machine, Some("tracepoint:sched:sched_switch"), true, None).unwrap();
     assert_eq!(switch.len(), 1);
     assert_eq!(switch[0].arguments[0], "char prev_comm[16]");
     println!("{switch:#?}");
-    assert!(!rtrace_probes::list(&machine, Some("*nanosleep*"), false).unwrap().is_empty());
+    assert!(!rtrace_probes::list(&machine, Some("*nanosleep*"), false, None).unwrap().is_empty());
 }
 
 #[test]

@@ -108,6 +108,7 @@ impl Assembler {
                 self.push(0x79, 1, 10, -16, 0);
             }
             Location::DataLocation { offset, base: _ } => self.push(0x61, 1, 6, *offset as i16, 0),
+            Location::UserMemory(_) | Location::UserAddress(_) => return false,
         }
         true
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordKind, Table};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordKind, SiteId, Table};
 use rtrace_lang::target::Attach;
 use rtrace_lang::types::Type;
 use rtrace_probes::kernel::bpf::{self, TestRun};
@@ -179,8 +179,9 @@ impl Session<'_> {
 
     fn attach(&mut self) -> Result<(), SessionError> {
         for (program, fd) in self.object.programs.iter().zip(&self.programs) {
+            let number = |site: &SiteId| u64::from(self.hir.numbers[site.index()].0);
             let sites: Vec<(u64, &rtrace_lang::target::ProbeSite)> =
-                program.sites.iter().map(|site| (u64::from(site.0), &self.hir.sites[site.index()])).collect();
+                program.sites.iter().map(|site| (number(site), &self.hir.sites[site.index()])).collect();
             let Some((_, first)) = sites.first() else { continue };
             if matches!(first.attach, Attach::Begin | Attach::End | Attach::Timer { .. }) {
                 continue;
@@ -357,6 +358,7 @@ fn shows_user_addresses(hir: &Hir) -> bool {
             | Type::ProbeName
             | Type::FunctionName
             | Type::ModuleName
+            | Type::EventName
             | Type::Timestamp
             | Type::Shown(_)
             | Type::Inet

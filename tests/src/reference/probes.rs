@@ -6,7 +6,7 @@ use super::{cell, head, verbatim};
 
 /// What an example needs beyond the right to load programs, as the cases name it.
 const NEEDS: &[(&str, &str)] =
-    &[("fentry", "fentry"), ("fexit", "fentry"), ("kprobe", "kprobes"), ("kretprobe", "kprobes")];
+    &[("fentry", "fentry"), ("fexit", "fentry"), ("kprobe", "kprobes"), ("kretprobe", "kprobes"), ("usdt", "python")];
 
 pub fn probes() -> String {
     let mut out = head(

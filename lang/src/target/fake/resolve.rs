@@ -407,7 +407,13 @@ fn uprobes(
             program: ProgramKind::Kprobe { multi, user: true },
             layout: Arc::new(register_layout(is_return, None)),
             selector: None,
-            attach: Attach::Uprobe { path: file.clone(), offset: *offset, is_return, pid: options.pid },
+            attach: Attach::Uprobe {
+                path: file.clone(),
+                offset: *offset,
+                is_return,
+                pid: options.pid,
+                semaphore: None,
+            },
         })
         .collect();
     if sites.is_empty() {

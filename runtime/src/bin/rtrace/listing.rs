@@ -8,9 +8,9 @@ use rtrace_probes::{Machine, list};
 use crate::script::fail;
 
 /// Lists the probes that match; gives the exit status.
-pub fn run(pattern: Option<&str>, verbose: bool) -> i32 {
+pub fn run(pattern: Option<&str>, verbose: bool, pid: Option<u32>) -> i32 {
     let machine = Machine::new();
-    let probes = match list(&machine, pattern, verbose) {
+    let probes = match list(&machine, pattern, verbose, pid) {
         Ok(probes) => probes,
         Err(error) => {
             fail(&error.message, &error.help);

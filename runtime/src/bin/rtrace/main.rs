@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let status = if let Some(pattern) = &arguments.list {
         // `-l -v PATTERN` means what `-l PATTERN -v` does.
         let pattern = pattern.as_deref().or(arguments.words.first().map(String::as_str));
-        listing::run(pattern, arguments.verbose)
+        listing::run(pattern, arguments.verbose, arguments.pid)
     } else if let Some(code) = &arguments.explain {
         script::explain(code)
     } else if let Some(origin) = arguments.origin() {

@@ -111,7 +111,10 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
         _ => None,
     };
     let (named, positional) = parameters::split(arguments.parameters());
-    let machine = Machine::new();
+    let mut machine = Machine::new();
+    if let Some(child) = &child {
+        machine.expect_program(child.pid, child.program.clone());
+    }
     let options = CheckOptions {
         pid: arguments.pid.or(child.as_ref().map(|child| child.pid)),
         positional,

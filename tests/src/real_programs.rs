@@ -1,0 +1,207 @@
+//! Programs of the distribution that have statically defined probes: Python and PostgreSQL. Their events are made here
+//! and counted exactly. What is not installed is skipped.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rtrace_probes::elf::Binary;
+
+use crate::child::Child;
+use crate::environment::Programs;
+
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// PostgreSQL refuses to run as root.
+const NOBODY: u32 = 65534;
+
+fn has_probes(path: &Path) -> bool {
+    Binary::open(path).is_ok_and(|binary| !binary.notes().is_empty())
+}
+
+/// The distribution's Python, if it was built with probes.
+pub fn python() -> Option<PathBuf> {
+    let path = fs::canonicalize("/usr/bin/python3").ok()?;
+    has_probes(&path).then_some(path)
+}
+
+/// The directory of PostgreSQL's programs, of the newest version that was built with probes.
+pub fn postgresql() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
+    let mut found: Vec<PathBuf> = versions.flatten().map(|entry| entry.path().join("bin")).collect();
+    found.retain(|bin| has_probes(&bin.join("postgres")) && bin.join("pgbench").is_file());
+    found.sort_unstable();
+    found.pop()
+}
+
+/// Counts the returns of a function of a script by its file and the line that it returns in, and the imports of a
+/// module. (Python 3.11 has `function__entry`, and does not fire it for most calls.)
+pub fn check_python(programs: &Programs) -> Result<()> {
+    let python = python().context("there is no Python with probes")?;
+    let directory = Directory::create("python")?;
+    let file = directory.path.join("calls.py");
+    fs::write(&file, "import rtrace_module\n\n\nfor i in range(7):\n    rtrace_module.rtrace_work(i)\n")?;
+    let module = directory.path.join("rtrace_module.py");
+    fs::write(&module, "def rtrace_work(n):\n    return n + 1\n")?;
+    let path = python.display();
+    let script = format!(
+        "usdt:{path}:python:function__return /str(arg1) == \"rtrace_work\"/ {{ @[str(arg0), arg2] = count(); }}\n\
+         usdt:{path}:import__find__load__done /str(arg0) == \"rtrace_module\"/ {{ @found[arg1] = count(); }}"
+    );
+    let mut command = Command::new(&programs.rtrace);
+    command.arg("-c").arg(format!("{path} {}", file.display())).arg("-e").arg(script);
+    let ended = Child::start(&mut command, Instant::now() + TIMEOUT)?.finish()?;
+    let output = String::from_utf8_lossy(&ended.output);
+    let expected = [format!("@[{}, 2]: 7", module.display()), "@found[1]: 1".to_string()];
+    let found: Vec<&str> = output.lines().filter(|line| line.starts_with('@')).collect();
+    if found != expected {
+        bail!("expected {expected:?}, found {found:?}\n{}", String::from_utf8_lossy(&ended.errors));
+    }
+    Ok(())
+}
+
+/// Shows the texts of queries, and counts as many latencies as pgbench reports queries.
+pub fn check_postgresql(programs: &Programs) -> Result<()> {
+    const TEXT: &str = "SELECT 40 + 2 AS rtrace_query;";
+    let bin = postgresql().context("there is no PostgreSQL with probes")?;
+    let deadline = Instant::now() + TIMEOUT;
+    let directory = Directory::create("postgresql")?;
+    directory.give_away()?;
+    let server = Server::start(&bin, &directory.path, deadline)?;
+    let path = bin.join("postgres");
+    let path = path.display();
+    let script = format!(
+        "usdt:{path}:postgresql:query__start {{ @start[pid] = nsecs; @text[str(arg0)] = count(); }}\n\
+         usdt:{path}:postgresql:query-done /@start[pid]/ {{\n\
+           @latency = hist(nsecs - @start[pid]); @done[str(arg0)] = count(); delete(@start[pid]);\n\
+         }}"
+    );
+    let tracer = Child::start(Command::new(&programs.rtrace).arg("-e").arg(script), deadline)?;
+    tracer.await_error("Attached ")?.context("it did not attach")?;
+    let queries = directory.path.join("query.sql");
+    fs::write(&queries, format!("{TEXT}\n"))?;
+    let mut bench = server.client(&bin.join("pgbench"));
+    bench.args(["--no-vacuum", "--client=2", "--transactions=30", "--file"]).arg(&queries).arg("postgres");
+    let report = finish(&mut bench, deadline)?;
+    tracer.signal(libc::SIGINT);
+    let ended = tracer.finish()?;
+    server.stop()?;
+    let reported = report
+        .lines()
+        .find_map(|line| line.strip_prefix("number of transactions actually processed: "))
+        .with_context(|| format!("pgbench reports no number:\n{report}"))?;
+    let reported: u64 = reported.split('/').next().unwrap_or_default().parse()?;
+    let output = String::from_utf8_lossy(&ended.output);
+    for expected in [format!("@text[{TEXT}\n]: {reported}"), format!("@done[{TEXT}\n]: {reported}")] {
+        // pgbench sends the line as it stands in the file, with or without its end.
+        if !output.contains(&expected) && !output.contains(&expected.replace('\n', "")) {
+            bail!("there is no `{expected}` in\n{output}{}", String::from_utf8_lossy(&ended.errors));
+        }
+    }
+    // `[64K, 128K)      12 |@@@@@     |`
+    let buckets = output.lines().filter_map(|line| line.strip_suffix('|')?.split('|').next()?.split(')').nth(1));
+    let counted: u64 = buckets.filter_map(|count| count.trim().parse::<u64>().ok()).sum();
+    if reported != 60 || counted != reported {
+        bail!("pgbench reports {reported} queries of 60, and the histogram has {counted}\n{output}");
+    }
+    Ok(())
+}
+
+/// A server of its own, without a network, as a user without rights.
+struct Server {
+    child: Child,
+    directory: PathBuf,
+}
+
+impl Server {
+    fn start(bin: &Path, directory: &Path, deadline: Instant) -> Result<Server> {
+        let data = directory.join("data");
+        let mut init = unprivileged(&bin.join("initdb"), directory);
+        init.args(["--no-sync", "--auth=trust", "--username=rtrace", "--no-locale", "--encoding=UTF8", "--pgdata"]);
+        finish(init.arg(&data), deadline)?;
+        let mut command = unprivileged(&bin.join("postgres"), directory);
+        command.arg("-D").arg(&data).arg("-k").arg(directory).args(["-F", "-c", "listen_addresses="]);
+        let child = Child::start(&mut command, deadline)?;
+        let server = Server { child, directory: directory.to_path_buf() };
+        // It says on stderr that it is ready, in a line that begins with the time: it is asked instead.
+        loop {
+            let mut ready = server.client(&bin.join("pg_isready"));
+            if Child::start(&mut ready, deadline)?.finish()?.status.success() {
+                return Ok(server);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn client(&self, program: &Path) -> Command {
+        let mut command = unprivileged(program, &self.directory);
+        command.env("PGHOST", &self.directory).env("PGUSER", "rtrace");
+        command
+    }
+
+    /// SIGINT is its fast shutdown.
+    fn stop(self) -> Result<()> {
+        self.child.signal(libc::SIGINT);
+        let ended = self.child.finish()?;
+        if !ended.status.success() {
+            bail!("PostgreSQL ended with {}:\n{}", ended.status, String::from_utf8_lossy(&ended.errors));
+        }
+        Ok(())
+    }
+}
+
+fn unprivileged(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(directory).env("LC_ALL", "C").env("HOME", directory);
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Runs a program to its end, which must be a good one, and gives its output.
+fn finish(command: &mut Command, deadline: Instant) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let ended = Child::start(command, deadline)?.finish()?;
+    if !ended.status.success() {
+        bail!("{name} ended with {}:\n{}", ended.status, String::from_utf8_lossy(&ended.errors));
+    }
+    Ok(String::from_utf8_lossy(&ended.output).into_owned())
+}
+
+/// A directory that goes away with this value.
+struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    fn create(name: &str) -> Result<Directory> {
+        let path = std::env::temp_dir().join(format!("rtrace-{name}-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Directory { path })
+    }
+
+    /// To the user that the server runs as.
+    fn give_away(&self) -> Result<()> {
+        if is_root() {
+            chown(&self.path, Some(NOBODY), Some(NOBODY))?;
+        }
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700))?;
+        Ok(())
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What can't be removed stays in the directory for such files.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
