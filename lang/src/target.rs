@@ -141,7 +141,7 @@ impl ProbeSite {
 /// The kind of BPF program that a site takes: decides the context and the helpers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ProgramKind {
-    /// Run by the tool itself, through a test run: BEGIN, END, interval. The context is not read. BPF type
+    /// Run by the tool itself, through a test run: BEGIN, END, interval, self. The context is not read. BPF type
     /// raw tracepoint.
     TestRun,
     /// kprobe, kretprobe, uprobe, uretprobe in all attach forms: the context is `struct pt_regs`.
@@ -259,6 +259,10 @@ pub enum Attach {
     /// Driven from user space.
     Timer {
         nanoseconds: u64,
+    },
+    /// The tool itself has received a signal.
+    Signal {
+        number: i32,
     },
     /// `is_return`: at the function's return. `offset` in bytes into the function.
     Kprobe {

@@ -13,6 +13,7 @@ mod begin_end;
 mod fentry;
 mod interval;
 mod kprobe;
+mod own_signal;
 mod profile;
 mod rawtracepoint;
 mod software;

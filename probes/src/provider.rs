@@ -9,7 +9,7 @@ use rtrace_lang::target::{Layout, ProbeSite, ResolveError, ResolveErrorKind, Res
 use crate::kernel::{KernelError, bpf, perf};
 use crate::listing::ListedProbe;
 use crate::machine::Machine;
-use crate::{begin_end, fentry, interval, kprobe, profile, rawtracepoint, software, tracepoint, uprobe};
+use crate::{begin_end, fentry, interval, kprobe, own_signal, profile, rawtracepoint, software, tracepoint, uprobe};
 
 /// A kind of probes: `kprobe`, `tracepoint`.
 pub trait Provider: Sync {
@@ -71,6 +71,7 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &kprobe::KRETPROBE,
     &profile::PROFILE,
     &rawtracepoint::RAWTRACEPOINT,
+    &own_signal::SELF,
     &software::SOFTWARE,
     &tracepoint::TRACEPOINT,
     &uprobe::UPROBE,

@@ -132,6 +132,7 @@ pub(crate) fn attach_events(
             Attach::Begin
             | Attach::End
             | Attach::Timer { .. }
+            | Attach::Signal { .. }
             | Attach::Kprobe { .. }
             | Attach::Uprobe { .. }
             | Attach::Trampoline

@@ -442,6 +442,17 @@ static void run_signals(long count, const char *unused)
 		kill(getpid(), SIGUSR1);
 }
 
+/* tells N: sends its parent, which is the tracer that runs it as a command, SIGUSR1 and then SIGUSR2, N times 20 ms apart. */
+static void run_tells(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		kill(getppid(), SIGUSR1);
+		kill(getppid(), SIGUSR2);
+		usleep(20000);
+	}
+}
+
 /*
  * usdt N: N times the statically defined probes workload:tick(int number, char *name), and workload:gated(long
  * number), which fires only while its semaphore says that somebody looks. The notes are as <sys/sdt.h> writes them;
@@ -520,6 +531,7 @@ static const struct subcommand subcommands[] = {
 	{ "udp", run_udp, 1, "N" },
 	{ "faults", run_faults, 1, "N" },
 	{ "signals", run_signals, 1, "N" },
+	{ "tells", run_tells, 1, "N" },
 	{ "usdt", run_usdt, 1, "N" },
 	{ "true", run_true, 0, "" },
 };

@@ -228,6 +228,7 @@ fn section_name(kind: ProgramKind, sites: &[&ProbeSite]) -> String {
         Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
+        | Attach::Signal { .. }
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
@@ -278,6 +279,7 @@ fn function(site: &ProbeSite) -> Option<String> {
         | Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
+        | Attach::Signal { .. }
         | Attach::Uprobe { .. }
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
@@ -292,6 +294,7 @@ fn raw_event(site: &ProbeSite) -> Option<String> {
         Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
+        | Attach::Signal { .. }
         | Attach::Kprobe { .. }
         | Attach::Uprobe { .. }
         | Attach::Tracepoint { .. }

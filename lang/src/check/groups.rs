@@ -117,7 +117,7 @@ fn place<'a>(
     let pid = match &site.attach {
         // Here the attachment itself follows the process.
         Attach::Uprobe { .. } | Attach::PerfEvent { .. } => None,
-        Attach::Begin | Attach::End | Attach::Timer { .. } => None,
+        Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } => None,
         Attach::Kprobe { .. } | Attach::Tracepoint { .. } | Attach::RawTracepoint { .. } | Attach::Trampoline => {
             options.pid
         }
@@ -175,6 +175,7 @@ fn program(site: &ProbeSite) -> Option<&Path> {
         Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
+        | Attach::Signal { .. }
         | Attach::Kprobe { .. }
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }

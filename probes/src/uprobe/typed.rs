@@ -58,6 +58,7 @@ fn place(site: &ProbeSite) -> Option<(&Path, Option<u64>)> {
         Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
+        | Attach::Signal { .. }
         | Attach::Kprobe { .. }
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }

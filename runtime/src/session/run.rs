@@ -1,6 +1,6 @@
 //! The life of a session: BEGIN, attach, events as they come, detach, END, and the maps at the end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::decode::word;
 use crate::event::{Event, TextKind, Value};
 use crate::maps;
 use crate::output::{Sink, printf};
-use crate::signals::{self, Ending, Timer};
+use crate::signals::{self, Ending, SignalWaiter, Timer};
 use crate::symbols::MappingEvents;
 
 use super::{Session, SessionError};
@@ -30,6 +30,29 @@ pub struct Ended {
     pub code: i32,
     /// The status of the command of `-c`.
     pub child: Option<i32>,
+}
+
+/// What makes the tool run programs itself while it traces.
+enum Wakeup {
+    Timer(Timer),
+    Signal(SignalWaiter),
+}
+
+impl Wakeup {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Wakeup::Timer(timer) => timer.as_raw_fd(),
+            Wakeup::Signal(signal) => signal.as_raw_fd(),
+        }
+    }
+
+    /// Whether it is due; once for each time.
+    fn take(&self) -> bool {
+        match self {
+            Wakeup::Timer(timer) => timer.take() > 0,
+            Wakeup::Signal(signal) => signal.take(),
+        }
+    }
 }
 
 /// How often what needs no descriptor is looked at: a call of exit() whose event was lost, and output to write out.
@@ -60,7 +83,7 @@ impl Session<'_> {
         }
         self.run_all(|attach| matches!(attach, Attach::Begin))?;
         self.drain(sink)?;
-        let timers = self.timers()?;
+        let wakeups = self.wakeups()?;
         if !self.exit_called() {
             self.attach()?;
             if !self.options.quiet {
@@ -70,7 +93,7 @@ impl Session<'_> {
                 child.go();
             }
             if !self.ends_by_itself() || child.is_some() {
-                self.events(sink, &ending, &timers, child.as_ref(), followed.as_ref().map(|fd| fd.as_raw_fd()))?;
+                self.events(sink, &ending, &wakeups, child.as_ref(), followed.as_ref().map(|fd| fd.as_raw_fd()))?;
             }
         } else if !self.options.quiet {
             sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
@@ -90,12 +113,12 @@ impl Session<'_> {
         &mut self,
         sink: &mut dyn Sink,
         ending: &Ending,
-        timers: &[(usize, Timer)],
+        wakeups: &[(Vec<usize>, Wakeup)],
         child: Option<&Child>,
         followed: Option<RawFd>,
     ) -> Result<(), SessionError> {
         let mut fds = vec![ending.as_raw_fd()];
-        fds.extend(timers.iter().map(|(_, timer)| timer.as_raw_fd()));
+        fds.extend(wakeups.iter().map(|(_, wakeup)| wakeup.as_raw_fd()));
         let ring_at = self.ring.as_ref().map(|ring| {
             fds.push(ring.as_fd().as_raw_fd());
             fds.len() - 1
@@ -114,12 +137,12 @@ impl Session<'_> {
         loop {
             sink.flush().map_err(SessionError::Output)?;
             let ready = signals::wait(&fds, TICK).map_err(|error| SessionError::System("poll", error))?;
-            for (number, (program, timer)) in timers.iter().enumerate() {
-                if ready[1 + number] && timer.take() > 0 {
-                    self.test_run(*program)?;
+            for (number, (programs, wakeup)) in wakeups.iter().enumerate() {
+                if ready[1 + number] && wakeup.take() {
+                    programs.iter().try_for_each(|program| self.test_run(*program))?;
                 }
             }
-            if ring_at.is_some_and(|at| ready[at]) || !timers.is_empty() {
+            if ring_at.is_some_and(|at| ready[at]) || !wakeups.is_empty() {
                 self.drain(sink)?;
                 // A reader that is always there first is woken for every single event, at the expense of the traced.
                 std::thread::sleep(BREATH);
@@ -140,24 +163,47 @@ impl Session<'_> {
             }
             let process_ended = ready[processes_at..].iter().any(|ready| *ready);
             if (ready[0] && ending.take()) || process_ended || self.exit_called() {
+                // A signal that the ended process has sent may have come after the wait.
+                for (programs, wakeup) in wakeups {
+                    if matches!(wakeup, Wakeup::Signal(_)) && wakeup.take() {
+                        programs.iter().try_for_each(|program| self.test_run(*program))?;
+                    }
+                }
                 return Ok(());
             }
         }
     }
 
-    /// The programs of probes that the tool itself runs, and how often.
-    fn timers(&self) -> Result<Vec<(usize, Timer)>, SessionError> {
-        let mut timers = Vec::new();
+    /// The programs of probes that the tool itself runs while it traces, and when.
+    fn wakeups(&self) -> Result<Vec<(Vec<usize>, Wakeup)>, SessionError> {
+        let mut wakeups = Vec::new();
+        // Of several descriptors for one signal only one would see it.
+        let mut signals: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
         for (number, program) in self.object.programs.iter().enumerate() {
             for site in &program.sites {
-                if let Attach::Timer { nanoseconds } = self.hir.sites[site.index()].attach {
-                    let timer = Timer::new(Duration::from_nanos(nanoseconds))
-                        .map_err(|error| SessionError::System("timerfd", error))?;
-                    timers.push((number, timer));
+                match self.hir.sites[site.index()].attach {
+                    Attach::Timer { nanoseconds } => {
+                        let timer = Timer::new(Duration::from_nanos(nanoseconds))
+                            .map_err(|error| SessionError::System("timerfd", error))?;
+                        wakeups.push((vec![number], Wakeup::Timer(timer)));
+                    }
+                    Attach::Signal { number: signal } => signals.entry(signal).or_default().push(number),
+                    Attach::Begin
+                    | Attach::End
+                    | Attach::Kprobe { .. }
+                    | Attach::Uprobe { .. }
+                    | Attach::Tracepoint { .. }
+                    | Attach::RawTracepoint { .. }
+                    | Attach::Trampoline
+                    | Attach::PerfEvent { .. } => {}
                 }
             }
         }
-        Ok(timers)
+        for (number, programs) in signals {
+            let signal = SignalWaiter::new(&[number]).map_err(|error| SessionError::System("signalfd", error))?;
+            wakeups.push((programs, Wakeup::Signal(signal)));
+        }
+        Ok(wakeups)
     }
 
     /// Runs the programs whose site is of that kind, in their order; none after a call of exit().
@@ -182,7 +228,7 @@ impl Session<'_> {
             let sites: Vec<(u64, &rtrace_lang::target::ProbeSite)> =
                 program.sites.iter().map(|site| (u64::from(site.0), &self.hir.sites[site.index()])).collect();
             let Some((_, first)) = sites.first() else { continue };
-            if matches!(first.attach, Attach::Begin | Attach::End | Attach::Timer { .. }) {
+            if matches!(first.attach, Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. }) {
                 continue;
             }
             let provider = provider_named(first.provider).expect("a site is of a provider");

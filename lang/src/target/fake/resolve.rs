@@ -24,6 +24,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("kretprobe", "kr"),
     ("profile", "p"),
     ("rawtracepoint", "rt"),
+    ("self", "self"),
     ("software", "s"),
     ("tracepoint", "t"),
     ("uprobe", "u"),
@@ -62,6 +63,9 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
     match (*provider, parts.as_slice()) {
         ("BEGIN", []) => Ok(vec![plain(provider, "BEGIN", ProgramKind::TestRun, Attach::Begin)]),
         ("END", []) => Ok(vec![plain(provider, "END", ProgramKind::TestRun, Attach::End)]),
+        ("self", ["signal", "SIGUSR1"]) => {
+            Ok(vec![plain(provider, "self:signal:SIGUSR1", ProgramKind::TestRun, Attach::Signal { number: 10 })])
+        }
         ("interval" | "profile", [unit, count]) => timer(provider, unit, count, options),
         ("kprobe" | "kretprobe", [function]) => kprobes(target, provider, function, is_return, options),
         ("fentry" | "fexit", [function]) => {
