@@ -174,6 +174,7 @@ impl ProgramKind {
             ProgramKind::Tracing { attach: TracingKind::Fentry | TracingKind::Fexit, btf_id: _ } => {
                 Some(Feature::TrampolineCookie)
             }
+            ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: _ } => None,
             ProgramKind::RawTracepoint | ProgramKind::Tracing { attach: TracingKind::RawTracepoint, btf_id: _ } => {
                 Some(Feature::RawTracepointCookie)
             }
@@ -197,6 +198,8 @@ pub enum TracingKind {
     RawTracepoint,
     Fentry,
     Fexit,
+    /// Called for each object that the kernel walks through.
+    Iterator,
 }
 
 /// What a program finds in its context, provider by provider the same way.
@@ -212,6 +215,22 @@ pub struct Layout {
     pub selector: Option<Word>,
     /// A value that must hold for the event to be meant at all (the code segment of a 64-bit system call).
     pub guard: Option<(Word, u64)>,
+    /// What an iterator's program finds at each object.
+    pub step: Option<Step>,
+}
+
+/// One step of an iterator, whose context is an array of words; the first points to `struct bpf_iter_meta`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Step {
+    /// Byte offsets of the pointers to objects in the context. When there are no more objects, or one has gone, they
+    /// are null, and the event is not meant.
+    pub objects: Vec<u32>,
+    /// Where `struct bpf_iter_meta` points to the file that is read: what a program writes there ends a short read, so
+    /// that the tool gets to its events in between.
+    pub output: u32,
+    /// Only this process: the byte offset of the pointer to its task in the context, that of the process's number in
+    /// the task, and the number.
+    pub process: Option<(u32, u32, u32)>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -287,6 +306,10 @@ pub enum Attach {
     },
     /// fentry and fexit: the program's own BTF id says where.
     Trampoline,
+    /// Walks once, when everything is attached.
+    Iterator {
+        pid: Option<u32>,
+    },
     /// On every online CPU, or following one process. `frequency`: `period` is in Hz instead of events.
     PerfEvent {
         kind: u32,
@@ -308,6 +331,8 @@ pub enum Feature {
     UprobeMulti,
     /// fentry and fexit programs load and attach.
     Trampolines,
+    /// Programs of iterators load.
+    Iterators,
     /// The helper of that number can be called by a program of the kind that tracing uses.
     Helper(u32),
     /// Maps that allocate their elements on use are safe in all tracing programs (the BPF memory allocator).

@@ -12,6 +12,7 @@ mod provider;
 mod begin_end;
 mod fentry;
 mod interval;
+mod iter;
 mod kprobe;
 mod own_signal;
 mod profile;

@@ -9,7 +9,9 @@ use rtrace_lang::target::{Layout, ProbeSite, ResolveError, ResolveErrorKind, Res
 use crate::kernel::{KernelError, bpf, perf};
 use crate::listing::ListedProbe;
 use crate::machine::Machine;
-use crate::{begin_end, fentry, interval, kprobe, own_signal, profile, rawtracepoint, software, tracepoint, uprobe};
+use crate::{
+    begin_end, fentry, interval, iter, kprobe, own_signal, profile, rawtracepoint, software, tracepoint, uprobe,
+};
 
 /// A kind of probes: `kprobe`, `tracepoint`.
 pub trait Provider: Sync {
@@ -67,6 +69,7 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &fentry::FENTRY,
     &fentry::FEXIT,
     &interval::INTERVAL,
+    &iter::ITER,
     &kprobe::KPROBE,
     &kprobe::KRETPROBE,
     &profile::PROFILE,

@@ -136,6 +136,7 @@ pub(crate) fn attach_events(
             | Attach::Kprobe { .. }
             | Attach::Uprobe { .. }
             | Attach::Trampoline
+            | Attach::Iterator { .. }
             | Attach::PerfEvent { .. } => {}
         }
     }

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, bail};
 use rtrace_lang::calls;
 use rtrace_lang::target::{Feature, Target};
+use rtrace_lang::types::StructKind;
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 
@@ -31,6 +32,8 @@ pub enum Need {
     OtherProcessors,
     /// Addresses of the kernel's variables, not of its functions alone.
     KernelVariables,
+    /// Iterators over the mappings of processes.
+    TaskMappings,
 }
 
 const NEEDS: &[(&str, Need)] = &[
@@ -43,6 +46,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("loops", Need::Loops),
     ("other_cpus", Need::OtherProcessors),
     ("kernel_variables", Need::KernelVariables),
+    ("task_vma", Need::TaskMappings),
 ];
 
 impl Need {
@@ -65,6 +69,7 @@ impl Need {
             Need::MapLoops => machine.has(Feature::Helper(calls::FOR_EACH_MAP_ELEM)),
             Need::Loops => machine.has(Feature::Helper(calls::LOOP)),
             Need::OtherProcessors => machine.has(Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM)),
+            Need::TaskMappings => machine.struct_named(StructKind::Struct, "bpf_iter__task_vma").is_some(),
             Need::KernelVariables => machine.kernel_symbol("__per_cpu_offset").is_some(),
         }
     }
@@ -76,7 +81,12 @@ impl Need {
             Need::Kprobes | Need::Fentry | Need::KernelVariables => !in_guest,
             Need::Hardware => true,
             // Kernels before 5.13, 5.15, 5.17, 5.19 and 6.6 lack one or another of them.
-            Need::Cookies | Need::UprobeMulti | Need::MapLoops | Need::Loops | Need::OtherProcessors => true,
+            Need::Cookies
+            | Need::UprobeMulti
+            | Need::MapLoops
+            | Need::Loops
+            | Need::OtherProcessors
+            | Need::TaskMappings => true,
         }
     }
 }

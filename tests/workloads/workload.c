@@ -442,6 +442,38 @@ static void run_signals(long count, const char *unused)
 		kill(getpid(), SIGUSR1);
 }
 
+/*
+ * crowd THREADS FILES: has, before it says that it waits, THREADS threads beside its first, which do nothing, and its
+ * own program opened FILES times.
+ */
+static void *idle(void *unused)
+{
+	for (;;)
+		pause();
+	return unused;
+}
+
+static void prepare_crowd(long threads, const char *files)
+{
+	long count = strtol(files, NULL, 0);
+	pthread_t thread;
+
+	for (long i = 0; i < threads; i++) {
+		if (pthread_create(&thread, NULL, idle, NULL) != 0)
+			fail("pthread_create");
+	}
+	for (long i = 0; i < count; i++) {
+		if (open("/proc/self/exe", O_RDONLY | O_CLOEXEC) < 0)
+			fail("open");
+	}
+}
+
+static void run_crowd(long count, const char *unused)
+{
+	(void)count;
+	(void)unused;
+}
+
 /* tells N: sends its parent, which is the tracer that runs it as a command, SIGUSR1 and then SIGUSR2, N times 20 ms apart. */
 static void run_tells(long count, const char *unused)
 {
@@ -500,6 +532,7 @@ static void run_usdt(long count, const char *unused)
 		fire_probes(i, names[i % 3]);
 }
 
+
 static void run_true(long count, const char *unused)
 {
 	(void)count;
@@ -531,6 +564,7 @@ static const struct subcommand subcommands[] = {
 	{ "udp", run_udp, 1, "N" },
 	{ "faults", run_faults, 1, "N" },
 	{ "signals", run_signals, 1, "N" },
+	{ "crowd", run_crowd, 2, "THREADS FILES" },
 	{ "tells", run_tells, 1, "N" },
 	{ "usdt", run_usdt, 1, "N" },
 	{ "true", run_true, 0, "" },
@@ -556,6 +590,8 @@ int main(int argc, char **argv)
 
 		if (strcmp(subcommand->name, argv[1 + waits]) != 0 || subcommand->arguments != given)
 			continue;
+		if (subcommand->run == run_crowd)
+			prepare_crowd(strtol(arguments[0], NULL, 0), given > 1 ? arguments[1] : NULL);
 		if (waits) {
 			snprintf(line, sizeof(line), "pid %d\n", getpid());
 			print_line(line);

@@ -232,6 +232,7 @@ fn section_name(kind: ProgramKind, sites: &[&ProbeSite]) -> String {
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
+        | Attach::Iterator { .. }
         | Attach::PerfEvent { .. } => false,
     });
     let r = if returns { "ret" } else { "" };
@@ -255,6 +256,9 @@ fn section_name(kind: ProgramKind, sites: &[&ProbeSite]) -> String {
         }
         ProgramKind::Tracing { attach: TracingKind::Fexit, btf_id: _ } => {
             ("fexit".to_string(), common(sites, |site| Some(site.function.to_string())))
+        }
+        ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: _ } => {
+            ("iter".to_string(), common(sites, |site| Some(site.function.to_string())))
         }
         ProgramKind::PerfEvent => ("perf_event".to_string(), None),
     };
@@ -284,6 +288,7 @@ fn function(site: &ProbeSite) -> Option<String> {
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
+        | Attach::Iterator { .. }
         | Attach::PerfEvent { .. } => None,
     }
 }
@@ -299,6 +304,7 @@ fn raw_event(site: &ProbeSite) -> Option<String> {
         | Attach::Uprobe { .. }
         | Attach::Tracepoint { .. }
         | Attach::Trampoline
+        | Attach::Iterator { .. }
         | Attach::PerfEvent { .. } => None,
     }
 }

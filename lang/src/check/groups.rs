@@ -117,6 +117,8 @@ fn place<'a>(
     let pid = match &site.attach {
         // Here the attachment itself follows the process.
         Attach::Uprobe { .. } | Attach::PerfEvent { .. } => None,
+        // It runs in the tool's own process; the layout says which tasks are meant.
+        Attach::Iterator { .. } => None,
         Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } => None,
         Attach::Kprobe { .. } | Attach::Tracepoint { .. } | Attach::RawTracepoint { .. } | Attach::Trampoline => {
             options.pid
@@ -144,7 +146,9 @@ fn place<'a>(
             && if uses.arguments || uses.registers {
                 group.layout == site.layout
             } else {
-                group.layout.selector == site.layout.selector && group.layout.guard == site.layout.guard
+                group.layout.selector == site.layout.selector
+                    && group.layout.guard == site.layout.guard
+                    && group.layout.step == site.layout.step
             }
     };
     if let Some(group) = groups[first_group..].iter_mut().find(|group| fits(group)) {
@@ -180,6 +184,7 @@ fn program(site: &ProbeSite) -> Option<&Path> {
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
+        | Attach::Iterator { .. }
         | Attach::PerfEvent { .. } => None,
     }
 }

@@ -63,6 +63,7 @@ fn place(site: &ProbeSite) -> Option<(&Path, Option<u64>)> {
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
+        | Attach::Iterator { .. }
         | Attach::PerfEvent { .. } => None,
     }
 }

@@ -1,6 +1,8 @@
 //! The life of a session: BEGIN, attach, events as they come, detach, END, and the maps at the end.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -61,6 +63,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// What went wrong is told no more often than that while the script runs.
 const BETWEEN_PROBLEMS: Duration = Duration::from_secs(1);
 
+/// Objects that an iterator goes through between two looks at its events: few enough for all of them to fit the buffer.
+const OBJECTS_AT_ONCE: usize = 64;
+
 /// Pause of the reader after events: an event is shown at most this much later, and the next ones come together.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -86,13 +91,14 @@ impl Session<'_> {
         let wakeups = self.wakeups()?;
         if !self.exit_called() {
             self.attach()?;
+            let is_over = self.iterate(sink, &ending)?;
             if !self.options.quiet {
                 sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
             }
             if let Some(child) = &mut child {
                 child.go();
             }
-            if !self.ends_by_itself() || child.is_some() {
+            if !is_over && (!self.ends_by_itself() || child.is_some()) {
                 self.events(sink, &ending, &wakeups, child.as_ref(), followed.as_ref().map(|fd| fd.as_raw_fd()))?;
             }
         } else if !self.options.quiet {
@@ -195,6 +201,7 @@ impl Session<'_> {
                     | Attach::Tracepoint { .. }
                     | Attach::RawTracepoint { .. }
                     | Attach::Trampoline
+                    | Attach::Iterator { .. }
                     | Attach::PerfEvent { .. } => {}
                 }
             }
@@ -232,9 +239,39 @@ impl Session<'_> {
                 continue;
             }
             let provider = provider_named(first.provider).expect("a site is of a provider");
-            self.links.extend(provider.attach(self.machine, fd.as_fd(), &sites)?);
+            let links = provider.attach(self.machine, fd.as_fd(), &sites)?;
+            match first.attach {
+                Attach::Iterator { .. } => self.iterators.extend(links),
+                _ => self.links.extend(links),
+            }
         }
         Ok(())
+    }
+
+    /// Lets each iterator go through its objects, and shows what comes of it as it comes. True if the script is over.
+    fn iterate(&mut self, sink: &mut dyn Sink, ending: &Ending) -> Result<bool, SessionError> {
+        for link in std::mem::take(&mut self.iterators) {
+            let link = link.fds().next().expect("an iterator is one link");
+            let mut file = File::from(bpf::iterator_create(link)?);
+            loop {
+                // Each object writes a byte.
+                let mut objects = [0; OBJECTS_AT_ONCE];
+                let count = match file.read(&mut objects) {
+                    Ok(count) => count,
+                    // The kernel takes a break after a million objects that wrote nothing.
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
+                    Err(error) => return Err(SessionError::System("reading an iterator", error)),
+                };
+                self.drain(sink)?;
+                if self.exit_called() || ending.take() {
+                    return Ok(true);
+                }
+                if count == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn exit_called(&self) -> bool {

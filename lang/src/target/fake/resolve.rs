@@ -9,9 +9,9 @@ use crate::diagnostic::{did_you_mean, near_misses};
 use crate::probe::{ProbeSpec, wildcard_match};
 use crate::target::{
     Argument, Attach, Feature, Layout, Location, MultiKind, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind,
-    ResolveOptions, TracingKind, Word,
+    ResolveOptions, Step, TracingKind, Word,
 };
-use crate::types::Type;
+use crate::types::{Field, Type};
 
 /// Every provider with its short name.
 const PROVIDERS: &[(&str, &str)] = &[
@@ -20,6 +20,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("fentry", "f"),
     ("fexit", "fr"),
     ("interval", "i"),
+    ("iter", "it"),
     ("kprobe", "k"),
     ("kretprobe", "kr"),
     ("profile", "p"),
@@ -79,6 +80,7 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
             }
             trampolines(target, provider, function, is_return, options)
         }
+        ("iter", [kind]) => iterators(target, kind, options),
         ("tracepoint", [category, event]) => tracepoints(target, category, event, options),
         ("rawtracepoint", [event]) => raw_tracepoints(target, event),
         ("software", [event, rest @ ..]) if rest.len() < 2 => software(event, rest.first().copied(), options),
@@ -267,6 +269,36 @@ fn word_arguments(parameters: &[(Arc<str>, Type)]) -> Vec<Argument> {
         at: Location::Context { offset: index as u32 * 8 },
     };
     parameters.iter().enumerate().map(argument).collect()
+}
+
+/// An iterator is a struct of its name, whose members are words.
+fn iterators(target: &FakeTarget, kind: &str, options: &ResolveOptions) -> Sites {
+    let name = format!("bpf_iter__{kind}");
+    let Some(context) = target.structs.iter().find(|found| *found.of.name == *name) else {
+        return Err(not_found("iterator over", kind, &[], 1));
+    };
+    let argument = |field: &Field| Argument {
+        name: field.name.clone(),
+        ty: field.ty.clone(),
+        at: Location::ContextCopy { offset: field.bit_offset / 8 },
+    };
+    let is_object = |field: &&Field| &*field.name != "meta" && matches!(field.ty, Type::Pointer { .. });
+    let step = Step {
+        objects: context.fields.iter().filter(is_object).map(|field| field.bit_offset / 8).collect(),
+        output: 0,
+        process: options.pid.map(|pid| (8, 1268, pid)),
+    };
+    let layout =
+        Layout { arguments: context.fields.iter().map(argument).collect(), step: Some(step), ..Layout::default() };
+    Ok(vec![ProbeSite {
+        name: format!("iter:{kind}").into(),
+        function: kind.into(),
+        provider: "iter",
+        program: ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: 1 },
+        layout: Arc::new(layout),
+        selector: None,
+        attach: Attach::Iterator { pid: options.pid },
+    }])
 }
 
 fn raw_tracepoints(target: &FakeTarget, pattern: &str) -> Sites {
