@@ -10,7 +10,9 @@ mod nearest;
 mod provider;
 
 mod begin_end;
+mod counters;
 mod fentry;
+mod hardware;
 mod interval;
 mod iter;
 mod kprobe;

@@ -10,7 +10,8 @@ use crate::kernel::{KernelError, bpf, perf};
 use crate::listing::ListedProbe;
 use crate::machine::Machine;
 use crate::{
-    begin_end, fentry, interval, iter, kprobe, own_signal, profile, rawtracepoint, software, tracepoint, uprobe,
+    begin_end, fentry, hardware, interval, iter, kprobe, own_signal, profile, rawtracepoint, software, tracepoint,
+    uprobe,
 };
 
 /// A kind of probes: `kprobe`, `tracepoint`.
@@ -68,6 +69,7 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &begin_end::END,
     &fentry::FENTRY,
     &fentry::FEXIT,
+    &hardware::HARDWARE,
     &interval::INTERVAL,
     &iter::ITER,
     &kprobe::KPROBE,

@@ -216,7 +216,12 @@ fn has_helper(number: u32, program_type: bpf_prog_type, attach_btf_id: Option<u3
             let refusals = ["unknown func ", "invalid func ", "cannot use helper"];
             !log.is_empty() && !refusals.iter().any(|refusal| log.contains(refusal))
         }
-        Err(KernelError::Call { .. } | KernelError::File { .. } | KernelError::Malformed { .. }) => false,
+        Err(
+            KernelError::Call { .. }
+            | KernelError::File { .. }
+            | KernelError::Malformed { .. }
+            | KernelError::Absent(_),
+        ) => false,
     }
 }
 

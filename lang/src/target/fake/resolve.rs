@@ -19,6 +19,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("END", "END"),
     ("fentry", "f"),
     ("fexit", "fr"),
+    ("hardware", "h"),
     ("interval", "i"),
     ("iter", "it"),
     ("kprobe", "k"),
@@ -49,6 +50,10 @@ const SYS_EXIT_ID: u32 = 4001;
 const SOFTWARE: u32 = 1;
 const SOFTWARE_EVENTS: &[(&str, u64, u64)] =
     &[("cpu-clock", 0, 1_000_000), ("page-faults", 2, 100), ("context-switches", 3, 1000)];
+
+/// `PERF_TYPE_HARDWARE`, and the same of `PERF_COUNT_HW_*`.
+const HARDWARE: u32 = 0;
+const HARDWARE_EVENTS: &[(&str, u64, u64)] = &[("cpu-cycles", 0, 1_000_000), ("cache-misses", 3, 1_000_000)];
 
 type Sites = Result<Vec<ProbeSite>, ResolveError>;
 
@@ -83,7 +88,9 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
         ("iter", [kind]) => iterators(target, kind, options),
         ("tracepoint", [category, event]) => tracepoints(target, category, event, options),
         ("rawtracepoint", [event]) => raw_tracepoints(target, event),
-        ("software", [event, rest @ ..]) if rest.len() < 2 => software(event, rest.first().copied(), options),
+        ("software" | "hardware", [event, rest @ ..]) if rest.len() < 2 => {
+            counter(provider, event, rest.first().copied(), options)
+        }
         ("uprobe" | "uretprobe", [path, function]) => uprobes(target, provider, path, function, is_return, options),
         _ => {
             let message = format!("{provider} takes another number of parts");
@@ -143,19 +150,20 @@ fn timer(provider: &'static str, unit: &str, count: &str, options: &ResolveOptio
     }])
 }
 
-fn software(event: &str, count: Option<&str>, options: &ResolveOptions) -> Sites {
-    let Some((name, config, period)) = SOFTWARE_EVENTS.iter().find(|(name, ..)| *name == event) else {
-        let names: Vec<&str> = SOFTWARE_EVENTS.iter().map(|(name, ..)| *name).collect();
-        return Err(not_found("software event", event, &names, 1));
+fn counter(provider: &'static str, event: &str, count: Option<&str>, options: &ResolveOptions) -> Sites {
+    let (kind, events) = if provider == "software" { (SOFTWARE, SOFTWARE_EVENTS) } else { (HARDWARE, HARDWARE_EVENTS) };
+    let Some((name, config, period)) = events.iter().find(|(name, ..)| *name == event) else {
+        let names: Vec<&str> = events.iter().map(|(name, ..)| *name).collect();
+        return Err(not_found(&format!("{provider} event"), event, &names, 1));
     };
     let period = match count.filter(|count| !count.is_empty()).map(str::parse::<u64>) {
         None => *period,
         Some(Ok(period)) if period > 0 => period,
         Some(_) => return Err(error(ResolveErrorKind::Form, "the count is no number above 0".to_string(), &[], 2)),
     };
-    let attach = Attach::PerfEvent { kind: SOFTWARE, config: *config, period, frequency: false, pid: options.pid };
-    let name = format!("software:{name}:{}", count.unwrap_or_default());
-    Ok(vec![plain("software", &name, ProgramKind::PerfEvent, attach)])
+    let attach = Attach::PerfEvent { kind, config: *config, period, frequency: false, pid: options.pid };
+    let name = format!("{provider}:{name}:{}", count.unwrap_or_default());
+    Ok(vec![plain(provider, &name, ProgramKind::PerfEvent, attach)])
 }
 
 fn kprobes(
