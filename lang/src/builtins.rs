@@ -103,6 +103,7 @@ pub enum Intrinsic {
     Time,
     TimeText,
     Truncate,
+    Unwatch,
     UserMode,
     UserName,
     UserPointer,

@@ -183,6 +183,8 @@ pub enum RecordKind {
     /// What was printed for the speculation, whose number is the only part, is printed at last, or forgotten.
     Commit,
     Discard,
+    /// unwatch(address); the address is the only part.
+    Unwatch,
     /// exit(code); the code is the only part.
     Exit,
 }
@@ -209,6 +211,7 @@ impl RecordKind {
             | RecordKind::ZeroMap(_)
             | RecordKind::Commit
             | RecordKind::Discard
+            | RecordKind::Unwatch
             | RecordKind::Exit => false,
         }
     }

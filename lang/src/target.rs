@@ -318,6 +318,22 @@ pub enum Attach {
         frequency: bool,
         pid: Option<u32>,
     },
+    /// An address of the process, or of the kernel.
+    Watchpoint {
+        address: u64,
+        /// 1, 2, 4 or 8.
+        bytes: u8,
+        mode: WatchMode,
+        pid: Option<u32>,
+    },
+}
+
+/// What a watchpoint fires at.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum WatchMode {
+    Write,
+    ReadWrite,
+    Execute,
 }
 
 /// What differs between kernels and a program depends on. `probes/src/kernel/features.rs` has the row that probes it.

@@ -22,6 +22,7 @@ mod rawtracepoint;
 mod software;
 mod tracepoint;
 mod uprobe;
+mod watchpoint;
 
 pub use listing::{ListedProbe, list};
 pub use machine::Machine;

@@ -137,7 +137,8 @@ pub(crate) fn attach_events(
             | Attach::Uprobe { .. }
             | Attach::Trampoline
             | Attach::Iterator { .. }
-            | Attach::PerfEvent { .. } => {}
+            | Attach::PerfEvent { .. }
+            | Attach::Watchpoint { .. } => {}
         }
     }
     Ok(links)

@@ -474,6 +474,46 @@ static void run_crowd(long count, const char *unused)
 	(void)unused;
 }
 
+/*
+ * stores N: at the fixed address 0x10000000 it stores a word N times and loads it N times, and stores N times to the word
+ * behind; the function at 0x10001000, which does nothing, runs N times. Half a second later another thread does the same.
+ */
+#define STORES_AT 0x10000000UL
+#define STORES_BYTES 0x2000UL
+#define RETURN_INSTRUCTION 0xc3
+
+static void *store(void *argument)
+{
+	volatile long *words = (volatile long *)STORES_AT;
+	void (*function)(void) = (void (*)(void))(STORES_AT + STORES_BYTES / 2);
+	long count = *(long *)argument;
+
+	for (long i = 0; i < count; i++) {
+		words[0] = i;
+		(void)words[0];
+		words[1] = i;
+		function();
+	}
+	return NULL;
+}
+
+static void run_stores(long count, const char *unused)
+{
+	pthread_t thread;
+	void *place = mmap((void *)STORES_AT, STORES_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	(void)unused;
+	if (place == MAP_FAILED)
+		fail("mmap");
+	*((unsigned char *)place + STORES_BYTES / 2) = RETURN_INSTRUCTION;
+	store(&count);
+	usleep(500000);
+	if (pthread_create(&thread, NULL, store, &count) != 0)
+		fail("thread");
+	pthread_join(thread, NULL);
+}
+
 /* tells N: sends its parent, which is the tracer that runs it as a command, SIGUSR1 and then SIGUSR2, N times 20 ms apart. */
 static void run_tells(long count, const char *unused)
 {
@@ -565,6 +605,7 @@ static const struct subcommand subcommands[] = {
 	{ "faults", run_faults, 1, "N" },
 	{ "signals", run_signals, 1, "N" },
 	{ "crowd", run_crowd, 2, "THREADS FILES" },
+	{ "stores", run_stores, 1, "N" },
 	{ "tells", run_tells, 1, "N" },
 	{ "usdt", run_usdt, 1, "N" },
 	{ "true", run_true, 0, "" },

@@ -233,7 +233,8 @@ fn section_name(kind: ProgramKind, sites: &[&ProbeSite]) -> String {
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
         | Attach::Iterator { .. }
-        | Attach::PerfEvent { .. } => false,
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => false,
     });
     let r = if returns { "ret" } else { "" };
     let (prefix, target) = match kind {
@@ -289,7 +290,8 @@ fn function(site: &ProbeSite) -> Option<String> {
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
         | Attach::Iterator { .. }
-        | Attach::PerfEvent { .. } => None,
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => None,
     }
 }
 
@@ -305,7 +307,8 @@ fn raw_event(site: &ProbeSite) -> Option<String> {
         | Attach::Tracepoint { .. }
         | Attach::Trampoline
         | Attach::Iterator { .. }
-        | Attach::PerfEvent { .. } => None,
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => None,
     }
 }
 

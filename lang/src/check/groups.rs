@@ -116,7 +116,7 @@ fn place<'a>(
     }
     let pid = match &site.attach {
         // Here the attachment itself follows the process.
-        Attach::Uprobe { .. } | Attach::PerfEvent { .. } => None,
+        Attach::Uprobe { .. } | Attach::PerfEvent { .. } | Attach::Watchpoint { .. } => None,
         // It runs in the tool's own process; the layout says which tasks are meant.
         Attach::Iterator { .. } => None,
         Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } => None,
@@ -185,7 +185,8 @@ fn program(site: &ProbeSite) -> Option<&Path> {
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
         | Attach::Iterator { .. }
-        | Attach::PerfEvent { .. } => None,
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => None,
     }
 }
 

@@ -208,6 +208,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Normalize
             | Intrinsic::Printa
             | Intrinsic::Truncate
+            | Intrinsic::Unwatch
             | Intrinsic::Exit
             | Intrinsic::HasKey
             | Intrinsic::KernelSymbol

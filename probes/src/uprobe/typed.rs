@@ -64,7 +64,8 @@ fn place(site: &ProbeSite) -> Option<(&Path, Option<u64>)> {
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
         | Attach::Iterator { .. }
-        | Attach::PerfEvent { .. } => None,
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => None,
     }
 }
 

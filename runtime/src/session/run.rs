@@ -202,7 +202,8 @@ impl Session<'_> {
                     | Attach::RawTracepoint { .. }
                     | Attach::Trampoline
                     | Attach::Iterator { .. }
-                    | Attach::PerfEvent { .. } => {}
+                    | Attach::PerfEvent { .. }
+                    | Attach::Watchpoint { .. } => {}
                 }
             }
         }
@@ -356,6 +357,11 @@ impl Session<'_> {
             }
             RecordKind::Discard => {
                 self.speculations.take(word(bytes, 8));
+                return Ok(());
+            }
+            RecordKind::Unwatch => {
+                let address = word(bytes, 8);
+                self.links.retain(|link| link.watched() != Some(address));
                 return Ok(());
             }
             RecordKind::Exit => return Ok(()),

@@ -9,7 +9,7 @@ use crate::diagnostic::{did_you_mean, near_misses};
 use crate::probe::{ProbeSpec, wildcard_match};
 use crate::target::{
     Argument, Attach, Feature, Layout, Location, MultiKind, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind,
-    ResolveOptions, Step, TracingKind, Word,
+    ResolveOptions, Step, TracingKind, WatchMode, Word,
 };
 use crate::types::{Field, Type};
 
@@ -31,6 +31,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("tracepoint", "t"),
     ("uprobe", "u"),
     ("uretprobe", "ur"),
+    ("watchpoint", "w"),
 ];
 
 /// Where a function's arguments are in `struct pt_regs`: di si dx cx r8 r9.
@@ -90,6 +91,10 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
         ("rawtracepoint", [event]) => raw_tracepoints(target, event),
         ("software" | "hardware", [event, rest @ ..]) if rest.len() < 2 => {
             counter(provider, event, rest.first().copied(), options)
+        }
+        ("watchpoint", ["0x1000", "8", "w"]) => {
+            let attach = Attach::Watchpoint { address: 0x1000, bytes: 8, mode: WatchMode::Write, pid: options.pid };
+            Ok(vec![plain(provider, "watchpoint:0x1000:8:w", ProgramKind::PerfEvent, attach)])
         }
         ("uprobe" | "uretprobe", [path, function]) => uprobes(target, provider, path, function, is_return, options),
         _ => {
