@@ -104,6 +104,7 @@ pub enum Intrinsic {
     Time,
     TimeText,
     Truncate,
+    Unwatch,
     UserMode,
     UserName,
     UserPointer,

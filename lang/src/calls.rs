@@ -27,6 +27,8 @@ pub const PROBE_READ_KERNEL_STR: u32 = 115;
 pub const SEND_SIGNAL_THREAD: u32 = 117;
 pub const JIFFIES64: u32 = 118;
 pub const KTIME_GET_BOOT_NS: u32 = 125;
+/// Appends to the file that an iterator's reader reads.
+pub const SEQ_WRITE: u32 = 127;
 pub const RINGBUF_RESERVE: u32 = 131;
 pub const RINGBUF_SUBMIT: u32 = 132;
 /// The value that belongs to a thread.

@@ -25,7 +25,7 @@ pub fn errno_name(number: i64) -> Option<&'static str> {
 /// The name of a signal, such as "SIGKILL"; real-time signals have none.
 pub fn signal_name(number: i64) -> Option<&'static str> {
     let at = usize::try_from(number).ok()?.checked_sub(1)?;
-    SIGNALS.get(at).copied()
+    SIGNAL_NAMES.get(at).copied()
 }
 
 /// The name of a system call, such as "openat".
@@ -39,8 +39,11 @@ pub fn syscall_number(name: &str) -> Option<i64> {
     SYSCALLS.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
 }
 
+/// The number of the last signal that has a name.
+pub const SIGNALS: i64 = SIGNAL_NAMES.len() as i64;
+
 /// From 1 on (include/uapi/asm-generic/signal.h).
-const SIGNALS: [&str; 31] = [
+const SIGNAL_NAMES: [&str; 31] = [
     "SIGHUP",
     "SIGINT",
     "SIGQUIT",

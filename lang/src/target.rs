@@ -161,7 +161,7 @@ impl ProbeSite {
 /// The kind of BPF program that a site takes: decides the context and the helpers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ProgramKind {
-    /// Run by the tool itself, through a test run: BEGIN, END, interval. The context is not read. BPF type
+    /// Run by the tool itself, through a test run: BEGIN, END, interval, self. The context is not read. BPF type
     /// raw tracepoint.
     TestRun,
     /// kprobe, kretprobe, uprobe, uretprobe in all attach forms: the context is `struct pt_regs`.
@@ -194,6 +194,7 @@ impl ProgramKind {
             ProgramKind::Tracing { attach: TracingKind::Fentry | TracingKind::Fexit, btf_id: _ } => {
                 Some(Feature::TrampolineCookie)
             }
+            ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: _ } => None,
             ProgramKind::RawTracepoint | ProgramKind::Tracing { attach: TracingKind::RawTracepoint, btf_id: _ } => {
                 Some(Feature::RawTracepointCookie)
             }
@@ -217,6 +218,8 @@ pub enum TracingKind {
     RawTracepoint,
     Fentry,
     Fexit,
+    /// Called for each object that the kernel walks through.
+    Iterator,
 }
 
 /// What a program finds in its context, provider by provider the same way.
@@ -232,6 +235,22 @@ pub struct Layout {
     pub selector: Option<Word>,
     /// A value that must hold for the event to be meant at all (the code segment of a 64-bit system call).
     pub guard: Option<(Word, u64)>,
+    /// What an iterator's program finds at each object.
+    pub step: Option<Step>,
+}
+
+/// One step of an iterator, whose context is an array of words; the first points to `struct bpf_iter_meta`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Step {
+    /// Byte offsets of the pointers to objects in the context. When there are no more objects, or one has gone, they
+    /// are null, and the event is not meant.
+    pub objects: Vec<u32>,
+    /// Where `struct bpf_iter_meta` points to the file that is read: what a program writes there ends a short read, so
+    /// that the tool gets to its events in between.
+    pub output: u32,
+    /// Only this process: the byte offset of the pointer to its task in the context, that of the process's number in
+    /// the task, and the number.
+    pub process: Option<(u32, u32, u32)>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -295,6 +314,10 @@ pub enum Attach {
     Timer {
         nanoseconds: u64,
     },
+    /// The tool itself has received a signal.
+    Signal {
+        number: i32,
+    },
     /// `is_return`: at the function's return. `offset` in bytes into the function.
     Kprobe {
         function: Arc<str>,
@@ -320,6 +343,10 @@ pub enum Attach {
     },
     /// fentry and fexit: the program's own BTF id says where.
     Trampoline,
+    /// Walks once, when everything is attached.
+    Iterator {
+        pid: Option<u32>,
+    },
     /// On every online CPU, or following one process. `frequency`: `period` is in Hz instead of events.
     PerfEvent {
         kind: u32,
@@ -328,6 +355,22 @@ pub enum Attach {
         frequency: bool,
         pid: Option<u32>,
     },
+    /// An address of the process, or of the kernel.
+    Watchpoint {
+        address: u64,
+        /// 1, 2, 4 or 8.
+        bytes: u8,
+        mode: WatchMode,
+        pid: Option<u32>,
+    },
+}
+
+/// What a watchpoint fires at.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum WatchMode {
+    Write,
+    ReadWrite,
+    Execute,
 }
 
 /// What differs between kernels and a program depends on. `probes/src/kernel/features.rs` has the row that probes it.
@@ -341,6 +384,8 @@ pub enum Feature {
     UprobeMulti,
     /// fentry and fexit programs load and attach.
     Trampolines,
+    /// Programs of iterators load.
+    Iterators,
     /// The helper of that number can be called by a program of the kind that tracing uses.
     Helper(u32),
     /// Maps that allocate their elements on use are safe in all tracing programs (the BPF memory allocator).

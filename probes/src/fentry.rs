@@ -219,7 +219,7 @@ pub(crate) fn attach_trampolines(
         let attach_type = match site.program {
             ProgramKind::Tracing { attach: TracingKind::Fentry, btf_id: _ } => bpf_attach_type::BPF_TRACE_FENTRY,
             ProgramKind::Tracing { attach: TracingKind::Fexit, btf_id: _ } => bpf_attach_type::BPF_TRACE_FEXIT,
-            ProgramKind::Tracing { attach: TracingKind::RawTracepoint, btf_id: _ }
+            ProgramKind::Tracing { attach: TracingKind::RawTracepoint | TracingKind::Iterator, btf_id: _ }
             | ProgramKind::TestRun
             | ProgramKind::Kprobe { .. }
             | ProgramKind::Tracepoint

@@ -29,6 +29,9 @@ pub enum KernelError {
     /// A file of /proc or /sys could not be read.
     #[error("{}: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },
+    /// The machine lacks what was asked for.
+    #[error("{0}")]
+    Absent(String),
     /// A file of /proc or /sys, or a BTF blob, does not hold what it should.
     #[error("{what}: {reason}")]
     Malformed { what: String, reason: String },
@@ -45,7 +48,7 @@ impl KernelError {
         match self {
             KernelError::Call { errno, .. } | KernelError::Refused { errno, .. } => Some(*errno),
             KernelError::File { source, .. } => source.raw_os_error(),
-            KernelError::Malformed { .. } => None,
+            KernelError::Malformed { .. } | KernelError::Absent(_) => None,
         }
     }
 

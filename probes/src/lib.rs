@@ -11,15 +11,20 @@ mod nearest;
 mod provider;
 
 mod begin_end;
+mod counters;
 mod fentry;
+mod hardware;
 mod interval;
+mod iter;
 mod kprobe;
+mod own_signal;
 mod profile;
 mod rawtracepoint;
 mod software;
 mod tracepoint;
 mod uprobe;
 mod usdt;
+mod watchpoint;
 
 pub use listing::{ListedProbe, list};
 pub use machine::Machine;

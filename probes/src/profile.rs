@@ -6,10 +6,10 @@ use aya_obj::generated::{perf_sw_ids, perf_type_id};
 use rtrace_lang::probe::ProbeSpec;
 use rtrace_lang::target::{Attach, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions};
 
+use crate::counters;
 use crate::listing::ListedProbe;
 use crate::machine::Machine;
 use crate::provider::{AttachError, Documentation, Link, Provider, empty_layout, wrong_form};
-use crate::software;
 
 pub static PROFILE: Profile = Profile;
 
@@ -79,7 +79,7 @@ impl Provider for Profile {
         program: BorrowedFd<'_>,
         sites: &[(u64, &ProbeSite)],
     ) -> Result<Vec<Link>, AttachError> {
-        software::attach_perf_events(program, sites)
+        counters::attach(program, sites)
     }
 }
 

@@ -9,7 +9,10 @@ use rtrace_lang::target::{Layout, ProbeSite, ResolveError, ResolveErrorKind, Res
 use crate::kernel::{KernelError, bpf, perf};
 use crate::listing::ListedProbe;
 use crate::machine::Machine;
-use crate::{begin_end, fentry, interval, kprobe, profile, rawtracepoint, software, tracepoint, uprobe, usdt};
+use crate::{
+    begin_end, fentry, hardware, interval, iter, kprobe, own_signal, profile, rawtracepoint, software, tracepoint,
+    uprobe, usdt, watchpoint,
+};
 
 /// A kind of probes: `kprobe`, `tracepoint`.
 pub trait Provider: Sync {
@@ -77,16 +80,20 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &begin_end::END,
     &fentry::FENTRY,
     &fentry::FEXIT,
+    &hardware::HARDWARE,
     &interval::INTERVAL,
+    &iter::ITER,
     &kprobe::KPROBE,
     &kprobe::KRETPROBE,
     &profile::PROFILE,
     &rawtracepoint::RAWTRACEPOINT,
+    &own_signal::SELF,
     &software::SOFTWARE,
     &tracepoint::TRACEPOINT,
     &uprobe::UPROBE,
     &uprobe::URETPROBE,
     &usdt::USDT,
+    &watchpoint::WATCHPOINT,
 ];
 
 /// The provider of that name or alias, in any case of letters.
@@ -115,22 +122,33 @@ pub(crate) fn providers_matching(pattern: &str) -> Vec<&'static dyn Provider> {
 pub struct Link {
     fds: Vec<OwnedFd>,
     is_slow: bool,
+    /// The address that it watches.
+    watched: Option<u64>,
 }
 
 impl Link {
     /// An attachment that ends at once when its descriptor is closed.
     pub(crate) fn quick(fd: OwnedFd) -> Link {
-        Link { fds: vec![fd], is_slow: false }
+        Link { fds: vec![fd], is_slow: false, watched: None }
     }
 
     /// An attachment whose end takes the kernel tens of milliseconds.
     pub(crate) fn slow(fd: OwnedFd) -> Link {
-        Link { fds: vec![fd], is_slow: true }
+        Link { fds: vec![fd], is_slow: true, watched: None }
     }
 
     /// The descriptors that hold the attachment: closing all copies of all of them ends it.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.fds.iter().map(OwnedFd::as_fd)
+    }
+
+    pub(crate) fn watch(&mut self, address: u64) {
+        self.watched = Some(address);
+    }
+
+    /// The address that a watchpoint watches.
+    pub fn watched(&self) -> Option<u64> {
+        self.watched
     }
 
     /// True if closing the descriptors waits for the kernel (60-130 ms each, one after the other), so that a process of
@@ -150,12 +168,12 @@ pub(crate) fn link_perf_event(
     match bpf::link_create_perf_event(program, event.as_fd(), cookie) {
         Ok(link) => {
             perf::enable(event.as_fd())?;
-            Ok(Link { fds: vec![link], is_slow })
+            Ok(Link { fds: vec![link], is_slow, watched: None })
         }
         Err(error) if error.errno() == Some(libc::EINVAL) => {
             perf::set_program(event.as_fd(), program)?;
             perf::enable(event.as_fd())?;
-            Ok(Link { fds: vec![event], is_slow })
+            Ok(Link { fds: vec![event], is_slow, watched: None })
         }
         Err(error) => Err(error),
     }

@@ -133,10 +133,13 @@ pub(crate) fn attach_events(
             Attach::Begin
             | Attach::End
             | Attach::Timer { .. }
+            | Attach::Signal { .. }
             | Attach::Kprobe { .. }
             | Attach::Uprobe { .. }
             | Attach::Trampoline
-            | Attach::PerfEvent { .. } => {}
+            | Attach::Iterator { .. }
+            | Attach::PerfEvent { .. }
+            | Attach::Watchpoint { .. } => {}
         }
     }
     Ok(links)

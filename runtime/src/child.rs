@@ -51,7 +51,7 @@ impl Child {
         match unsafe { libc::fork() } {
             -1 => Err(ChildError::Call("fork", io::Error::last_os_error())),
             0 => {
-                signals::unblock();
+                signals::unblock_ending();
                 let mut byte = 0u8;
                 // SAFETY: the child runs nothing but these calls; execv takes the NUL-terminated arguments above.
                 unsafe {

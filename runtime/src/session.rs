@@ -126,6 +126,8 @@ pub struct Session<'m> {
     ring: Option<RingBuf<MapData>>,
     programs: Vec<OwnedFd>,
     links: Vec<Link>,
+    /// Those of iterators, which run when everything is attached.
+    iterators: Vec<Link>,
     globals: GlobalData,
     decoder: Decoder,
     packets: Packets,
@@ -173,6 +175,7 @@ impl<'m> Session<'m> {
             programs,
             mappings: None,
             links: Vec::new(),
+            iterators: Vec::new(),
             globals,
             options,
             cpus,
@@ -184,13 +187,15 @@ impl<'m> Session<'m> {
         self.hir.sites.len()
     }
 
-    /// True if nothing but BEGIN and END can run.
+    /// True if nothing more can run when everything is attached and iterators have gone through what they go through.
     fn ends_by_itself(&self) -> bool {
-        self.hir.sites.iter().all(|site| matches!(site.attach, Attach::Begin | Attach::End))
+        let is_done = |attach: &Attach| matches!(attach, Attach::Begin | Attach::End | Attach::Iterator { .. });
+        self.hir.sites.iter().all(|site| is_done(&site.attach))
     }
 
     /// Lets go of all attachments. Events that still come from those that end slowly do not count from here on.
     fn detach(&mut self) {
+        self.iterators.clear();
         let links = std::mem::take(&mut self.links);
         let slow: Vec<_> = links.iter().filter(|link| link.is_slow()).flat_map(Link::fds).collect();
         if !slow.is_empty() {

@@ -13,61 +13,93 @@ fn owned(result: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
 
-fn ending_signals() -> libc::sigset_t {
+/// What ends the tool in good order.
+const ENDING: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
+
+fn set_of(numbers: &[i32]) -> libc::sigset_t {
     // SAFETY: sigemptyset initializes the set; the other calls only write to it.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGINT);
-        libc::sigaddset(&mut set, libc::SIGTERM);
+        for number in numbers {
+            libc::sigaddset(&mut set, *number);
+        }
         set
     }
 }
 
-/// Becomes readable when SIGINT or SIGTERM arrives. From then on a second one ends the process at once.
-pub struct Ending {
+/// Becomes readable when one of some signals arrives, which then has no other effect on the tool.
+pub struct SignalWaiter {
     fd: OwnedFd,
+    set: libc::sigset_t,
 }
 
-impl Ending {
-    pub fn new() -> io::Result<Ending> {
-        let set = ending_signals();
+impl SignalWaiter {
+    pub fn new(numbers: &[i32]) -> io::Result<SignalWaiter> {
+        let set = set_of(numbers);
         // SAFETY: the set is initialized and outlives both calls.
         let fd = unsafe {
             libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
             libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
         };
-        Ok(Ending { fd: owned(fd)? })
+        Ok(SignalWaiter { fd: owned(fd)?, set })
     }
 
     pub fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
 
-    /// True if a signal has arrived. Gives the next one its usual effect.
+    /// True if a signal has arrived.
     pub fn take(&self) -> bool {
         let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
         // SAFETY: the buffer is as long as said.
-        let read = unsafe { libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
-        if read > 0 {
-            unblock();
+        unsafe { libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) > 0 }
+    }
+
+    /// Gives the next one its usual effect.
+    fn unblock(&self) {
+        // SAFETY: the set is initialized.
+        unsafe {
+            libc::sigprocmask(libc::SIG_UNBLOCK, &self.set, std::ptr::null_mut());
         }
-        read > 0
     }
 }
 
-impl Drop for Ending {
+impl Drop for SignalWaiter {
     fn drop(&mut self) {
-        // One that came while the session was ending anyway has what it wanted.
-        if !self.take() {
-            unblock();
-        }
+        // One that came while the session was ending anyway must not end the tool as well.
+        self.take();
+        self.unblock();
     }
 }
 
-/// Lets the ending signals have their usual effect again, in this process and those it starts.
-pub fn unblock() {
-    let set = ending_signals();
+/// Becomes readable when SIGINT or SIGTERM arrives. From then on a second one ends the process at once.
+pub struct Ending {
+    waiter: SignalWaiter,
+}
+
+impl Ending {
+    pub fn new() -> io::Result<Ending> {
+        Ok(Ending { waiter: SignalWaiter::new(&ENDING)? })
+    }
+
+    pub fn as_raw_fd(&self) -> RawFd {
+        self.waiter.as_raw_fd()
+    }
+
+    /// True if a signal has arrived. Gives the next one its usual effect.
+    pub fn take(&self) -> bool {
+        let arrived = self.waiter.take();
+        if arrived {
+            self.waiter.unblock();
+        }
+        arrived
+    }
+}
+
+/// Lets the ending signals have their usual effect, in this process and those it starts.
+pub fn unblock_ending() {
+    let set = set_of(&ENDING);
     // SAFETY: the set is initialized.
     unsafe {
         libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());

@@ -7,9 +7,11 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use rtrace_lang::calls;
-use rtrace_lang::target::{Feature, Target};
+use rtrace_lang::target::{Feature, Target, WatchMode};
+use rtrace_lang::types::StructKind;
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
+use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
 use crate::real_programs;
 
@@ -37,6 +39,10 @@ pub enum Need {
     Python,
     /// The distribution's PostgreSQL, with probes of its own.
     Postgresql,
+    /// Iterators over the mappings of processes.
+    TaskMappings,
+    /// Debug registers of the processor.
+    Watchpoints,
 }
 
 const NEEDS: &[(&str, Need)] = &[
@@ -51,6 +57,8 @@ const NEEDS: &[(&str, Need)] = &[
     ("kernel_variables", Need::KernelVariables),
     ("python", Need::Python),
     ("postgresql", Need::Postgresql),
+    ("task_vma", Need::TaskMappings),
+    ("watchpoints", Need::Watchpoints),
 ];
 
 impl Need {
@@ -73,6 +81,8 @@ impl Need {
             Need::MapLoops => machine.has(Feature::Helper(calls::FOR_EACH_MAP_ELEM)),
             Need::Loops => machine.has(Feature::Helper(calls::LOOP)),
             Need::OtherProcessors => machine.has(Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM)),
+            Need::Watchpoints => has_watchpoints(),
+            Need::TaskMappings => machine.struct_named(StructKind::Struct, "bpf_iter__task_vma").is_some(),
             Need::KernelVariables => machine.kernel_symbol("__per_cpu_offset").is_some(),
             Need::Python => real_programs::python().is_some(),
             Need::Postgresql => real_programs::postgresql().is_some(),
@@ -84,11 +94,16 @@ impl Need {
     fn may_be_missing(self, in_guest: bool) -> bool {
         match self {
             Need::Kprobes | Need::Fentry | Need::KernelVariables => !in_guest,
-            Need::Hardware => true,
             // Not every machine has them installed, and no guest has.
             Need::Python | Need::Postgresql => true,
+            Need::Hardware | Need::Watchpoints => true,
             // Kernels before 5.13, 5.15, 5.17, 5.19 and 6.6 lack one or another of them.
-            Need::Cookies | Need::UprobeMulti | Need::MapLoops | Need::Loops | Need::OtherProcessors => true,
+            Need::Cookies
+            | Need::UprobeMulti
+            | Need::MapLoops
+            | Need::Loops
+            | Need::OtherProcessors
+            | Need::TaskMappings => true,
         }
     }
 }
@@ -144,6 +159,12 @@ impl Environment {
         }
         Ok(Some(reason))
     }
+}
+
+/// Whether the kernel and the processor watch an address of this process.
+fn has_watchpoints() -> bool {
+    let event = PerfKind::Breakpoint { address: 0x1000, bytes: 8, mode: WatchMode::Write };
+    perf_event_open(event, PerfScope::Thread(std::process::id())).is_ok()
 }
 
 /// Whether maps may be made here: the first thing that a missing privilege forbids.

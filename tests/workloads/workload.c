@@ -443,6 +443,89 @@ static void run_signals(long count, const char *unused)
 }
 
 /*
+ * crowd THREADS FILES: has, before it says that it waits, THREADS threads beside its first, which do nothing, and its
+ * own program opened FILES times.
+ */
+static void *idle(void *unused)
+{
+	for (;;)
+		pause();
+	return unused;
+}
+
+static void prepare_crowd(long threads, const char *files)
+{
+	long count = strtol(files, NULL, 0);
+	pthread_t thread;
+
+	for (long i = 0; i < threads; i++) {
+		if (pthread_create(&thread, NULL, idle, NULL) != 0)
+			fail("pthread_create");
+	}
+	for (long i = 0; i < count; i++) {
+		if (open("/proc/self/exe", O_RDONLY | O_CLOEXEC) < 0)
+			fail("open");
+	}
+}
+
+static void run_crowd(long count, const char *unused)
+{
+	(void)count;
+	(void)unused;
+}
+
+/*
+ * stores N: at the fixed address 0x10000000 it stores a word N times and loads it N times, and stores N times to the word
+ * behind; the function at 0x10001000, which does nothing, runs N times. Half a second later another thread does the same.
+ */
+#define STORES_AT 0x10000000UL
+#define STORES_BYTES 0x2000UL
+#define RETURN_INSTRUCTION 0xc3
+
+static void *store(void *argument)
+{
+	volatile long *words = (volatile long *)STORES_AT;
+	void (*function)(void) = (void (*)(void))(STORES_AT + STORES_BYTES / 2);
+	long count = *(long *)argument;
+
+	for (long i = 0; i < count; i++) {
+		words[0] = i;
+		(void)words[0];
+		words[1] = i;
+		function();
+	}
+	return NULL;
+}
+
+static void run_stores(long count, const char *unused)
+{
+	pthread_t thread;
+	void *place = mmap((void *)STORES_AT, STORES_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	(void)unused;
+	if (place == MAP_FAILED)
+		fail("mmap");
+	*((unsigned char *)place + STORES_BYTES / 2) = RETURN_INSTRUCTION;
+	store(&count);
+	usleep(500000);
+	if (pthread_create(&thread, NULL, store, &count) != 0)
+		fail("thread");
+	pthread_join(thread, NULL);
+}
+
+/* tells N: sends its parent, which is the tracer that runs it as a command, SIGUSR1 and then SIGUSR2, N times 20 ms apart. */
+static void run_tells(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		kill(getppid(), SIGUSR1);
+		kill(getppid(), SIGUSR2);
+		usleep(20000);
+	}
+}
+
+/*
  * usdt N: N times the statically defined probes workload:tick(int number, char *name), and workload:gated(long
  * number), which fires only while its semaphore says that somebody looks. The notes are as <sys/sdt.h> writes them;
  * that header is not on every machine.
@@ -608,6 +691,9 @@ static const struct subcommand subcommands[] = {
 	{ "udp", run_udp, 1, "N" },
 	{ "faults", run_faults, 1, "N" },
 	{ "signals", run_signals, 1, "N" },
+	{ "crowd", run_crowd, 2, "THREADS FILES" },
+	{ "stores", run_stores, 1, "N" },
+	{ "tells", run_tells, 1, "N" },
 	{ "usdt", run_usdt, 1, "N" },
 	{ "operands", run_operands, 1, "N" },
 	{ "mangled", run_mangled, 1, "N" },
@@ -635,6 +721,8 @@ int main(int argc, char **argv)
 
 		if (strcmp(subcommand->name, argv[1 + waits]) != 0 || subcommand->arguments != given)
 			continue;
+		if (subcommand->run == run_crowd)
+			prepare_crowd(strtol(arguments[0], NULL, 0), given > 1 ? arguments[1] : NULL);
 		if (waits) {
 			snprintf(line, sizeof(line), "pid %d\n", getpid());
 			print_line(line);

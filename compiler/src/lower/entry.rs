@@ -2,10 +2,10 @@
 
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Dispatch};
-use rtrace_lang::target::{Location, ProgramKind, Word};
+use rtrace_lang::target::{Location, ProgramKind, Step, Word};
 
 use crate::ir::{Memory, Value};
-use crate::object::STOPPED_OFFSET;
+use crate::object::{EXIT_OFFSET, STOPPED_OFFSET};
 
 use super::Lower;
 
@@ -23,6 +23,9 @@ impl Lower<'_> {
             let found = self.word(word);
             self.only_if_equal(found, *wanted as i64);
         }
+        if let Some(step) = self.program.layout.step.clone() {
+            self.step(&step);
+        }
         match self.program.dispatch {
             Dispatch::Known => {
                 let number = self.program.sites.first().map(|site| self.hir.numbers[site.index()]);
@@ -39,6 +42,40 @@ impl Lower<'_> {
             let process = self.b.binary_int(BinaryOp::ShiftRightUnsigned, both, 32);
             self.only_if_equal(process, i64::from(pid));
         }
+    }
+
+    /// Leaves where there is no object, or one of another process, or exit() was called: the kernel goes on with the
+    /// walk until the tool's read is satisfied. Each object that is left writes a byte.
+    fn step(&mut self, step: &Step) {
+        let called = self.b.map_value_address(self.shared.globals_map, EXIT_OFFSET);
+        let called = self.b.load(called, 0, 8, false);
+        self.only_if_equal(called, 0);
+        for offset in &step.objects {
+            let object = self.context_word(*offset);
+            let (go, leave) = (self.b.block(), self.b.block());
+            self.b.branch_nonzero(object, go, leave);
+            self.b.enter(leave);
+            self.leave();
+            self.b.enter(go);
+        }
+        if let Some((task, offset, process)) = step.process {
+            // As a number: the verifier computes with no pointer that may be null.
+            let context = self.context;
+            let context = self.b.address(context);
+            let address = self.b.binary_int(BinaryOp::Add, context, i64::from(task));
+            let task = self.read_kernel_word(address, 8, false);
+            let address = self.b.binary_int(BinaryOp::Add, task, i64::from(offset));
+            let found = self.read_kernel_word(address, 4, false);
+            self.only_if_equal(found, i64::from(process));
+        }
+        let context = self.context;
+        let meta = self.b.load_pointer(context, 0, Memory::Object);
+        let output = self.b.load_pointer(meta, step.output as i32, Memory::Object);
+        let place = self.temporary(8);
+        let zero = self.b.int(0);
+        self.b.store(place.base, place.offset, 8, zero);
+        let (pointer, size) = (self.pointer(place), self.b.int(1));
+        self.b.call(calls::SEQ_WRITE, &[output, pointer, size]);
     }
 
     /// True where an attachment goes on for a while after the tool has let go of it: events that come then do not count.

@@ -228,10 +228,13 @@ fn section_name(kind: ProgramKind, sites: &[&ProbeSite]) -> String {
         Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
+        | Attach::Signal { .. }
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
-        | Attach::PerfEvent { .. } => false,
+        | Attach::Iterator { .. }
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => false,
     });
     let r = if returns { "ret" } else { "" };
     let (prefix, target) = match kind {
@@ -254,6 +257,9 @@ fn section_name(kind: ProgramKind, sites: &[&ProbeSite]) -> String {
         }
         ProgramKind::Tracing { attach: TracingKind::Fexit, btf_id: _ } => {
             ("fexit".to_string(), common(sites, |site| Some(site.function.to_string())))
+        }
+        ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: _ } => {
+            ("iter".to_string(), common(sites, |site| Some(site.function.to_string())))
         }
         ProgramKind::PerfEvent => ("perf_event".to_string(), None),
     };
@@ -278,11 +284,14 @@ fn function(site: &ProbeSite) -> Option<String> {
         | Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
+        | Attach::Signal { .. }
         | Attach::Uprobe { .. }
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
-        | Attach::PerfEvent { .. } => None,
+        | Attach::Iterator { .. }
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => None,
     }
 }
 
@@ -292,11 +301,14 @@ fn raw_event(site: &ProbeSite) -> Option<String> {
         Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
+        | Attach::Signal { .. }
         | Attach::Kprobe { .. }
         | Attach::Uprobe { .. }
         | Attach::Tracepoint { .. }
         | Attach::Trampoline
-        | Attach::PerfEvent { .. } => None,
+        | Attach::Iterator { .. }
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => None,
     }
 }
 

@@ -180,6 +180,14 @@ pub static ACTIONS: &[Builtin] = &[
         I::Truncate,
     ),
     function(
+        "unwatch",
+        (1, 1),
+        "unwatch(address)",
+        "Ends the watchpoints of the script at the address, when the event reaches the tool.",
+        "BEGIN { unwatch(0x1000); }",
+        I::Unwatch,
+    ),
+    function(
         "warnf",
         (1, usize::MAX),
         "warnf(\"format\", ...)",

@@ -228,6 +228,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Printa
             | Intrinsic::Printf
             | Intrinsic::Truncate
+            | Intrinsic::Unwatch
             | Intrinsic::System
             | Intrinsic::Cat
             | Intrinsic::DebugLine
@@ -455,6 +456,7 @@ impl Body<'_, '_, '_> {
                 | Intrinsic::Normalize
                 | Intrinsic::Denormalize
                 | Intrinsic::Truncate
+                | Intrinsic::Unwatch
                 | Intrinsic::Speculate
                 | Intrinsic::Commit
                 | Intrinsic::Discard
@@ -490,6 +492,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::Normalize => self.normalize(arguments, span),
             Intrinsic::Denormalize => self.denormalize(arguments, span),
             Intrinsic::Truncate => self.truncate(arguments, span),
+            Intrinsic::Unwatch => self.unwatch(arguments, span),
             Intrinsic::Speculate | Intrinsic::Commit | Intrinsic::Discard => {
                 self.speculative(intrinsic, arguments, span)
             }
@@ -507,6 +510,20 @@ impl Body<'_, '_, '_> {
             out.push(Stmt { kind, span });
         }
         true
+    }
+
+    fn unwatch(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
+        let address = self.expr(&arguments[0].value);
+        if address.ty == Type::Unknown {
+            return None;
+        }
+        if !address.ty.is_integer() && !matches!(address.ty, Type::Pointer { .. }) {
+            let row = builtins::named("unwatch").expect("unwatch has a row");
+            self.wrong_type(row, &address, "an address");
+            return None;
+        }
+        let record = self.record(RecordKind::Unwatch, vec![Type::U64], span);
+        Some(StmtKind::Emit { record, parts: vec![address] })
     }
 
     fn exit(&mut self, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {

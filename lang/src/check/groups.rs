@@ -120,8 +120,10 @@ fn place<'a>(
     }
     let pid = match &site.attach {
         // Here the attachment itself follows the process.
-        Attach::Uprobe { .. } | Attach::PerfEvent { .. } => None,
-        Attach::Begin | Attach::End | Attach::Timer { .. } => None,
+        Attach::Uprobe { .. } | Attach::PerfEvent { .. } | Attach::Watchpoint { .. } => None,
+        // It runs in the tool's own process; the layout says which tasks are meant.
+        Attach::Iterator { .. } => None,
+        Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } => None,
         Attach::Kprobe { .. } | Attach::Tracepoint { .. } | Attach::RawTracepoint { .. } | Attach::Trampoline => {
             options.pid
         }
@@ -147,7 +149,9 @@ fn place<'a>(
             && if uses.arguments || uses.registers {
                 group.layout == site.layout
             } else {
-                group.layout.selector == site.layout.selector && group.layout.guard == site.layout.guard
+                group.layout.selector == site.layout.selector
+                    && group.layout.guard == site.layout.guard
+                    && group.layout.step == site.layout.step
             }
     };
     if let Some(group) = groups[first_group..].iter_mut().find(|group| fits(group)) {
@@ -178,11 +182,14 @@ fn program(site: &ProbeSite) -> Option<&Path> {
         Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
+        | Attach::Signal { .. }
         | Attach::Kprobe { .. }
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
-        | Attach::PerfEvent { .. } => None,
+        | Attach::Iterator { .. }
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => None,
     }
 }
 

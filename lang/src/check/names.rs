@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, Expr, ExprKind};
 use crate::limits::COMM_BYTES;
 use crate::span::Span;
-use crate::target::{Feature, ProgramKind};
+use crate::target::{Feature, ProgramKind, TracingKind};
 use crate::types::{Shown, Space, StackMode, StructKind, Type};
 
 use super::body::Body;
@@ -33,7 +33,11 @@ impl Body<'_, '_, '_> {
             return self.aggregation_out_of_place(name, span);
         }
         if name == "ctx" {
-            return Expr { kind: ExprKind::ContextPointer, ty: Type::pointer(Type::Void, Space::Kernel), span };
+            return Expr {
+                kind: ExprKind::ContextPointer,
+                ty: Type::pointer(self.context_type(), Space::Kernel),
+                span,
+            };
         }
         let own = self.checker.types.enumerator(name);
         // The first use of the kernel's BTF takes a millisecond, and it cannot say more about these.
@@ -83,6 +87,16 @@ impl Body<'_, '_, '_> {
         // REQ_SYNC is the bit that the enumerator __REQ_SYNC numbers.
         let (bit, _) = name.strip_prefix("REQ_").and_then(|_| target.enumerator(&format!("__{name}")))?;
         1i64.checked_shl(u32::try_from(bit).ok()?)
+    }
+
+    /// What `ctx` points to, where the kernel's BTF says it.
+    fn context_type(&self) -> Type {
+        let is_iterator = matches!(self.group.kind, ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: _ });
+        let site = self.first_site().filter(|_| is_iterator);
+        let context = site.and_then(|site| {
+            self.checker.target.struct_named(StructKind::Struct, &format!("bpf_iter__{}", site.function))
+        });
+        context.map_or(Type::Void, Type::Struct)
     }
 
     pub fn aggregation_out_of_place(&mut self, name: &str, span: Span) -> Expr {
@@ -195,6 +209,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Normalize
             | Intrinsic::Printa
             | Intrinsic::Truncate
+            | Intrinsic::Unwatch
             | Intrinsic::Exit
             | Intrinsic::HasKey
             | Intrinsic::KernelSymbol

@@ -77,6 +77,7 @@ fn record_name(kind: &RecordKind) -> String {
         RecordKind::ZeroMap(map) => format!("zero map {}", map.0),
         RecordKind::Commit => "commit".to_string(),
         RecordKind::Discard => "discard".to_string(),
+        RecordKind::Unwatch => "unwatch".to_string(),
         RecordKind::Exit => "exit".to_string(),
     }
 }

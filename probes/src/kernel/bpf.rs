@@ -39,6 +39,7 @@ fn call_name(command: bpf_cmd) -> &'static str {
         bpf_cmd::BPF_OBJ_GET_INFO_BY_FD => "BPF_OBJ_GET_INFO_BY_FD",
         bpf_cmd::BPF_RAW_TRACEPOINT_OPEN => "BPF_RAW_TRACEPOINT_OPEN",
         bpf_cmd::BPF_LINK_CREATE => "BPF_LINK_CREATE",
+        bpf_cmd::BPF_ITER_CREATE => "BPF_ITER_CREATE",
         bpf_cmd::BPF_BTF_LOAD => "BPF_BTF_LOAD",
         bpf_cmd::BPF_ENABLE_STATS => "BPF_ENABLE_STATS",
         bpf_cmd::BPF_BTF_GET_NEXT_ID => "BPF_BTF_GET_NEXT_ID",

@@ -65,6 +65,7 @@ fn probe<'a>(feature: Feature, btf: impl FnOnce() -> Option<&'a Btf>) -> bool {
         }
         Feature::UprobeMulti => uprobe_multi_errno(None) == Some(libc::EBADF),
         Feature::Trampolines => btf().is_some_and(attaches_trampoline),
+        Feature::Iterators => btf().is_some_and(loads_iterator),
         Feature::Helper(number) => {
             let program_type = calls::program_type(number);
             let id =
@@ -171,6 +172,19 @@ fn attaches_trampoline(btf: &Btf) -> bool {
     btf.find(Kind::Func, TEST_FUNCTION).is_none() || bpf::raw_tracepoint_open(None, program.fd.as_fd(), None).is_ok()
 }
 
+fn loads_iterator(btf: &Btf) -> bool {
+    let Some(function) = btf.find(Kind::Func, "bpf_iter_task") else { return false };
+    let config = ProgramConfig {
+        program_type: bpf_prog_type::BPF_PROG_TYPE_TRACING,
+        expected_attach_type: Some(bpf_attach_type::BPF_TRACE_ITER),
+        attach_btf_id: function.id,
+        instructions: &RETURN_ZERO,
+        name: "rtrace_feature",
+        ..ProgramConfig::default()
+    };
+    bpf::program_load(&config).is_ok()
+}
+
 /// Loads the argument of `bpf_test_finish(int *)`. Old kernels take only pointers to `char`, which is not told apart.
 fn loads_integer_pointer(btf: &Btf) -> bool {
     let Some(id) = btf.trace_events().get("bpf_test_finish") else { return false };
@@ -207,7 +221,12 @@ fn has_helper(number: u32, program_type: bpf_prog_type, attach_btf_id: Option<u3
             let refusals = ["unknown func ", "invalid func ", "cannot use helper"];
             !log.is_empty() && !refusals.iter().any(|refusal| log.contains(refusal))
         }
-        Err(KernelError::Call { .. } | KernelError::File { .. } | KernelError::Malformed { .. }) => false,
+        Err(
+            KernelError::Call { .. }
+            | KernelError::File { .. }
+            | KernelError::Malformed { .. }
+            | KernelError::Absent(_),
+        ) => false,
     }
 }
 
@@ -317,6 +336,7 @@ mod tests {
             Feature::KprobeMulti,
             Feature::UprobeMulti,
             Feature::Trampolines,
+            Feature::Iterators,
             Feature::MapAllocator,
             Feature::TaskStorage,
             Feature::LargeKeys,

@@ -14,7 +14,14 @@ use aya_obj::generated::{
     PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, perf_event_attr, perf_type_id,
 };
 
+use rtrace_lang::target::WatchMode;
+
 use super::KernelError;
+
+/// include/uapi/linux/hw_breakpoint.h
+const HW_BREAKPOINT_R: u32 = 1;
+const HW_BREAKPOINT_W: u32 = 2;
+const HW_BREAKPOINT_X: u32 = 4;
 
 /// What a perf event counts.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +29,8 @@ pub enum PerfKind<'a> {
     /// `PERF_TYPE_SOFTWARE`, `PERF_TYPE_HARDWARE` and so on with their `config`; overflows each `period` events or, with
     /// `frequency`, `period` times a second.
     Counter { kind: u32, config: u64, period: u64, frequency: bool },
+    /// An address, and what is done there that counts.
+    Breakpoint { address: u64, bytes: u8, mode: WatchMode },
     /// The number in the event's `id` file.
     Tracepoint { id: u32 },
     /// A kernel function and a byte offset into it.
@@ -63,6 +72,20 @@ pub fn perf_event_open(kind: PerfKind<'_>, scope: PerfScope) -> Result<OwnedFd, 
                 attribute.__bindgen_anon_1.sample_period = period;
             }
             // A program on an event without samples would never run.
+            attribute.set_disabled(1);
+        }
+        PerfKind::Breakpoint { address, bytes, mode } => {
+            attribute.type_ = perf_type_id::PERF_TYPE_BREAKPOINT as u32;
+            let (kind, bytes) = match mode {
+                WatchMode::Write => (HW_BREAKPOINT_W, u64::from(bytes)),
+                WatchMode::ReadWrite => (HW_BREAKPOINT_R | HW_BREAKPOINT_W, u64::from(bytes)),
+                // The kernel wants the size of a word for the first byte of an instruction.
+                WatchMode::Execute => (HW_BREAKPOINT_X, size_of::<libc::c_long>() as u64),
+            };
+            attribute.bp_type = kind;
+            attribute.__bindgen_anon_3.bp_addr = address;
+            attribute.__bindgen_anon_4.bp_len = bytes;
+            attribute.__bindgen_anon_1.sample_period = 1;
             attribute.set_disabled(1);
         }
         PerfKind::Tracepoint { id } => {

@@ -58,11 +58,14 @@ fn place(site: &ProbeSite) -> Option<(&Path, Option<u64>)> {
         Attach::Begin
         | Attach::End
         | Attach::Timer { .. }
+        | Attach::Signal { .. }
         | Attach::Kprobe { .. }
         | Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
         | Attach::Trampoline
-        | Attach::PerfEvent { .. } => None,
+        | Attach::Iterator { .. }
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => None,
     }
 }
 

@@ -234,6 +234,7 @@ fn kind(program: ProgramKind) -> (bpf_prog_type, Option<bpf_attach_type>, u32) {
                 TracingKind::RawTracepoint => bpf_attach_type::BPF_TRACE_RAW_TP,
                 TracingKind::Fentry => bpf_attach_type::BPF_TRACE_FENTRY,
                 TracingKind::Fexit => bpf_attach_type::BPF_TRACE_FEXIT,
+                TracingKind::Iterator => bpf_attach_type::BPF_TRACE_ITER,
             };
             (bpf_prog_type::BPF_PROG_TYPE_TRACING, Some(attach_type), btf_id)
         }

@@ -137,6 +137,7 @@ fn kinds(kind: ProgramKind) -> (bpf_prog_type, Option<bpf_attach_type>, Option<u
                 TracingKind::RawTracepoint => bpf_attach_type::BPF_TRACE_RAW_TP,
                 TracingKind::Fentry => bpf_attach_type::BPF_TRACE_FENTRY,
                 TracingKind::Fexit => bpf_attach_type::BPF_TRACE_FEXIT,
+                TracingKind::Iterator => bpf_attach_type::BPF_TRACE_ITER,
             }),
             Some(btf_id),
         ),

@@ -1,6 +1,8 @@
 //! The life of a session: BEGIN, attach, events as they come, detach, END, and the maps at the end.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,7 +20,7 @@ use crate::decode::word;
 use crate::event::{Event, TextKind, Value};
 use crate::maps;
 use crate::output::{Sink, printf};
-use crate::signals::{self, Ending, Timer};
+use crate::signals::{self, Ending, SignalWaiter, Timer};
 use crate::symbols::MappingEvents;
 
 use super::{Session, SessionError};
@@ -32,11 +34,37 @@ pub struct Ended {
     pub child: Option<i32>,
 }
 
+/// What makes the tool run programs itself while it traces.
+enum Wakeup {
+    Timer(Timer),
+    Signal(SignalWaiter),
+}
+
+impl Wakeup {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Wakeup::Timer(timer) => timer.as_raw_fd(),
+            Wakeup::Signal(signal) => signal.as_raw_fd(),
+        }
+    }
+
+    /// Whether it is due; once for each time.
+    fn take(&self) -> bool {
+        match self {
+            Wakeup::Timer(timer) => timer.take() > 0,
+            Wakeup::Signal(signal) => signal.take(),
+        }
+    }
+}
+
 /// How often what needs no descriptor is looked at: a call of exit() whose event was lost, and output to write out.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What went wrong is told no more often than that while the script runs.
 const BETWEEN_PROBLEMS: Duration = Duration::from_secs(1);
+
+/// Objects that an iterator goes through between two looks at its events: few enough for all of them to fit the buffer.
+const OBJECTS_AT_ONCE: usize = 64;
 
 /// Pause of the reader after events: an event is shown at most this much later, and the next ones come together.
 const BREATH: Duration = Duration::from_millis(2);
@@ -60,17 +88,18 @@ impl Session<'_> {
         }
         self.run_all(|attach| matches!(attach, Attach::Begin))?;
         self.drain(sink)?;
-        let timers = self.timers()?;
+        let wakeups = self.wakeups()?;
         if !self.exit_called() {
             self.attach()?;
+            let is_over = self.iterate(sink, &ending)?;
             if !self.options.quiet {
                 sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
             }
             if let Some(child) = &mut child {
                 child.go();
             }
-            if !self.ends_by_itself() || child.is_some() {
-                self.events(sink, &ending, &timers, child.as_ref(), followed.as_ref().map(|fd| fd.as_raw_fd()))?;
+            if !is_over && (!self.ends_by_itself() || child.is_some()) {
+                self.events(sink, &ending, &wakeups, child.as_ref(), followed.as_ref().map(|fd| fd.as_raw_fd()))?;
             }
         } else if !self.options.quiet {
             sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
@@ -90,12 +119,12 @@ impl Session<'_> {
         &mut self,
         sink: &mut dyn Sink,
         ending: &Ending,
-        timers: &[(usize, Timer)],
+        wakeups: &[(Vec<usize>, Wakeup)],
         child: Option<&Child>,
         followed: Option<RawFd>,
     ) -> Result<(), SessionError> {
         let mut fds = vec![ending.as_raw_fd()];
-        fds.extend(timers.iter().map(|(_, timer)| timer.as_raw_fd()));
+        fds.extend(wakeups.iter().map(|(_, wakeup)| wakeup.as_raw_fd()));
         let ring_at = self.ring.as_ref().map(|ring| {
             fds.push(ring.as_fd().as_raw_fd());
             fds.len() - 1
@@ -114,12 +143,12 @@ impl Session<'_> {
         loop {
             sink.flush().map_err(SessionError::Output)?;
             let ready = signals::wait(&fds, TICK).map_err(|error| SessionError::System("poll", error))?;
-            for (number, (program, timer)) in timers.iter().enumerate() {
-                if ready[1 + number] && timer.take() > 0 {
-                    self.test_run(*program)?;
+            for (number, (programs, wakeup)) in wakeups.iter().enumerate() {
+                if ready[1 + number] && wakeup.take() {
+                    programs.iter().try_for_each(|program| self.test_run(*program))?;
                 }
             }
-            if ring_at.is_some_and(|at| ready[at]) || !timers.is_empty() {
+            if ring_at.is_some_and(|at| ready[at]) || !wakeups.is_empty() {
                 self.drain(sink)?;
                 // A reader that is always there first is woken for every single event, at the expense of the traced.
                 std::thread::sleep(BREATH);
@@ -140,24 +169,49 @@ impl Session<'_> {
             }
             let process_ended = ready[processes_at..].iter().any(|ready| *ready);
             if (ready[0] && ending.take()) || process_ended || self.exit_called() {
+                // A signal that the ended process has sent may have come after the wait.
+                for (programs, wakeup) in wakeups {
+                    if matches!(wakeup, Wakeup::Signal(_)) && wakeup.take() {
+                        programs.iter().try_for_each(|program| self.test_run(*program))?;
+                    }
+                }
                 return Ok(());
             }
         }
     }
 
-    /// The programs of probes that the tool itself runs, and how often.
-    fn timers(&self) -> Result<Vec<(usize, Timer)>, SessionError> {
-        let mut timers = Vec::new();
+    /// The programs of probes that the tool itself runs while it traces, and when.
+    fn wakeups(&self) -> Result<Vec<(Vec<usize>, Wakeup)>, SessionError> {
+        let mut wakeups = Vec::new();
+        // Of several descriptors for one signal only one would see it.
+        let mut signals: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
         for (number, program) in self.object.programs.iter().enumerate() {
             for site in &program.sites {
-                if let Attach::Timer { nanoseconds } = self.hir.sites[site.index()].attach {
-                    let timer = Timer::new(Duration::from_nanos(nanoseconds))
-                        .map_err(|error| SessionError::System("timerfd", error))?;
-                    timers.push((number, timer));
+                match self.hir.sites[site.index()].attach {
+                    Attach::Timer { nanoseconds } => {
+                        let timer = Timer::new(Duration::from_nanos(nanoseconds))
+                            .map_err(|error| SessionError::System("timerfd", error))?;
+                        wakeups.push((vec![number], Wakeup::Timer(timer)));
+                    }
+                    Attach::Signal { number: signal } => signals.entry(signal).or_default().push(number),
+                    Attach::Begin
+                    | Attach::End
+                    | Attach::Kprobe { .. }
+                    | Attach::Uprobe { .. }
+                    | Attach::Tracepoint { .. }
+                    | Attach::RawTracepoint { .. }
+                    | Attach::Trampoline
+                    | Attach::Iterator { .. }
+                    | Attach::PerfEvent { .. }
+                    | Attach::Watchpoint { .. } => {}
                 }
             }
         }
-        Ok(timers)
+        for (number, programs) in signals {
+            let signal = SignalWaiter::new(&[number]).map_err(|error| SessionError::System("signalfd", error))?;
+            wakeups.push((programs, Wakeup::Signal(signal)));
+        }
+        Ok(wakeups)
     }
 
     /// Runs the programs whose site is of that kind, in their order; none after a call of exit().
@@ -183,13 +237,43 @@ impl Session<'_> {
             let sites: Vec<(u64, &rtrace_lang::target::ProbeSite)> =
                 program.sites.iter().map(|site| (number(site), &self.hir.sites[site.index()])).collect();
             let Some((_, first)) = sites.first() else { continue };
-            if matches!(first.attach, Attach::Begin | Attach::End | Attach::Timer { .. }) {
+            if matches!(first.attach, Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. }) {
                 continue;
             }
             let provider = provider_named(first.provider).expect("a site is of a provider");
-            self.links.extend(provider.attach(self.machine, fd.as_fd(), &sites)?);
+            let links = provider.attach(self.machine, fd.as_fd(), &sites)?;
+            match first.attach {
+                Attach::Iterator { .. } => self.iterators.extend(links),
+                _ => self.links.extend(links),
+            }
         }
         Ok(())
+    }
+
+    /// Lets each iterator go through its objects, and shows what comes of it as it comes. True if the script is over.
+    fn iterate(&mut self, sink: &mut dyn Sink, ending: &Ending) -> Result<bool, SessionError> {
+        for link in std::mem::take(&mut self.iterators) {
+            let link = link.fds().next().expect("an iterator is one link");
+            let mut file = File::from(bpf::iterator_create(link)?);
+            loop {
+                // Each object writes a byte.
+                let mut objects = [0; OBJECTS_AT_ONCE];
+                let count = match file.read(&mut objects) {
+                    Ok(count) => count,
+                    // The kernel takes a break after a million objects that wrote nothing.
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
+                    Err(error) => return Err(SessionError::System("reading an iterator", error)),
+                };
+                self.drain(sink)?;
+                if self.exit_called() || ending.take() {
+                    return Ok(true);
+                }
+                if count == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(false)
     }
 
     fn exit_called(&self) -> bool {
@@ -275,6 +359,11 @@ impl Session<'_> {
             }
             RecordKind::Discard => {
                 self.speculations.take(word(bytes, 8));
+                return Ok(());
+            }
+            RecordKind::Unwatch => {
+                let address = word(bytes, 8);
+                self.links.retain(|link| link.watched() != Some(address));
                 return Ok(());
             }
             RecordKind::Exit => return Ok(()),

@@ -32,6 +32,7 @@ const FEATURES: &[(&str, Feature)] = &[
     ("KprobeMulti", Feature::KprobeMulti),
     ("UprobeMulti", Feature::UprobeMulti),
     ("Trampolines", Feature::Trampolines),
+    ("Iterators", Feature::Iterators),
     ("MapAllocator", Feature::MapAllocator),
     ("TaskStorage", Feature::TaskStorage),
     ("LargeKeys", Feature::LargeKeys),

@@ -9,9 +9,9 @@ use crate::diagnostic::{did_you_mean, near_misses};
 use crate::probe::{ProbeSpec, wildcard_match};
 use crate::target::{
     Argument, Attach, Feature, Layout, Location, MultiKind, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind,
-    ResolveOptions, TracingKind, Word,
+    ResolveOptions, Step, TracingKind, WatchMode, Word,
 };
-use crate::types::Type;
+use crate::types::{Field, Type};
 
 /// Every provider with its short name.
 const PROVIDERS: &[(&str, &str)] = &[
@@ -19,15 +19,19 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("END", "END"),
     ("fentry", "f"),
     ("fexit", "fr"),
+    ("hardware", "h"),
     ("interval", "i"),
+    ("iter", "it"),
     ("kprobe", "k"),
     ("kretprobe", "kr"),
     ("profile", "p"),
     ("rawtracepoint", "rt"),
+    ("self", "self"),
     ("software", "s"),
     ("tracepoint", "t"),
     ("uprobe", "u"),
     ("uretprobe", "ur"),
+    ("watchpoint", "w"),
 ];
 
 /// Where a function's arguments are in `struct pt_regs`: di si dx cx r8 r9.
@@ -48,6 +52,10 @@ const SOFTWARE: u32 = 1;
 const SOFTWARE_EVENTS: &[(&str, u64, u64)] =
     &[("cpu-clock", 0, 1_000_000), ("page-faults", 2, 100), ("context-switches", 3, 1000)];
 
+/// `PERF_TYPE_HARDWARE`, and the same of `PERF_COUNT_HW_*`.
+const HARDWARE: u32 = 0;
+const HARDWARE_EVENTS: &[(&str, u64, u64)] = &[("cpu-cycles", 0, 1_000_000), ("cache-misses", 3, 1_000_000)];
+
 type Sites = Result<Vec<ProbeSite>, ResolveError>;
 
 pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOptions) -> Sites {
@@ -62,6 +70,9 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
     match (*provider, parts.as_slice()) {
         ("BEGIN", []) => Ok(vec![plain(provider, "BEGIN", ProgramKind::TestRun, Attach::Begin)]),
         ("END", []) => Ok(vec![plain(provider, "END", ProgramKind::TestRun, Attach::End)]),
+        ("self", ["signal", "SIGUSR1"]) => {
+            Ok(vec![plain(provider, "self:signal:SIGUSR1", ProgramKind::TestRun, Attach::Signal { number: 10 })])
+        }
         ("interval" | "profile", [unit, count]) => timer(provider, unit, count, options),
         ("kprobe" | "kretprobe", [function]) => kprobes(target, provider, function, is_return, options),
         ("fentry" | "fexit", [function]) => {
@@ -75,9 +86,16 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
             }
             trampolines(target, provider, function, is_return, options)
         }
+        ("iter", [kind]) => iterators(target, kind, options),
         ("tracepoint", [category, event]) => tracepoints(target, category, event, options),
         ("rawtracepoint", [event]) => raw_tracepoints(target, event),
-        ("software", [event, rest @ ..]) if rest.len() < 2 => software(event, rest.first().copied(), options),
+        ("software" | "hardware", [event, rest @ ..]) if rest.len() < 2 => {
+            counter(provider, event, rest.first().copied(), options)
+        }
+        ("watchpoint", ["0x1000", "8", "w"]) => {
+            let attach = Attach::Watchpoint { address: 0x1000, bytes: 8, mode: WatchMode::Write, pid: options.pid };
+            Ok(vec![plain(provider, "watchpoint:0x1000:8:w", ProgramKind::PerfEvent, attach)])
+        }
         ("uprobe" | "uretprobe", [path, function]) => uprobes(target, provider, path, function, is_return, options),
         _ => {
             let message = format!("{provider} takes another number of parts");
@@ -137,19 +155,20 @@ fn timer(provider: &'static str, unit: &str, count: &str, options: &ResolveOptio
     }])
 }
 
-fn software(event: &str, count: Option<&str>, options: &ResolveOptions) -> Sites {
-    let Some((name, config, period)) = SOFTWARE_EVENTS.iter().find(|(name, ..)| *name == event) else {
-        let names: Vec<&str> = SOFTWARE_EVENTS.iter().map(|(name, ..)| *name).collect();
-        return Err(not_found("software event", event, &names, 1));
+fn counter(provider: &'static str, event: &str, count: Option<&str>, options: &ResolveOptions) -> Sites {
+    let (kind, events) = if provider == "software" { (SOFTWARE, SOFTWARE_EVENTS) } else { (HARDWARE, HARDWARE_EVENTS) };
+    let Some((name, config, period)) = events.iter().find(|(name, ..)| *name == event) else {
+        let names: Vec<&str> = events.iter().map(|(name, ..)| *name).collect();
+        return Err(not_found(&format!("{provider} event"), event, &names, 1));
     };
     let period = match count.filter(|count| !count.is_empty()).map(str::parse::<u64>) {
         None => *period,
         Some(Ok(period)) if period > 0 => period,
         Some(_) => return Err(error(ResolveErrorKind::Form, "the count is no number above 0".to_string(), &[], 2)),
     };
-    let attach = Attach::PerfEvent { kind: SOFTWARE, config: *config, period, frequency: false, pid: options.pid };
-    let name = format!("software:{name}:{}", count.unwrap_or_default());
-    Ok(vec![plain("software", &name, ProgramKind::PerfEvent, attach)])
+    let attach = Attach::PerfEvent { kind, config: *config, period, frequency: false, pid: options.pid };
+    let name = format!("{provider}:{name}:{}", count.unwrap_or_default());
+    Ok(vec![plain(provider, &name, ProgramKind::PerfEvent, attach)])
 }
 
 fn kprobes(
@@ -263,6 +282,36 @@ fn word_arguments(parameters: &[(Arc<str>, Type)]) -> Vec<Argument> {
         at: Location::Context { offset: index as u32 * 8 },
     };
     parameters.iter().enumerate().map(argument).collect()
+}
+
+/// An iterator is a struct of its name, whose members are words.
+fn iterators(target: &FakeTarget, kind: &str, options: &ResolveOptions) -> Sites {
+    let name = format!("bpf_iter__{kind}");
+    let Some(context) = target.structs.iter().find(|found| *found.of.name == *name) else {
+        return Err(not_found("iterator over", kind, &[], 1));
+    };
+    let argument = |field: &Field| Argument {
+        name: field.name.clone(),
+        ty: field.ty.clone(),
+        at: Location::ContextCopy { offset: field.bit_offset / 8 },
+    };
+    let is_object = |field: &&Field| &*field.name != "meta" && matches!(field.ty, Type::Pointer { .. });
+    let step = Step {
+        objects: context.fields.iter().filter(is_object).map(|field| field.bit_offset / 8).collect(),
+        output: 0,
+        process: options.pid.map(|pid| (8, 1268, pid)),
+    };
+    let layout =
+        Layout { arguments: context.fields.iter().map(argument).collect(), step: Some(step), ..Layout::default() };
+    Ok(vec![ProbeSite {
+        name: format!("iter:{kind}").into(),
+        function: kind.into(),
+        provider: "iter",
+        program: ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: 1 },
+        layout: Arc::new(layout),
+        selector: None,
+        attach: Attach::Iterator { pid: options.pid },
+    }])
 }
 
 fn raw_tracepoints(target: &FakeTarget, pattern: &str) -> Sites {

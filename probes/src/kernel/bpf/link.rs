@@ -5,6 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use aya_obj::generated::bpf_attr__bindgen_ty_14__bindgen_ty_3__bindgen_ty_1 as IteratorInfo;
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd};
 
 use super::{address, bpf_fd, call_name, empty_attribute, raw, slice_address};
@@ -55,6 +56,30 @@ pub fn link_create_perf_event(
     attribute.link_create.__bindgen_anon_2.target_fd = raw(event);
     attribute.link_create.__bindgen_anon_3.perf_event.bpf_cookie = cookie;
     bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attribute)
+}
+
+/// Makes a link of an iterator's program. `info` are the words of `union bpf_iter_link_info` that say which objects it
+/// goes through; a kernel that takes none for that kind goes through all. Gap: aya passes none.
+pub fn link_create_iterator(program: BorrowedFd<'_>, info: &[u32]) -> Result<OwnedFd, KernelError> {
+    let mut attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_ITER);
+    if !info.is_empty() {
+        attribute.link_create.__bindgen_anon_3.__bindgen_anon_1 =
+            IteratorInfo { iter_info: slice_address(info), iter_info_len: size_of_val(info) as u32 };
+        match bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attribute) {
+            // Before 6.1 there is no such choice.
+            Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::E2BIG | libc::EBADF)) => {}
+            result => return result,
+        }
+        attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_ITER);
+    }
+    bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attribute)
+}
+
+/// A file whose reading makes the kernel walk: the program runs for each object.
+pub fn iterator_create(link: BorrowedFd<'_>) -> Result<OwnedFd, KernelError> {
+    let mut attribute = empty_attribute();
+    attribute.iter_create.link_fd = raw(link);
+    bpf_fd(bpf_cmd::BPF_ITER_CREATE, &mut attribute)
 }
 
 /// Where a `kprobe_multi` link attaches.

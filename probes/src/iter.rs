@@ -1,0 +1,237 @@
+//! `iter`: goes once through all objects of a kind that the kernel keeps (tasks, their files and mappings, sockets, BPF
+//! programs), when everything is attached. The tool makes the kernel walk; the context is a struct `bpf_iter__NAME`.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use rtrace_lang::probe::{ProbeSpec, wildcard_match};
+use rtrace_lang::target::{
+    Argument, Attach, Feature, Layout, Location, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind,
+    ResolveOptions, Step, Target, TracingKind,
+};
+use rtrace_lang::types::{Field, StructKind, Type};
+
+use crate::kernel::bpf;
+use crate::kernel::btf::{Btf, Kind};
+use crate::listing::{self, ListedProbe};
+use crate::machine::Machine;
+use crate::nearest::near_misses;
+use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, may_not_load, not_found, wrong_form};
+
+pub static ITER: Iter = Iter;
+
+/// The struct that is an iterator's context, and the function that its programs attach to, begin so
+/// (include/linux/bpf.h, `DEFINE_BPF_ITER_FUNC`).
+const CONTEXT: &str = "bpf_iter__";
+const FUNCTION: &str = "bpf_iter_";
+
+pub struct Iter;
+
+impl Provider for Iter {
+    fn name(&self) -> &'static str {
+        "iter"
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["it"]
+    }
+
+    fn documentation(&self) -> &'static Documentation {
+        &Documentation {
+            summary: "Fires once for each object of a kind, when everything is attached; the object is in `ctx`.",
+            usage: &["iter:KIND"],
+            example: r#"iter:task { printf("%d %s\n", ctx.task.pid, ctx.task.comm); }"#,
+        }
+    }
+
+    fn resolve(
+        &self,
+        machine: &Machine,
+        spec: &ProbeSpec,
+        options: &ResolveOptions,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let pattern = match spec.parts.as_slice() {
+            [kind] if !kind.is_empty() => kind,
+            [kind, pin] if !kind.is_empty() && !pin.is_empty() => {
+                let mut error = wrong_form(self, "a file to pin it to", Some(2));
+                error.message = "iterators are not pinned".to_string();
+                error.help = vec![format!(
+                    "What a clause prints goes through rtrace: write `{}:{kind}`, and the output where you want it (`-o {pin}`).",
+                    self.name()
+                )];
+                return Err(error);
+            }
+            parts => return Err(wrong_form(self, "not a kind of objects", (parts.len() > 2).then_some(3))),
+        };
+        let Some(btf) = machine.btf() else {
+            return Err(unsupported("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"));
+        };
+        if !machine.has(Feature::Iterators) {
+            if machine.features().may_not_load() {
+                return Err(may_not_load(self.name()));
+            }
+            return Err(unsupported("this kernel refuses programs of iterators"));
+        }
+        let kinds = kinds(btf);
+        let matching = kinds.iter().filter(|(kind, _)| wildcard_match(pattern, kind));
+        let mut sites = Vec::new();
+        let mut first_error = None;
+        for (kind, btf_id) in matching {
+            match site(machine, kind, *btf_id, options) {
+                Ok(site) => sites.push(site),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        match first_error {
+            Some(error) if sites.is_empty() || !is_pattern(pattern) => Err(error),
+            None if sites.is_empty() => {
+                let names = || kinds.iter().map(|(kind, _)| *kind);
+                let near: Vec<String> =
+                    near_misses(pattern, names(), 3).iter().map(|kind| format!("{}:{kind}", self.name())).collect();
+                let mut error = not_found(format!("this kernel has no iterator over `{pattern}`"), &near, Some(1));
+                error.help.push(format!("Iterators are {}.", names().collect::<Vec<_>>().join(", ")));
+                Err(error)
+            }
+            Some(_) | None => Ok(sites),
+        }
+    }
+
+    fn list(&self, machine: &Machine, parts: &[String], verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
+        listing::by_resolving(self, machine, parts, 1, verbose)
+    }
+
+    fn attach(
+        &self,
+        _: &Machine,
+        program: BorrowedFd<'_>,
+        sites: &[(u64, &ProbeSite)],
+    ) -> Result<Vec<Link>, AttachError> {
+        let mut links = Vec::new();
+        for (_, site) in sites {
+            let Attach::Iterator { pid } = site.attach else { continue };
+            let link = bpf::link_create_iterator(program, &link_info(&site.function, pid));
+            links.push(Link::quick(link.map_err(|error| AttachError::new(site, error))?));
+        }
+        Ok(links)
+    }
+}
+
+/// The words of `union bpf_iter_link_info` (include/uapi/linux/bpf.h) that say which objects are meant.
+fn link_info(kind: &str, pid: Option<u32>) -> Vec<u32> {
+    /// BPF_CGROUP_ITER_DESCENDANTS_PRE: the whole tree, since the directory to begin at is not given.
+    const WHOLE_TREE: u32 = 2;
+    match (kind, pid) {
+        ("cgroup", _) => vec![WHOLE_TREE, 0, 0, 0],
+        // The thread, the process, and a descriptor of it.
+        (_, Some(pid)) => vec![0, pid, 0],
+        (_, None) => Vec::new(),
+    }
+}
+
+/// Kinds of objects and the BTF ids of their functions, by name.
+fn kinds(btf: &Btf) -> Vec<(&str, u32)> {
+    let structs = btf.records().filter(|record| record.kind == Kind::Struct);
+    let mut kinds: Vec<(&str, u32)> = structs
+        .filter_map(|record| btf.name(&record).strip_prefix(CONTEXT))
+        .filter_map(|kind| Some((kind, btf.find(Kind::Func, &format!("{FUNCTION}{kind}"))?.id)))
+        .collect();
+    kinds.sort_unstable();
+    kinds.dedup_by_key(|(kind, _)| *kind);
+    kinds
+}
+
+fn site(machine: &Machine, kind: &str, btf_id: u32, options: &ResolveOptions) -> Result<ProbeSite, ResolveError> {
+    let members = members(machine, &format!("{CONTEXT}{kind}"));
+    let is_object = |field: &&Field| &*field.name != "meta" && matches!(field.ty, Type::Pointer { .. });
+    let objects: Vec<&Field> = members.iter().filter(is_object).collect();
+    if objects.iter().any(|field| &*field.name == "value") {
+        let mut error = unsupported("its objects are the entries of one map, which a probe cannot name");
+        error.message = format!("there is no way to say which map iter:{kind} goes through");
+        error.label = "an iterator over one map".to_string();
+        error.help = Vec::new();
+        error.part = Some(1);
+        return Err(error);
+    }
+    let task = objects.iter().find(|field| points_to(&field.ty, "task_struct"));
+    let process = match (options.pid, task) {
+        (None, _) => None,
+        (Some(pid), Some(task)) => {
+            let tgid =
+                members_of(machine, "task_struct", "tgid").ok_or_else(|| unsupported("task_struct has no tgid"))?;
+            Some((task.bit_offset / 8, tgid, pid))
+        }
+        (Some(_), None) => {
+            let mut error = unsupported("not of one process");
+            error.message = format!("the objects of iter:{kind} do not belong to a process");
+            error.label = "follows no process".to_string();
+            error.help = vec!["Leave out -p and -c.".to_string()];
+            error.part = Some(1);
+            return Err(error);
+        }
+    };
+    let argument = |field: &Field| Argument {
+        name: field.name.clone(),
+        ty: field.ty.clone(),
+        at: Location::ContextCopy { offset: field.bit_offset / 8 },
+    };
+    let layout = Layout {
+        arguments: members.iter().map(argument).collect(),
+        step: Some(Step {
+            objects: objects.iter().map(|field| field.bit_offset / 8).collect(),
+            output: members_of(machine, "bpf_iter_meta", "seq").unwrap_or(0),
+            process,
+        }),
+        ..Layout::default()
+    };
+    Ok(ProbeSite {
+        name: format!("{}:{kind}", ITER.name()).into(),
+        function: kind.into(),
+        provider: ITER.name(),
+        program: ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id },
+        layout: Arc::new(layout),
+        selector: None,
+        attach: Attach::Iterator { pid: options.pid },
+    })
+}
+
+/// The members of a struct by name, those of anonymous unions among them, each at its place in the struct.
+fn members(machine: &Machine, name: &str) -> Vec<Field> {
+    fn flat(machine: &Machine, of: &rtrace_lang::types::StructRef, base: u32, into: &mut Vec<Field>) {
+        for mut field in machine.fields(of) {
+            field.bit_offset += base;
+            match &field.ty {
+                Type::Struct(inner) if field.name.is_empty() => flat(machine, inner, field.bit_offset, into),
+                // The unnamed bits that fill a word.
+                _ if field.name.is_empty() => {}
+                _ => into.push(field),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    if let Some(of) = machine.struct_named(StructKind::Struct, name) {
+        flat(machine, &of, 0, &mut found);
+    }
+    found
+}
+
+/// The offset of a member in bytes.
+fn members_of(machine: &Machine, name: &str, member: &str) -> Option<u32> {
+    members(machine, name).iter().find(|field| &*field.name == member).map(|field| field.bit_offset / 8)
+}
+
+fn points_to(ty: &Type, name: &str) -> bool {
+    match ty {
+        Type::Pointer { to, .. } => matches!(&**to, Type::Struct(of) if &*of.name == name),
+        _ => false,
+    }
+}
+
+fn unsupported(reason: &str) -> ResolveError {
+    ResolveError {
+        kind: ResolveErrorKind::Unsupported,
+        message: format!("iter does not work here: {reason}"),
+        label: "not offered by this kernel".to_string(),
+        help: vec!["/proc has much of what iterators go through.".to_string()],
+        part: Some(0),
+    }
+}
