@@ -77,6 +77,7 @@ pub enum Intrinsic {
     Len,
     Mac,
     Normalize,
+    Override,
     Packet,
     Nsecs,
     PossibleCpus,
@@ -113,6 +114,7 @@ pub enum Intrinsic {
     UserSymbol,
     WallClock,
     WarningMessage,
+    WriteUser,
     Zero,
 }
 

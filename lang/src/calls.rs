@@ -14,9 +14,11 @@ pub const GET_CURRENT_PID_TGID: u32 = 14;
 pub const GET_CURRENT_UID_GID: u32 = 15;
 pub const GET_CURRENT_COMM: u32 = 16;
 pub const GET_CURRENT_TASK: u32 = 35;
+pub const PROBE_WRITE_USER: u32 = 36;
 pub const GET_NUMA_NODE_ID: u32 = 42;
 /// Like `PROBE_READ`, for strings.
 pub const PROBE_READ_STR: u32 = 45;
+pub const OVERRIDE_RETURN: u32 = 58;
 pub const GET_STACK: u32 = 67;
 pub const GET_CURRENT_CGROUP_ID: u32 = 80;
 pub const SEND_SIGNAL: u32 = 109;

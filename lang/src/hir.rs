@@ -443,6 +443,13 @@ pub enum ExprKind {
         user: bool,
         frames: u32,
     },
+    /// What the traced function returns, instead of running.
+    Override(Box<Expr>),
+    /// Writes a buffer into the memory of the process; 1 where that is possible.
+    WriteUser {
+        address: Box<Expr>,
+        buffer: Box<Expr>,
+    },
     /// To the process, or to the thread alone.
     Signal {
         number: Box<Expr>,

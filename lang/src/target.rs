@@ -400,8 +400,6 @@ pub enum Feature {
     TrampolineCookie,
     /// The same for raw tracepoints, typed (tp_btf) and not.
     RawTracepointCookie,
-    /// A raw tracepoint's program runs to its end before the next task of its processor comes to the same event.
-    SteadyRawTracepoints,
     /// BPF_FETCH, BPF_CMPXCHG and the like.
     AtomicFetch,
     /// Instruction set v4: sign-extending loads and moves, signed division, `gotol`.

@@ -1,7 +1,6 @@
 //! `tracepoint`: the kernel's static events, with the fields of their records. Attaches in the cheapest way that still
 //! gives what the clause uses: system calls share one typed raw tracepoint, events without fields take an untyped one,
-//! and only the rest takes a perf tracepoint, whose end costs the kernel 60-80 ms each. Kernels whose raw tracepoints miss
-//! events pay that price where an event is named.
+//! and only the rest takes a perf tracepoint, whose end costs the kernel 60-80 ms each.
 
 mod fields;
 mod syscalls;
@@ -74,7 +73,7 @@ impl Provider for Tracepoint {
         let mut sites = Vec::with_capacity(matches.len());
         let is_wildcard = is_pattern(category) || is_pattern(event);
         for (category, event) in &matches {
-            match site(machine, tracefs, category, event, is_wildcard, options) {
+            match site(machine, tracefs, category, event, options) {
                 Ok(Some(site)) => sites.push(site),
                 Ok(None) => {}
                 // The event has gone with its module since it was listed.
@@ -145,18 +144,15 @@ pub(crate) fn attach_events(
     Ok(links)
 }
 
-/// One event; None for one that can't be attached to. Where raw tracepoints may miss events they serve only for the many
-/// system calls of a pattern.
+/// One event; None for one that can't be attached to.
 fn site(
     machine: &Machine,
     tracefs: &Tracefs,
     category: &str,
     event: &str,
-    is_wildcard: bool,
     options: &ResolveOptions,
 ) -> Result<Option<ProbeSite>, KernelError> {
     if category == "syscalls"
-        && (is_wildcard || machine.has(Feature::SteadyRawTracepoints))
         && let Some(call) = syscalls::Call::of_event(event)
         && let Some(btf_id) = call.btf_id(machine)
     {
@@ -168,11 +164,7 @@ fn site(
         return Ok(Some(syscall_site(event, &call, btf_id, layout)));
     }
     let known = |event: &str| machine.btf().is_some_and(|btf| btf.trace_events().contains_key(event));
-    if !options.uses_arguments
-        && !tracefs.is_dynamic(category, event)
-        && known(event)
-        && machine.has(Feature::SteadyRawTracepoints)
-    {
+    if !options.uses_arguments && !tracefs.is_dynamic(category, event) && known(event) {
         return Ok(Some(ProbeSite {
             name: format!("tracepoint:{category}:{event}").into(),
             function: event.into(),

@@ -28,6 +28,8 @@ pub fn tests(programs: &Arc<Programs>) -> Vec<Test> {
             let run: Box<dyn FnOnce() -> Result<()> + Send> = Box::new(move || load(example, &programs));
             let is_kprobe = example.starts_with("kprobe:") || example.starts_with("kretprobe:");
             let needs = match name {
+                "override" => vec![Need::Kprobes, Need::Override],
+                "write_user" => vec![Need::WriteUser],
                 _ if is_kprobe => vec![Need::Kprobes],
                 "len" => vec![Need::MapLoops],
                 "percpu_kaddr" => vec![Need::KernelVariables],

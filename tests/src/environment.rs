@@ -43,6 +43,10 @@ pub enum Need {
     TaskMappings,
     /// Debug registers of the processor.
     Watchpoints,
+    /// Functions that programs may keep from running.
+    Override,
+    /// Programs may write the memory of processes.
+    WriteUser,
 }
 
 const NEEDS: &[(&str, Need)] = &[
@@ -59,6 +63,8 @@ const NEEDS: &[(&str, Need)] = &[
     ("postgresql", Need::Postgresql),
     ("task_vma", Need::TaskMappings),
     ("watchpoints", Need::Watchpoints),
+    ("override", Need::Override),
+    ("write_user", Need::WriteUser),
 ];
 
 impl Need {
@@ -82,6 +88,8 @@ impl Need {
             Need::Loops => machine.has(Feature::Helper(calls::LOOP)),
             Need::OtherProcessors => machine.has(Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM)),
             Need::Watchpoints => has_watchpoints(),
+            Need::Override => machine.has(Feature::Helper(calls::OVERRIDE_RETURN)),
+            Need::WriteUser => machine.has(Feature::Helper(calls::PROBE_WRITE_USER)),
             Need::TaskMappings => machine.struct_named(StructKind::Struct, "bpf_iter__task_vma").is_some(),
             Need::KernelVariables => machine.kernel_symbol("__per_cpu_offset").is_some(),
             Need::Python => real_programs::python().is_some(),
@@ -93,10 +101,12 @@ impl Need {
     /// in their tier; no guest has a processor's counters.
     fn may_be_missing(self, in_guest: bool) -> bool {
         match self {
-            Need::Kprobes | Need::Fentry | Need::KernelVariables => !in_guest,
+            Need::Kprobes | Need::Fentry | Need::KernelVariables | Need::WriteUser => !in_guest,
             // Not every machine has them installed, and no guest has.
             Need::Python | Need::Postgresql => true,
             Need::Hardware | Need::Watchpoints => true,
+            // A matter of the kernel's configuration.
+            Need::Override => true,
             // Kernels before 5.13, 5.15, 5.17, 5.19 and 6.6 lack one or another of them.
             Need::Cookies
             | Need::UprobeMulti

@@ -119,6 +119,11 @@ impl Lower<'_> {
                 let number = self.value(number);
                 self.b.call(if *thread { calls::SEND_SIGNAL_THREAD } else { calls::SEND_SIGNAL }, &[number])
             }
+            ExprKind::Override(value) => {
+                let value = self.value(value);
+                self.b.call(calls::OVERRIDE_RETURN, &[self.context, value])
+            }
+            ExprKind::WriteUser { address, buffer } => self.write_user(address, buffer),
             ExprKind::Part { base, offset } => {
                 let place = self.place_of(base).at(*offset);
                 self.b.load(place.base, place.offset, 8, false)

@@ -121,6 +121,28 @@ impl Lower<'_> {
         });
     }
 
+    /// Writes a buffer into the memory of the process; 1 where all of it went there.
+    pub(super) fn write_user(&mut self, address: &Expr, buffer: &Expr) -> Value {
+        let Type::Buffer(capacity) = buffer.ty else { unreachable!("the checker makes it a buffer") };
+        let address = self.value(address);
+        let place = self.kept(buffer);
+        let length = self.b.load(place.base, place.offset, 8, false);
+        let length = self.at_most(length, capacity);
+        let (some, after) = (self.b.block(), self.b.block());
+        let (end, result) = self.b.block_with(ValueKind::Int);
+        self.b.branch_nonzero(length, some, after);
+        self.b.enter(after);
+        let nothing = self.b.int(0);
+        self.b.jump(end, &[nothing]);
+        self.b.enter(some);
+        let from = self.pointer(place.at(8));
+        let failed = self.b.call(calls::PROBE_WRITE_USER, &[address, from, length]);
+        let done = self.b.binary_int(BinaryOp::Equal, failed, 0);
+        self.b.jump(end, &[done]);
+        self.b.enter(end);
+        result
+    }
+
     fn write_inet(&mut self, family: &Expr, address: &Expr, bytes: u32, place: Place, span: Span) {
         let (family, value) = (self.value(family), self.value(address));
         self.b.store(place.base, place.offset, 8, family);

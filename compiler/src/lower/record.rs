@@ -28,6 +28,7 @@ fn changes(e: &Expr) -> bool {
             | ExprKind::UpdateMap { .. }
             | ExprKind::Delete { .. }
             | ExprKind::Signal { .. }
+            | ExprKind::WriteUser { .. }
             | ExprKind::Block { .. }
     );
     let mut found = own;

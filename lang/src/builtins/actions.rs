@@ -83,6 +83,14 @@ pub static ACTIONS: &[Builtin] = &[
         "BEGIN { @x = sum(5000); normalize(@x, 1000); print(@x); }",
         I::Normalize,
     ),
+    needs_unsafe(function(
+        "override",
+        (1, 1),
+        "override(value)",
+        "The traced function does not run and returns the value: only of functions that allow error injection.",
+        "kprobe:__x64_sys_getppid { override(-1); }",
+        I::Override,
+    )),
     function(
         "pcap",
         (2, 3),
@@ -195,6 +203,14 @@ pub static ACTIONS: &[Builtin] = &[
         "BEGIN { warnf(\"odd: %d\", 3); }",
         I::WarningMessage,
     ),
+    needs_unsafe(function(
+        "write_user",
+        (3, 3),
+        "write_user(address, source, bytes): bool",
+        "Writes memory of the current process: so many bytes from a pointer, a string or a buffer. True if that was possible.",
+        "tracepoint:syscalls:sys_enter_read { @done = write_user(args.buf, \"x\", 1); }",
+        I::WriteUser,
+    )),
     function(
         "zero",
         (1, 1),

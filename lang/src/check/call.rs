@@ -253,6 +253,8 @@ impl Body<'_, '_, '_> {
             | Intrinsic::StringLength
             | Intrinsic::SystemCallName
             | Intrinsic::TimeText
+            | Intrinsic::Override
+            | Intrinsic::WriteUser
             | Intrinsic::UserPointer => self.function_value(intrinsic, row, arguments, span),
         }
     }

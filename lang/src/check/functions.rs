@@ -2,10 +2,11 @@
 
 use crate::ast;
 use crate::builtins::{Builtin, Intrinsic};
+use crate::calls;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, Expr, ExprKind};
 use crate::span::Span;
-use crate::target::{Location, ProgramKind};
+use crate::target::{Feature, Location, ProgramKind};
 use crate::types::{Shown, Space, Type};
 
 use super::body::Body;
@@ -111,6 +112,22 @@ impl Body<'_, '_, '_> {
                 },
                 None => self.wrong_type(row, &first, "six bytes in memory"),
             },
+            Intrinsic::Override => self.override_return(row, first, span),
+            Intrinsic::WriteUser => {
+                let buffer = match values[1].ty {
+                    Type::Buffer(_) => values[1].clone(),
+                    _ => self.buffer(row, values[1].clone(), Some(values[2].clone()), span),
+                };
+                if buffer.ty == Type::Unknown {
+                    return buffer;
+                }
+                if !self.checker.target.has(Feature::Helper(calls::PROBE_WRITE_USER)) {
+                    let what = "programs write the memory of processes";
+                    return self.not_allowed(what, "a kernel in lockdown, or without CAP_SYS_ADMIN, refuses it", span);
+                }
+                let kind = ExprKind::WriteUser { address: Box::new(first), buffer: Box::new(buffer) };
+                Expr { kind, ty: Type::Bool, span }
+            }
             Intrinsic::Buffer => self.buffer(row, first, values.get(1).cloned(), span),
             Intrinsic::Inet => self.inet(row, &values, span),
             _ => unreachable!("{} is not of this file", row.name),
@@ -148,6 +165,29 @@ impl Body<'_, '_, '_> {
         }
         let capacity = (a + b - 1).min(self.checker.items.settings.max_strlen);
         Expr { kind: ExprKind::Concatenate(Box::new(left), Box::new(right)), ty: Type::Str(capacity), span }
+    }
+
+    fn not_allowed(&mut self, what: &str, why: &str, span: Span) -> Expr {
+        self.fail(
+            Diagnostic::error(Code::ProbeUnsupported, span, format!("this kernel does not let {what}"))
+                .label("not on this kernel")
+                .help(why)
+                .on_machine(),
+        )
+    }
+
+    fn override_return(&mut self, row: &'static Builtin, value: Expr, span: Span) -> Expr {
+        if !matches!(self.group.kind, ProgramKind::Kprobe { user: false, .. }) || self.group.provider != "kprobe" {
+            return self.not_here("override()", "kprobe probes", span);
+        }
+        if !value.ty.is_integer() {
+            return self.wrong_type(row, &value, "a number");
+        }
+        if !self.checker.target.has(Feature::Helper(calls::OVERRIDE_RETURN)) {
+            let why = "it is built without CONFIG_BPF_KPROBE_OVERRIDE";
+            return self.not_allowed("programs keep functions from running", why, span);
+        }
+        Expr { kind: ExprKind::Override(Box::new(value)), ty: Type::I64, span }
     }
 
     fn shown(&mut self, row: &'static Builtin, value: Expr, shown: Shown, span: Span) -> Expr {

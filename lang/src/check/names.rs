@@ -227,6 +227,8 @@ impl Body<'_, '_, '_> {
             | Intrinsic::ByteSwap
             | Intrinsic::Cat
             | Intrinsic::Packet
+            | Intrinsic::Override
+            | Intrinsic::WriteUser
             | Intrinsic::DebugLine
             | Intrinsic::CompareStrings
             | Intrinsic::Concatenate

@@ -209,6 +209,10 @@ impl Dumper<'_> {
             ExprKind::Signal { number, thread } => {
                 format!("signal{}({})", if *thread { "_thread" } else { "" }, self.text(number))
             }
+            ExprKind::Override(value) => format!("override({})", self.text(value)),
+            ExprKind::WriteUser { address, buffer } => {
+                format!("write_user({}, {})", self.text(address), self.text(buffer))
+            }
             ExprKind::Tuple(parts) => format!("({})", self.list(parts)),
             ExprKind::Part { base, offset } => format!("{}.+{offset}: {}", self.text(base), e.ty),
             ExprKind::Member { base, offset, bits } => {

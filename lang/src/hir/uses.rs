@@ -175,6 +175,7 @@ impl Expr {
             | ExprKind::StrEqual { left, right, .. }
             | ExprKind::Same { left, right, .. }
             | ExprKind::And(left, right)
+            | ExprKind::WriteUser { address: left, buffer: right }
             | ExprKind::Or(left, right) => {
                 f(left);
                 f(right);
@@ -184,6 +185,7 @@ impl Expr {
             | ExprKind::Not(inner)
             | ExprKind::Convert(inner)
             | ExprKind::Signal { number: inner, .. }
+            | ExprKind::Override(inner)
             | ExprKind::AddressOf(inner)
             | ExprKind::Length(inner)
             | ExprKind::ByteSwap { value: inner, .. }

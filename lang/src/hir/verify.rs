@@ -153,6 +153,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::StrEqual { left, right, .. }
         | ExprKind::Same { left, right, .. }
         | ExprKind::And(left, right)
+        | ExprKind::WriteUser { address: left, buffer: right }
         | ExprKind::Or(left, right) => {
             expr(hir, program, left)?;
             expr(hir, program, right)
@@ -162,6 +163,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::Not(inner)
         | ExprKind::Convert(inner)
         | ExprKind::Signal { number: inner, .. }
+        | ExprKind::Override(inner)
         | ExprKind::AddressOf(inner)
         | ExprKind::Length(inner)
         | ExprKind::ByteSwap { value: inner, .. }

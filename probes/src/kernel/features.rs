@@ -82,15 +82,10 @@ fn probe<'a>(feature: Feature, btf: impl FnOnce() -> Option<&'a Btf>) -> bool {
         Feature::RawTracepointCookie => {
             has_helper(calls::GET_ATTACH_COOKIE, bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, None)
         }
-        Feature::SteadyRawTracepoints => btf().is_none_or(|btf| btf.find(Kind::Func, OLD_GUARD).is_some()),
         Feature::AtomicFetch => load_kprobe(&FETCH_ADD, None).is_ok(),
         Feature::CpuV4 => load_kprobe(&SIGN_EXTENDING_MOVE, None).is_ok(),
     }
 }
-
-/// A function of the guard of tracepoints that lets no other task come in between; it went when they got one that does
-/// (kernel/rcu/tasks.h, include/linux/rcupdate_trace.h). Trying it would take as long as a task may keep a processor.
-const OLD_GUARD: &str = "call_rcu_tasks_trace";
 
 /// An instruction as a word (include/uapi/linux/bpf.h, `struct bpf_insn`, little-endian).
 pub(crate) const fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {

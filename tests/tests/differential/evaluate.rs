@@ -302,6 +302,8 @@ impl Evaluator<'_> {
             | ExprKind::Inet { .. }
             | ExprKind::AggregationValue { .. }
             | ExprKind::Signal { .. }
+            | ExprKind::Override(_)
+            | ExprKind::WriteUser { .. }
             | ExprKind::WallOffset
             | ExprKind::Speculation
             | ExprKind::Same { .. } => panic!("not generated: {e:?}"),

@@ -39,7 +39,6 @@ const FEATURES: &[(&str, Feature)] = &[
     ("AttachCookie", Feature::AttachCookie),
     ("TrampolineCookie", Feature::TrampolineCookie),
     ("RawTracepointCookie", Feature::RawTracepointCookie),
-    ("SteadyRawTracepoints", Feature::SteadyRawTracepoints),
     ("AtomicFetch", Feature::AtomicFetch),
     ("CpuV4", Feature::CpuV4),
 ];
