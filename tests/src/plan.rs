@@ -79,6 +79,9 @@ impl Plan {
             tests.push(self.gated(format!("leftovers::semaphore_{name}"), 2, Vec::new(), lowered));
         }
         let programs = self.programs.clone();
+        let replaced = move || leftovers::check_replaced(&programs);
+        tests.push(self.gated("leftovers::replaced".to_string(), 2, Vec::new(), replaced));
+        let programs = self.programs.clone();
         let python = move || real_programs::check_python(&programs);
         tests.push(self.gated("real_programs::python".to_string(), 2, vec![Need::Python], python));
         let programs = self.programs.clone();

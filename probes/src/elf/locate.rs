@@ -58,7 +58,8 @@ pub fn locate(target: &str, pid: Option<u32>) -> Result<Vec<Located>, ElfError> 
     }
     if target.contains('/') {
         if target.contains('*') {
-            return matching_files(target).filter(|found| !found.is_empty()).ok_or_else(not_found);
+            let found = matching_files(target);
+            return if found.is_empty() { Err(not_found()) } else { Ok(found) };
         }
         return Ok(vec![of_process(pid, PathBuf::from(target))]);
     }
@@ -144,21 +145,25 @@ fn mapped_files(pid: u32) -> Result<Vec<Located>, ElfError> {
     Ok(found)
 }
 
-/// Files of one directory that match: only the last part of a path may be a pattern.
-fn matching_files(target: &str) -> Option<Vec<Located>> {
-    let (directory, pattern) = target.rsplit_once('/')?;
-    if directory.contains('*') {
-        return None;
+/// Files that match, in order; a `*` stays within a part of the path.
+fn matching_files(target: &str) -> Vec<Located> {
+    let mut found = vec![PathBuf::from(if target.starts_with('/') { "/" } else { "." })];
+    let mut parts = target.split('/').filter(|part| !part.is_empty()).peekable();
+    while let Some(part) = parts.next() {
+        let is_last = parts.peek().is_none();
+        let is_kind = |path: &Path| if is_last { path.is_file() } else { path.is_dir() };
+        let below = |directory: &PathBuf| -> Vec<PathBuf> {
+            if !part.contains('*') {
+                return vec![directory.join(part)];
+            }
+            let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+            let matches = |entry: &fs::DirEntry| wildcard_match(part, &entry.file_name().to_string_lossy());
+            entries.filter_map(Result::ok).filter(matches).map(|entry| entry.path()).collect()
+        };
+        found = found.iter().flat_map(below).filter(|path| is_kind(path)).collect();
     }
-    let directory = if directory.is_empty() { "/" } else { directory };
-    let entries = fs::read_dir(directory).ok()?;
-    let mut names: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .filter(|entry| wildcard_match(pattern, &entry.file_name().to_string_lossy()) && entry.path().is_file())
-        .map(|entry| entry.path())
-        .collect();
-    names.sort_unstable();
-    Some(names.into_iter().map(Located::here).collect())
+    found.sort_unstable();
+    found.into_iter().map(Located::here).collect()
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
@@ -229,6 +234,8 @@ mod tests {
         assert!(locate("sh", None).unwrap()[0].path.is_absolute());
         assert!(matches!(locate("no-such-program", None), Err(ElfError::NotFound { .. })));
         assert!(!locate("/proc/self/e*e", None).unwrap().is_empty());
+        assert_eq!(locate("/pro*/self/e*e", None).unwrap()[0].path, Path::new("/proc/self/exe"));
+        assert!(locate("/proc/self/exe/*/x", None).is_err());
         assert!(!locate("*", Some(std::process::id())).unwrap().is_empty());
     }
 
