@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rtrace_lang::probe::wildcard_match;
@@ -134,15 +135,35 @@ fn mapped_files(pid: u32) -> Result<Vec<Located>, ElfError> {
     for line in text.lines() {
         // `7f00-7f01 r-xp 00001000 08:01 1234    /usr/lib/x.so`
         let mut words = line.split_whitespace();
-        let permissions = words.nth(1).unwrap_or_default();
+        let (Some(range), Some(permissions)) = (words.next(), words.next()) else { continue };
+        let inode = words.nth(2).and_then(|word| word.parse().ok());
         let Some(start) = line.find('/').filter(|_| permissions.contains('x')) else { continue };
-        let name = Path::new(&line[start..]);
-        if line.ends_with(" (deleted)") || found.iter().any(|file| file.name == name) {
-            continue;
+        let name = &line[start..];
+        let (name, is_gone) = name.strip_suffix(" (deleted)").map_or((name, false), |name| (name, true));
+        let name = PathBuf::from(name);
+        if !found.iter().any(|file| file.name == name) {
+            let path = path_of_mapped(pid, &name, inode.filter(|_| !is_gone), range);
+            found.push(Located { name, path });
         }
-        found.push(of_process(Some(pid), name.to_path_buf()));
     }
     Ok(found)
+}
+
+/// Where a mapped file can be opened. Its name is as the process sees it if it has a mount namespace of its own, and as
+/// we do if it has only another root; a file that is deleted has neither. `inode` is that of a file that is still there.
+fn path_of_mapped(pid: u32, name: &Path, inode: Option<u64>, range: &str) -> PathBuf {
+    let theirs = of_process(Some(pid), name.to_path_buf()).path;
+    let places = [theirs, name.to_path_buf()];
+    let is_same = |path: &&PathBuf| inode.is_some() && fs::metadata(path).ok().map(|data| data.ino()) == inode;
+    let same = places.iter().find(is_same);
+    // Some file systems number their files in one way here and in another there.
+    let found = same.or_else(|| places.iter().find(|path| inode.is_some() && path.is_file()));
+    found.cloned().unwrap_or_else(|| {
+        // There the addresses have no leading zeros.
+        let plain = |text: &str| format!("{:x}", u64::from_str_radix(text, 16).unwrap_or_default());
+        let (start, end) = range.split_once('-').unwrap_or_default();
+        PathBuf::from(format!("/proc/{pid}/map_files/{}-{}", plain(start), plain(end)))
+    })
 }
 
 /// Files that match, in order; a `*` stays within a part of the path.
