@@ -150,6 +150,14 @@ fn entry_of(spec: &ProbeSpec) -> Option<ProbeSpec> {
     if let Some((_, entry)) = RETURNS.iter().find(|(name, _)| *name == provider) {
         return Some(ProbeSpec::parse(&format!("{entry}:{rest}"), spec.span));
     }
+    // D's `pid$target:libc:malloc:return`.
+    if provider.starts_with("pid")
+        && let [_, _, event] = spec.parts.as_slice()
+        && event == "return"
+    {
+        let all = spec.text.strip_suffix(event.as_str())?;
+        return Some(ProbeSpec::parse(&format!("{all}entry"), spec.span));
+    }
     let is_exit = matches!(provider.as_str(), "tracepoint" | "t")
         && spec.parts.first().is_some_and(|category| category == "syscalls")
         && spec.parts.get(1).is_some_and(|event| event.starts_with(SYSCALL_EXIT));

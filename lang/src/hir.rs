@@ -3,6 +3,7 @@
 
 mod dump;
 mod maps;
+mod numbers;
 mod uses;
 mod verify;
 
@@ -10,7 +11,6 @@ pub use dump::dump;
 pub use uses::{Uses, aggregating_programs, for_each_statement};
 pub use verify::verify;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::aggregations::Aggregation;
@@ -90,17 +90,6 @@ pub struct Function {
     pub result: Option<LocalId>,
     pub body: Vec<Stmt>,
     pub span: Span,
-}
-
-impl Hir {
-    /// `Hir::numbers` of these sites.
-    pub fn numbers(sites: &[ProbeSite]) -> Vec<SiteId> {
-        let mut known = HashMap::new();
-        let number = |(at, site): (usize, &ProbeSite)| {
-            *known.entry((site.name.clone(), site.function.clone())).or_insert(SiteId(at as u32))
-        };
-        sites.iter().enumerate().map(number).collect()
-    }
 }
 
 /// How a program learns which of its sites has fired.

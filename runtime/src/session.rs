@@ -3,6 +3,7 @@
 
 mod globals;
 mod load;
+mod replaced;
 mod report;
 mod run;
 mod speculations;
@@ -28,6 +29,7 @@ use crate::signals;
 use crate::symbols::MappingEvents;
 
 use globals::GlobalData;
+use replaced::TracedFile;
 use speculations::Speculations;
 
 pub use run::Ended;
@@ -136,6 +138,8 @@ pub struct Session<'m> {
     speculations: Speculations,
     /// What counters of the global data said when they were last told, by their offsets.
     told: HashMap<u32, u64>,
+    /// Programs and libraries that are attached to, of all processes.
+    files: Vec<TracedFile>,
     /// What the followed process maps, where user addresses are shown and the kernel tells.
     mappings: Option<MappingEvents>,
     options: SessionOptions,
@@ -168,6 +172,7 @@ impl<'m> Session<'m> {
             normals: vec![1; hir.maps.len()],
             speculations: Speculations::default(),
             told: HashMap::new(),
+            files: Vec::new(),
             hir,
             object,
             maps,

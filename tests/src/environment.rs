@@ -13,7 +13,7 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
-use crate::real_programs;
+use crate::{other_files, real_programs};
 
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ pub enum Need {
     OtherProcessors,
     /// Addresses of the kernel's variables, not of its functions alone.
     KernelVariables,
+    /// A program that changes its root.
+    OtherRoot,
     /// The distribution's Python, with probes of its own.
     Python,
     /// The distribution's PostgreSQL, with probes of its own.
@@ -59,6 +61,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("loops", Need::Loops),
     ("other_cpus", Need::OtherProcessors),
     ("kernel_variables", Need::KernelVariables),
+    ("chroot", Need::OtherRoot),
     ("python", Need::Python),
     ("postgresql", Need::Postgresql),
     ("task_vma", Need::TaskMappings),
@@ -92,6 +95,7 @@ impl Need {
             Need::WriteUser => machine.has(Feature::Helper(calls::PROBE_WRITE_USER)),
             Need::TaskMappings => machine.struct_named(StructKind::Struct, "bpf_iter__task_vma").is_some(),
             Need::KernelVariables => machine.kernel_symbol("__per_cpu_offset").is_some(),
+            Need::OtherRoot => other_files::can_change_root(),
             Need::Python => real_programs::python().is_some(),
             Need::Postgresql => real_programs::postgresql().is_some(),
         }
@@ -103,7 +107,7 @@ impl Need {
         match self {
             Need::Kprobes | Need::Fentry | Need::KernelVariables | Need::WriteUser => !in_guest,
             // Not every machine has them installed, and no guest has.
-            Need::Python | Need::Postgresql => true,
+            Need::OtherRoot | Need::Python | Need::Postgresql => true,
             Need::Hardware | Need::Watchpoints => true,
             // A matter of the kernel's configuration.
             Need::Override => true,

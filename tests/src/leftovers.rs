@@ -1,9 +1,10 @@
-//! Whether a run leaves something in the kernel. Looks for one map by its name, which no other process uses, so that
+//! Whether a run leaves something in the kernel, and what becomes of it when its program is replaced. Looks for one map by its name, which no other process uses, so that
 //! it is right on a machine where others trace too.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -114,6 +115,42 @@ pub fn check_semaphore(programs: &Programs, signal: i32) -> Result<()> {
         std::thread::sleep(Duration::from_millis(10));
     }
     waiting.finish()
+}
+
+/// Replaces a program while it is traced: it goes on, counts what still runs the old file, and says what happened.
+pub fn check_replaced(programs: &Programs) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let directory = std::env::temp_dir().join(format!("rtrace-replaced-{}", std::process::id()));
+    std::fs::create_dir(&directory).context("cannot make a directory")?;
+    let result = replace_while_traced(programs, &directory, deadline);
+    std::fs::remove_dir_all(&directory).context("cannot remove the directory")?;
+    result
+}
+
+fn replace_while_traced(programs: &Programs, directory: &Path, deadline: Instant) -> Result<()> {
+    let (program, next) = (directory.join("traced"), directory.join("next"));
+    std::fs::copy(programs.workloads.join("workload"), &program)?;
+    std::fs::copy(programs.workloads.join("workload-pie"), &next)?;
+    let call = |count: &str| -> Result<()> {
+        let mut command = Command::new(&program);
+        let ended = Child::start(command.args(["calls", count]), deadline)?.finish()?;
+        if ended.status.success() { Ok(()) } else { bail!("the program ended with {}", ended.status) }
+    };
+    let script = format!("uprobe:{}:workload_call {{ @ = count(); }}", program.display());
+    let child = Child::start(Command::new(&programs.rtrace).arg("-e").arg(script), deadline)?;
+    child.await_error("Attached ")?.context("it did not attach")?;
+    call("4")?;
+    std::fs::rename(&next, &program)?;
+    call("3")?;
+    let message = format!("warning: {} was replaced", program.display());
+    child.await_error(&message)?.context("it does not say that the program was replaced")?;
+    child.signal(libc::SIGINT);
+    let ended = child.finish()?;
+    let output = String::from_utf8_lossy(&ended.output);
+    if !ended.status.success() || output.trim() != "@: 4" {
+        bail!("it ended with {} and printed {output}", ended.status);
+    }
+    Ok(())
 }
 
 /// Ids of the maps of a script's map of that name, and of the programs that use one.

@@ -10,6 +10,7 @@ pub mod documents;
 pub mod environment;
 pub mod expectation;
 pub mod leftovers;
+pub mod other_files;
 pub mod plan;
 pub mod real_programs;
 pub mod reference;

@@ -9,7 +9,8 @@ use rtrace_lang::target::fake::FakeTarget;
 
 use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Need, Programs};
-use crate::{builtins, codes, documents, expectation, leftovers, real_programs, reference, run, stages};
+use crate::other_files::Place;
+use crate::{builtins, codes, documents, expectation, leftovers, other_files, real_programs, reference, run, stages};
 
 /// What became of a test.
 pub enum Outcome {
@@ -77,6 +78,16 @@ impl Plan {
             let programs = self.programs.clone();
             let lowered = move || leftovers::check_semaphore(&programs, signal);
             tests.push(self.gated(format!("leftovers::semaphore_{name}"), 2, Vec::new(), lowered));
+        }
+        let programs = self.programs.clone();
+        let replaced = move || leftovers::check_replaced(&programs);
+        tests.push(self.gated("leftovers::replaced".to_string(), 2, Vec::new(), replaced));
+        for (name, place, needs) in
+            [("other_root", Place::OtherRoot, vec![Need::OtherRoot]), ("deleted", Place::Deleted, Vec::new())]
+        {
+            let programs = self.programs.clone();
+            let followed = move || other_files::check(&programs, place);
+            tests.push(self.gated(format!("other_files::{name}"), 2, needs, followed));
         }
         let programs = self.programs.clone();
         let python = move || real_programs::check_python(&programs);

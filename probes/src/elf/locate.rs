@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rtrace_lang::probe::wildcard_match;
@@ -58,7 +59,8 @@ pub fn locate(target: &str, pid: Option<u32>) -> Result<Vec<Located>, ElfError> 
     }
     if target.contains('/') {
         if target.contains('*') {
-            return matching_files(target).filter(|found| !found.is_empty()).ok_or_else(not_found);
+            let found = matching_files(target);
+            return if found.is_empty() { Err(not_found()) } else { Ok(found) };
         }
         return Ok(vec![of_process(pid, PathBuf::from(target))]);
     }
@@ -133,32 +135,56 @@ fn mapped_files(pid: u32) -> Result<Vec<Located>, ElfError> {
     for line in text.lines() {
         // `7f00-7f01 r-xp 00001000 08:01 1234    /usr/lib/x.so`
         let mut words = line.split_whitespace();
-        let permissions = words.nth(1).unwrap_or_default();
+        let (Some(range), Some(permissions)) = (words.next(), words.next()) else { continue };
+        let inode = words.nth(2).and_then(|word| word.parse().ok());
         let Some(start) = line.find('/').filter(|_| permissions.contains('x')) else { continue };
-        let name = Path::new(&line[start..]);
-        if line.ends_with(" (deleted)") || found.iter().any(|file| file.name == name) {
-            continue;
+        let name = &line[start..];
+        let (name, is_gone) = name.strip_suffix(" (deleted)").map_or((name, false), |name| (name, true));
+        let name = PathBuf::from(name);
+        if !found.iter().any(|file| file.name == name) {
+            let path = path_of_mapped(pid, &name, inode.filter(|_| !is_gone), range);
+            found.push(Located { name, path });
         }
-        found.push(of_process(Some(pid), name.to_path_buf()));
     }
     Ok(found)
 }
 
-/// Files of one directory that match: only the last part of a path may be a pattern.
-fn matching_files(target: &str) -> Option<Vec<Located>> {
-    let (directory, pattern) = target.rsplit_once('/')?;
-    if directory.contains('*') {
-        return None;
+/// Where a mapped file can be opened. Its name is as the process sees it if it has a mount namespace of its own, and as
+/// we do if it has only another root; a file that is deleted has neither. `inode` is that of a file that is still there.
+fn path_of_mapped(pid: u32, name: &Path, inode: Option<u64>, range: &str) -> PathBuf {
+    let theirs = of_process(Some(pid), name.to_path_buf()).path;
+    let places = [theirs, name.to_path_buf()];
+    let is_same = |path: &&PathBuf| inode.is_some() && fs::metadata(path).ok().map(|data| data.ino()) == inode;
+    let same = places.iter().find(is_same);
+    // Some file systems number their files in one way here and in another there.
+    let found = same.or_else(|| places.iter().find(|path| inode.is_some() && path.is_file()));
+    found.cloned().unwrap_or_else(|| {
+        // There the addresses have no leading zeros.
+        let plain = |text: &str| format!("{:x}", u64::from_str_radix(text, 16).unwrap_or_default());
+        let (start, end) = range.split_once('-').unwrap_or_default();
+        PathBuf::from(format!("/proc/{pid}/map_files/{}-{}", plain(start), plain(end)))
+    })
+}
+
+/// Files that match, in order; a `*` stays within a part of the path.
+fn matching_files(target: &str) -> Vec<Located> {
+    let mut found = vec![PathBuf::from(if target.starts_with('/') { "/" } else { "." })];
+    let mut parts = target.split('/').filter(|part| !part.is_empty()).peekable();
+    while let Some(part) = parts.next() {
+        let is_last = parts.peek().is_none();
+        let is_kind = |path: &Path| if is_last { path.is_file() } else { path.is_dir() };
+        let below = |directory: &PathBuf| -> Vec<PathBuf> {
+            if !part.contains('*') {
+                return vec![directory.join(part)];
+            }
+            let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+            let matches = |entry: &fs::DirEntry| wildcard_match(part, &entry.file_name().to_string_lossy());
+            entries.filter_map(Result::ok).filter(matches).map(|entry| entry.path()).collect()
+        };
+        found = found.iter().flat_map(below).filter(|path| is_kind(path)).collect();
     }
-    let directory = if directory.is_empty() { "/" } else { directory };
-    let entries = fs::read_dir(directory).ok()?;
-    let mut names: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .filter(|entry| wildcard_match(pattern, &entry.file_name().to_string_lossy()) && entry.path().is_file())
-        .map(|entry| entry.path())
-        .collect();
-    names.sort_unstable();
-    Some(names.into_iter().map(Located::here).collect())
+    found.sort_unstable();
+    found.into_iter().map(Located::here).collect()
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
@@ -229,6 +255,8 @@ mod tests {
         assert!(locate("sh", None).unwrap()[0].path.is_absolute());
         assert!(matches!(locate("no-such-program", None), Err(ElfError::NotFound { .. })));
         assert!(!locate("/proc/self/e*e", None).unwrap().is_empty());
+        assert_eq!(locate("/pro*/self/e*e", None).unwrap()[0].path, Path::new("/proc/self/exe"));
+        assert!(locate("/proc/self/exe/*/x", None).is_err());
         assert!(!locate("*", Some(std::process::id())).unwrap().is_empty());
     }
 

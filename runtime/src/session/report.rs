@@ -11,18 +11,27 @@ use rtrace_probes::kernel::bpf;
 use crate::event::{Event, Place};
 
 use super::Session;
+use super::replaced::newly_replaced;
 
 impl Session<'_> {
     /// One event for each thing that went wrong since the last time, with how often it did.
     pub(super) fn new_problems(&mut self) -> Vec<Event> {
-        self.problems(false)
+        let mut events = self.problems(false);
+        self.add_replaced(&mut events);
+        events
     }
 
     /// One event for each thing that went wrong at all.
     pub(super) fn all_problems(&mut self) -> Vec<Event> {
         let mut events = self.problems(true);
         self.add_missed(&mut events);
+        self.add_replaced(&mut events);
         events
+    }
+
+    fn add_replaced(&mut self, events: &mut Vec<Event>) {
+        let event = |message| Event::Problem { message, place: None, count: 1, in_total: false };
+        events.extend(newly_replaced(&mut self.files).into_iter().map(event));
     }
 
     /// What a counter of the global data says: since the last time, or in total; and whether some of it was told before.

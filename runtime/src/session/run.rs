@@ -23,6 +23,7 @@ use crate::output::{Sink, printf};
 use crate::signals::{self, Ending, SignalWaiter, Timer};
 use crate::symbols::MappingEvents;
 
+use super::replaced::traced_files;
 use super::{Session, SessionError};
 
 /// How a session ended.
@@ -232,6 +233,7 @@ impl Session<'_> {
     }
 
     fn attach(&mut self) -> Result<(), SessionError> {
+        self.files = traced_files(&self.hir);
         for (program, fd) in self.object.programs.iter().zip(&self.programs) {
             let number = |site: &SiteId| u64::from(self.hir.numbers[site.index()].0);
             let sites: Vec<(u64, &rtrace_lang::target::ProbeSite)> =
