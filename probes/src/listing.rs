@@ -1,6 +1,7 @@
 //! What `-l` shows: every probe that matches a pattern, a line each, with its arguments on request. Resolves as a
 //! script would, so that what is listed is what can be used.
 
+use rtrace_lang::dtrace;
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
 use rtrace_lang::span::Span;
 use rtrace_lang::target::{Argument, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions};
@@ -67,6 +68,10 @@ fn matching(
     pid: Option<u32>,
 ) -> Result<Vec<ListedProbe>, ResolveError> {
     let spec = ProbeSpec::parse(pattern, Span::default());
+    if let Some(meanings) = dtrace::meanings(&spec) {
+        let ours = meanings.iter().map(|meaning| matching(machine, &meaning.spec.text, verbose));
+        return Ok(ours.collect::<Result<Vec<_>, _>>()?.concat());
+    }
     let mut parts = spec.parts.clone();
     // `software:` and `tracepoint:sched:` stand for all there is behind the colon.
     if parts.last().is_some_and(String::is_empty) {
