@@ -28,6 +28,7 @@ use std::collections::HashMap;
 
 use crate::ast::{self, Item, Script};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::dtrace;
 use crate::entries;
 use crate::expand::expand;
 use crate::hir::{Hir, Program, Record, SiteId, verify};
@@ -71,7 +72,9 @@ const MOST_ROUNDS: usize = 16;
 
 pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check {
     let mut diagnostics = Vec::new();
-    let mut expanded = expand(ast, &mut diagnostics);
+    let mut translated = ast.clone();
+    dtrace::translate(&mut translated, options.pid.is_some(), &mut diagnostics);
+    let mut expanded = expand(&translated, &mut diagnostics);
     entries::add(&mut expanded, &mut diagnostics);
     let ast = &expanded;
     let types = definitions::definitions(ast, target, &mut diagnostics);

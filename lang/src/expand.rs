@@ -16,6 +16,8 @@ use crate::builtins::{self, Lowering};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
 
+pub(crate) use builtin::Place;
+
 /// What begins the names of a thread's own variables, which are maps; and of a clause's, which are variables.
 pub const THREAD: &str = "self->";
 pub const CLAUSE: &str = "this->";

@@ -9,6 +9,7 @@ pub mod calls;
 pub mod check;
 pub mod constants;
 pub mod diagnostic;
+pub mod dtrace;
 mod entries;
 mod expand;
 pub mod format;

@@ -91,7 +91,15 @@ impl Provider for Kprobe {
             return self.matching(machine, &wanted, options);
         }
         if !exists(machine, wanted.module, wanted.function) {
-            return Err(self.no_such_function(machine, &wanted));
+            let parts = compiled_parts(machine, wanted.function);
+            if parts.is_empty() || wanted.offset > 0 {
+                return Err(self.no_such_function(machine, &wanted));
+            }
+            let site = |part: &str| {
+                let name = format!("{}:{part}", self.name());
+                self.site(machine, &wanted, part, name, MultiKind::Single, options)
+            };
+            return Ok(parts.into_iter().map(site).collect());
         }
         let name = format!("{}:{}", self.name(), spec.parts.join(":"));
         let site = self.site(machine, &wanted, wanted.function, name, MultiKind::Single, options);
@@ -115,7 +123,8 @@ impl Provider for Kprobe {
         match first.program {
             ProgramKind::Kprobe { multi: MultiKind::KprobeMulti, user: _ } => self.attach_multi(program, sites),
             ProgramKind::Kprobe { multi: MultiKind::Single | MultiKind::UprobeMulti, user: _ } => {
-                sites.iter().map(|(cookie, site)| attach_single(program, *cookie, site)).collect()
+                let links = sites.iter().map(|(cookie, site)| attach_single(machine, program, *cookie, site));
+                Ok(links.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
             }
             ProgramKind::Tracing { .. } => fentry::attach_trampolines(machine, program, sites),
             ProgramKind::TestRun | ProgramKind::Tracepoint | ProgramKind::RawTracepoint | ProgramKind::PerfEvent => {
@@ -269,20 +278,44 @@ impl Kprobe {
     }
 }
 
-fn attach_single(program: BorrowedFd<'_>, cookie: u64, site: &ProbeSite) -> Result<Link, AttachError> {
+/// What the compiler has made of a function: copies for certain arguments, and parts (GCC's names for them).
+fn compiled_parts<'a>(machine: &'a Machine, function: &str) -> Vec<&'a str> {
+    let is_part = |name: &&str| {
+        let suffix = name.strip_prefix(function).and_then(|rest| rest.strip_prefix('.'));
+        suffix.is_some_and(|suffix| ["isra", "constprop", "part"].iter().any(|kind| suffix.starts_with(kind)))
+    };
+    machine.traceable_set().map_or_else(Vec::new, |list| list.iter().filter(is_part).collect())
+}
+
+fn attach_single(
+    machine: &Machine,
+    program: BorrowedFd<'_>,
+    cookie: u64,
+    site: &ProbeSite,
+) -> Result<Vec<Link>, AttachError> {
     let Attach::Kprobe { function, offset, is_return } = &site.attach else {
         unreachable!("resolving gives kprobe sites this attachment")
     };
-    let symbol = c_string(function);
-    let kind = if function.is_empty() {
-        PerfKind::KprobeAddress { address: *offset, is_return: *is_return }
-    } else {
-        PerfKind::Kprobe { function: &symbol, offset: *offset, is_return: *is_return }
-    };
-    let attach = || {
+    let attach_to = |symbol: &str| {
+        let name = c_string(symbol);
+        let kind = if symbol.is_empty() {
+            PerfKind::KprobeAddress { address: *offset, is_return: *is_return }
+        } else {
+            PerfKind::Kprobe { function: &name, offset: *offset, is_return: *is_return }
+        };
         // Every CPU runs the program, whichever the event was opened on.
         let event = perf::perf_event_open(kind, PerfScope::Cpu(0))?;
         link_perf_event(program, event, cookie, true)
+    };
+    let attach = || match attach_to(function) {
+        // BTF knows the function by its own name, whatever the compiler has made of it.
+        Err(error) if error.errno() == Some(libc::ENOENT) && *offset == 0 => {
+            match compiled_parts(machine, function).as_slice() {
+                [] => Err(error),
+                parts => parts.iter().map(|part| attach_to(part)).collect(),
+            }
+        }
+        result => result.map(|link| vec![link]),
     };
     attach().map_err(|error: KernelError| {
         let help = match error.errno() {

@@ -26,6 +26,6 @@ mod uprobe;
 mod usdt;
 mod watchpoint;
 
-pub use listing::{ListedProbe, list};
+pub use listing::{ListedProbe, list, list_types};
 pub use machine::Machine;
 pub use provider::{AttachError, Documentation, Link, PROVIDERS, Provider, provider_named};

@@ -1,10 +1,15 @@
 //! What `-l` shows: every probe that matches a pattern, a line each, with its arguments on request. Resolves as a
 //! script would, so that what is listed is what can be used.
 
+mod types;
+
+use rtrace_lang::dtrace;
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
 use rtrace_lang::span::Span;
 use rtrace_lang::target::{Argument, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions};
 use rtrace_lang::types::Type;
+
+pub use types::list_types;
 
 use crate::d_names;
 use crate::machine::Machine;
@@ -67,6 +72,10 @@ fn matching(
     pid: Option<u32>,
 ) -> Result<Vec<ListedProbe>, ResolveError> {
     let spec = ProbeSpec::parse(pattern, Span::default());
+    if let Some(meanings) = dtrace::meanings(&spec) {
+        let ours = meanings.iter().map(|meaning| matching(machine, &meaning.spec.text, verbose, pid));
+        return Ok(ours.collect::<Result<Vec<_>, _>>()?.concat());
+    }
     let mut parts = spec.parts.clone();
     // `software:` and `tracepoint:sched:` stand for all there is behind the colon.
     if parts.last().is_some_and(String::is_empty) {
@@ -144,6 +153,12 @@ pub(crate) fn listed(site: &ProbeSite, verbose: bool) -> ListedProbe {
         arguments.extend(typed.map(declaration));
     }
     ListedProbe { name: site.name.to_string(), arguments }
+}
+
+/// A variable or a member as C declares it.
+fn variable(name: &str, ty: &Type) -> String {
+    let at = rtrace_lang::target::Location::Context { offset: 0 };
+    declaration(&Argument { name: name.into(), ty: ty.clone(), at })
 }
 
 /// An argument as C declares it.

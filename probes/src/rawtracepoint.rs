@@ -11,7 +11,7 @@ use rtrace_lang::target::{
 };
 use rtrace_lang::types::Type;
 
-use crate::kernel::btf::{Btf, Kind, SOURCE_SHIFT};
+use crate::kernel::btf::{Btf, SOURCE_SHIFT};
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::near_misses;
@@ -195,9 +195,7 @@ fn layout(machine: &Machine, btf: &Btf, event: &str, id: u32) -> Layout {
 /// The names of the trace function's parameters. Its type often has none, since compilers keep no names in types of
 /// functions; the function that calls the event's programs has the same parameters, with names.
 fn parameter_names(btf: &Btf, event: &str) -> Vec<Arc<str>> {
-    let function = |prefix: &&str| btf.find(Kind::Func, &format!("{prefix}{event}"));
-    let prototype =
-        ["__traceiter_", "__probestub_"].iter().find_map(function).and_then(|found| btf.prototype(found.id));
+    let prototype = btf.trace_callers().get(event).and_then(|id| btf.prototype(*id));
     prototype.map_or_else(Vec::new, |prototype| prototype.parameters.into_iter().map(|found| found.name).collect())
 }
 

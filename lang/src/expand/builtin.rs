@@ -23,8 +23,8 @@ pub fn macros_of(name: &str, span: Span) -> Vec<Macro> {
 }
 
 /// Moves everything to one place.
-struct Place {
-    span: Span,
+pub struct Place {
+    pub span: Span,
 }
 
 impl Rewrite for Place {

@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn formats_of_old_and_new_kernels() {
-        let old = r#"print fmt: "%s", (REC->gfp_flags) ? __print_flags(REC->gfp_flags, "|", {(unsigned long)((((((( gfp_t)(0x400u|0x800u)) | (( gfp_t)0x40u)) | (( gfp_t)0)) & ~(( gfp_t)0x400u))), "GFP_A"}, {(unsigned long)(( gfp_t)0x100u), "__GFP_ZERO"}, {(unsigned long)(( gfp_t)0), "__GFP_NOTHING"} ) : "none""#;
-        let new = r#"print fmt: "%s", (REC->gfp_flags) ? __print_flags(REC->gfp_flags, "|", {( unsigned long)(((( gfp_t)(((((1UL))) << (10))|((((1UL))) << (11)))) | (( gfp_t)((((1UL))) << (6)))), "GFP_A"}, {( unsigned long)(( gfp_t)((((1UL))) << (8))), "__GFP_ZERO"} ) : "none""#;
+        let old = r#"print fmt: "%s", (REC->gfp_flags) ? __print_flags(REC->gfp_flags, "|", {(unsigned long)(((((( gfp_t)(0x400u|0x800u)) | (( gfp_t)0x40u)) | (( gfp_t)0)) & ~(( gfp_t)0x400u))), "GFP_A"}, {(unsigned long)(( gfp_t)0x100u), "__GFP_ZERO"}, {(unsigned long)(( gfp_t)0), "__GFP_NOTHING"} ) : "none""#;
+        let new = r#"print fmt: "%s", (REC->gfp_flags) ? __print_flags(REC->gfp_flags, "|", {( unsigned long)((( gfp_t)(((((1UL))) << (10))|((((1UL))) << (11)))) | (( gfp_t)((((1UL))) << (6)))), "GFP_A"}, {( unsigned long)(( gfp_t)((((1UL))) << (8))), "__GFP_ZERO"} ) : "none""#;
         let zero = (Arc::from("__GFP_ZERO"), 0x100);
         assert_eq!(table(old), [(Arc::from("GFP_A"), 0x840), zero.clone()]);
         assert_eq!(table(new), [(Arc::from("GFP_A"), 0xc40), zero]);

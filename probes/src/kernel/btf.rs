@@ -156,6 +156,7 @@ pub struct Btf {
     has_user_tags: OnceLock<bool>,
     enumerators: Known<Box<str>, Enumerator>,
     trace_events: OnceLock<HashMap<String, u32>>,
+    trace_callers: OnceLock<HashMap<String, u32>>,
 }
 
 impl Btf {
@@ -218,6 +219,7 @@ impl Btf {
             has_user_tags: OnceLock::new(),
             enumerators: Mutex::new(HashMap::new()),
             trace_events: OnceLock::new(),
+            trace_callers: OnceLock::new(),
         })
     }
 
@@ -316,6 +318,20 @@ impl Btf {
                 .filter(|record| record.kind == Kind::Typedef)
                 .filter_map(|record| Some((self.name(&record).strip_prefix(prefix)?.to_string(), record.id)))
                 .collect()
+        })
+    }
+}
+
+impl Btf {
+    /// The functions that call the programs of tracepoints: the name of the event and the id of one of them.
+    pub fn trace_callers(&self) -> &HashMap<String, u32> {
+        self.trace_callers.get_or_init(|| {
+            let event = |name: &str| {
+                let prefixes = ["__traceiter_", "__probestub_"];
+                prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).map(str::to_string)
+            };
+            let functions = self.records().filter(|record| record.kind == Kind::Func);
+            functions.filter_map(|record| Some((event(self.name(&record))?, record.id))).collect()
         })
     }
 }

@@ -77,7 +77,12 @@ impl Call {
 }
 
 fn bare(is_exit: bool) -> Layout {
+    // The result stands for both of D's arguments of a return.
+    let places: Vec<Location> =
+        if is_exit { vec![SECOND; 2] } else { ARGUMENT_OFFSETS.into_iter().map(in_registers).collect() };
+    let register = |(index, at)| Argument { name: format!("arg{index}").into(), ty: Type::I64, at };
     Layout {
+        registers: places.into_iter().enumerate().map(register).collect(),
         selector: Some(number_word(is_exit)),
         guard: Some((Word { at: in_registers(CS_OFFSET), bytes: 2 }, USER_CODE_SEGMENT)),
         ..Layout::default()

@@ -1,5 +1,6 @@
 //! The document about probes: one paragraph for each provider. Its examples are scripts that the tests of documents load.
 
+use rtrace_lang::dtrace;
 use rtrace_probes::{PROVIDERS, Provider};
 
 use super::{cell, head, verbatim};
@@ -28,6 +29,31 @@ pub fn probes() -> String {
     for provider in PROVIDERS {
         out.push_str(&entry(*provider));
     }
+    out.push_str(&of_d());
+    out
+}
+
+/// The names that D has for probes.
+fn of_d() -> String {
+    let mut out = String::from(
+        "\n## D's names\n\nProbes may be written as D does, `provider:module:function:name`; an empty part stands for anything. Each is one of the\n\
+         probes above, and `arg0` or `args[0]`, `errno` and the like mean what stands in the table. Beside them there are `profile-997` and `tick-5s`\n\
+         with D's units.\n\n| D | probe | fires when | values |\n| --- | --- | --- | --- |\n",
+    );
+    for row in dtrace::ROWS {
+        let function = if row.probe.contains("FUNCTION") { "FUNCTION" } else { "" };
+        let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{}`", cell(text)) };
+        let values: Vec<String> = row.values.iter().map(|(name, text)| format!("`{name}` is {}", code(text))).collect();
+        out.push_str(&format!(
+            "| `{}::{function}:{}` | {} | {} | {} |\n",
+            row.provider,
+            row.name,
+            code(row.probe),
+            code(row.when),
+            values.join(", ")
+        ));
+    }
+    out.push_str("\n```rtrace\nsyscall::open*:return /errno/ { @[execname, probefunc, errno] = count(); }\n```\n");
     out
 }
 

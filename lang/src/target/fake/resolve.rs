@@ -404,7 +404,7 @@ fn syscall_site(syscall: &FakeSyscall, event: String, is_exit: bool, options: &R
             Argument { name: "__syscall_nr".into(), ty: Type::Int { bytes: 4, signed: true }, at: number.at.clone() };
         arguments.push(nr);
         if is_exit {
-            arguments.push(Argument { name: "ret".into(), ty: Type::I64, at: second });
+            arguments.push(Argument { name: "ret".into(), ty: Type::I64, at: second.clone() });
         } else {
             let parameters = syscall.parameters.iter().zip(SYSCALL_REGISTERS);
             arguments.extend(parameters.map(|((name, ty), offset)| Argument {
@@ -414,8 +414,12 @@ fn syscall_site(syscall: &FakeSyscall, event: String, is_exit: bool, options: &R
             }));
         }
     }
+    let places: Vec<Location> =
+        if is_exit { vec![second.clone(); 2] } else { SYSCALL_REGISTERS.into_iter().map(register).collect() };
+    let argument = |(index, at)| Argument { name: format!("arg{index}").into(), ty: Type::I64, at };
     let layout = Layout {
         arguments,
+        registers: places.into_iter().enumerate().map(argument).collect(),
         selector: Some(number),
         guard: Some((Word { at: register(CODE_SEGMENT), bytes: 2 }, USER_CODE_SEGMENT)),
         ..Layout::default()

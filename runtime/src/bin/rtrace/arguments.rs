@@ -14,6 +14,7 @@ use clap::Parser;
         rtrace -e 'BEGIN { printf(\"hi\\n\"); exit(); }'\n  \
         rtrace -e 'tracepoint:syscalls:sys_enter_* { @[probe] = count(); }' -c 'ls /'\n  \
         rtrace -l 'tracepoint:sched:*'\n  \
+        rtrace -lv 'struct task_struct'\n  \
         rtrace fmt FILE...            (scripts in one style; see rtrace fmt --help)\n\n\
         Without FILE and -e, rtrace reads programs at a prompt.\n\
         Exit status: 0, or what exit() was called with; 1 for a mistake in the script or on the command line;\n\
@@ -28,7 +29,8 @@ pub struct Arguments {
     #[arg(short = 'e', value_name = "PROGRAM", allow_hyphen_values = true)]
     pub program: Option<String>,
 
-    /// List probes, all or those that match (with -v their arguments)
+    /// List probes, all or those that match (with -v their arguments); what a script would attach to (a FILE, or -e);
+    /// types (`struct path`, with -v their members)
     #[arg(short = 'l', long = "list", value_name = "PATTERN", num_args = 0..=1)]
     pub list: Option<Option<String>>,
 

@@ -1,15 +1,27 @@
-//! `-l`: which probes there are.
+//! `-l`: which probes there are, what types look like, and what a script would attach to.
 
 use std::io::{BufWriter, Write};
 
+use rtrace_lang::check::CheckOptions;
+use rtrace_lang::source::Source;
 use rtrace_lang::target::ResolveErrorKind;
-use rtrace_probes::{Machine, list};
+use rtrace_probes::{ListedProbe, Machine, list, list_types};
+use rtrace_runtime::driver::{Stage, drive};
 
-use crate::script::fail;
+use crate::arguments::{Arguments, Origin};
+use crate::parameters;
+use crate::script::{self, fail};
 
 /// Lists the probes that match; gives the exit status.
 pub fn run(pattern: Option<&str>, verbose: bool, pid: Option<u32>) -> i32 {
     let machine = Machine::new();
+    if let Some(lines) = pattern.and_then(|pattern| list_types(&machine, pattern, verbose)) {
+        if lines.is_empty() {
+            fail(&format!("the kernel has no type `{}`", pattern.unwrap_or_default()), &[]);
+            return 2;
+        }
+        return show(lines.into_iter().map(|name| ListedProbe { name, arguments: Vec::new() }));
+    }
     let probes = match list(&machine, pattern, verbose, pid) {
         Ok(probes) => probes,
         Err(error) => {
@@ -24,6 +36,48 @@ pub fn run(pattern: Option<&str>, verbose: bool, pid: Option<u32>) -> i32 {
         fail(&format!("no probe matches `{}`", pattern.unwrap_or("*")), &[]);
         return 2;
     }
+    show(probes.into_iter())
+}
+
+/// Lists what a script would attach to, in its order; gives the exit status.
+pub fn of_script(arguments: &Arguments, origin: Origin<'_>) -> i32 {
+    let (name, text) = match script::read(origin) {
+        Ok(source) => source,
+        Err(message) => return fail(&message, &[]),
+    };
+    let machine = Machine::new();
+    // Where -l has taken the file, all words are parameters.
+    let words = if let Some(Some(_)) = arguments.list { &arguments.words } else { arguments.parameters() };
+    let (named, positional) = parameters::split(words);
+    let options = CheckOptions {
+        pid: arguments.pid,
+        positional,
+        named,
+        allow_unsafe: arguments.allow_unsafe,
+        ..CheckOptions::default()
+    };
+    let mut source = Source::new(&name, &text);
+    let driven = drive(&mut source, &machine, &options, Stage::Check);
+    script::report(&driven.diagnostics, &source);
+    let Some(hir) = driven.hir else {
+        let is_mistake = driven.diagnostics.iter().any(|diagnostic| diagnostic.is_error() && !diagnostic.machine);
+        return if is_mistake { 1 } else { 2 };
+    };
+    let mut probes: Vec<ListedProbe> = Vec::new();
+    for site in &hir.sites {
+        if probes.iter().any(|known| *known.name == *site.name) {
+            continue;
+        }
+        let listed = list(&machine, Some(&site.name), arguments.verbose, arguments.pid).unwrap_or_default();
+        let arguments =
+            listed.into_iter().find(|listed| *listed.name == *site.name).map_or_else(Vec::new, |found| found.arguments);
+        probes.push(ListedProbe { name: site.name.to_string(), arguments });
+    }
+    show(probes.into_iter())
+}
+
+/// A line each, and the arguments below.
+fn show(probes: impl Iterator<Item = ListedProbe>) -> i32 {
     let mut out = BufWriter::new(std::io::stdout());
     for probe in probes {
         // Whoever reads may have seen enough.

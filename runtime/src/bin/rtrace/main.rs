@@ -11,7 +11,7 @@ mod script;
 
 use std::process::ExitCode;
 
-use arguments::Arguments;
+use arguments::{Arguments, Origin};
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).is_some_and(|word| word == "fmt") {
@@ -29,7 +29,13 @@ fn main() -> ExitCode {
     let status = if let Some(pattern) = &arguments.list {
         // `-l -v PATTERN` means what `-l PATTERN -v` does.
         let pattern = pattern.as_deref().or(arguments.words.first().map(String::as_str));
-        listing::run(pattern, arguments.verbose, arguments.pid)
+        match (&arguments.program, pattern) {
+            (Some(text), _) => listing::of_script(&arguments, Origin::Text(text)),
+            (None, Some(file)) if std::path::Path::new(file).is_file() => {
+                listing::of_script(&arguments, Origin::File(file))
+            }
+            (None, _) => listing::run(pattern, arguments.verbose, arguments.pid),
+        }
     } else if let Some(code) = &arguments.explain {
         script::explain(code)
     } else if let Some(origin) = arguments.origin() {

@@ -1,0 +1,49 @@
+//! `-l` through the command: what a script would attach to, and types. Probes that need no tracefs, so that the tests
+//! run wherever there is a kernel.
+
+use std::process::{Command, Output};
+
+fn rtrace(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rtrace")).args(arguments).output().expect("rtrace starts")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_script_lists_what_it_would_attach_to() {
+    let listed = rtrace(&["-l", "-e", "BEGIN { } profile-99, tick-5s, software:cs:10 { } profile-99 { } END { }"]);
+    assert_eq!(text(&listed), "BEGIN\nprofile:hz:99\ninterval:5000000000\nsoftware:context-switches:10\nEND\n");
+    assert_eq!(listed.status.code(), Some(0));
+}
+
+#[test]
+fn a_file_with_parameters_is_a_script() {
+    let file = std::env::temp_dir().join(format!("rtrace-listing-{}.rt", std::process::id()));
+    std::fs::write(&file, "profile:hz:$1 { }").expect("a file in the temporary directory");
+    let listed = rtrace(&["-l", file.to_str().expect("a path"), "77"]);
+    std::fs::remove_file(&file).expect("it was written");
+    assert_eq!(text(&listed), "profile:hz:77\n");
+}
+
+#[test]
+fn a_mistake_in_the_script_is_told() {
+    let listed = rtrace(&["-l", "-e", "profile:hz:0 { }"]);
+    assert_eq!((listed.status.code(), text(&listed).as_str()), (Some(1), ""));
+    assert!(String::from_utf8_lossy(&listed.stderr).contains("no whole number above zero"));
+}
+
+#[test]
+fn types_are_shown_as_c_declares_them() {
+    if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
+        println!("skipped: this kernel shows no types");
+        return;
+    }
+    let shown = text(&rtrace(&["-lv", "struct path"]));
+    assert_eq!(shown, "struct path {\n    struct vfsmount *mnt;\n    struct dentry *dentry;\n}; // 16 bytes\n");
+    assert_eq!(text(&rtrace(&["-l", "struct task_struct"])), "struct task_struct\n");
+    assert!(text(&rtrace(&["-lv", "struct task_struct"])).contains("    char comm[16];\n"));
+    assert!(text(&rtrace(&["-lv", "enum pid_type"])).contains("    PIDTYPE_TGID = 1,\n"));
+    assert_eq!(rtrace(&["-l", "struct no_such_struct"]).status.code(), Some(2));
+}
