@@ -126,16 +126,26 @@ impl Lower<'_> {
         let Type::Buffer(capacity) = buffer.ty else { unreachable!("the checker makes it a buffer") };
         let address = self.value(address);
         let place = self.kept(buffer);
-        let length = self.b.load(place.base, place.offset, 8, false);
-        let length = self.at_most(length, capacity);
+        let from = self.pointer(place.at(8));
         let (some, after) = (self.b.block(), self.b.block());
         let (end, result) = self.b.block_with(ValueKind::Int);
+        let known = match &buffer.kind {
+            ExprKind::ReadBytes { length, .. } => length.constant(),
+            _ => None,
+        };
+        let length = match known {
+            Some(known) => self.b.int(known.clamp(0, i64::from(capacity))),
+            None => {
+                // Bounded where it is used: older verifiers forget the bounds of what they put aside.
+                let length = self.b.load(place.base, place.offset, 8, false);
+                self.at_most(length, capacity)
+            }
+        };
         self.b.branch_nonzero(length, some, after);
         self.b.enter(after);
         let nothing = self.b.int(0);
         self.b.jump(end, &[nothing]);
         self.b.enter(some);
-        let from = self.pointer(place.at(8));
         let failed = self.b.call(calls::PROBE_WRITE_USER, &[address, from, length]);
         let done = self.b.binary_int(BinaryOp::Equal, failed, 0);
         self.b.jump(end, &[done]);
