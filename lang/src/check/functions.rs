@@ -114,9 +114,17 @@ impl Body<'_, '_, '_> {
             },
             Intrinsic::Override => self.override_return(row, first, span),
             Intrinsic::WriteUser => {
-                let buffer = match values[1].ty {
-                    Type::Buffer(_) => values[1].clone(),
-                    _ => self.buffer(row, values[1].clone(), Some(values[2].clone()), span),
+                let (source, length) = (values[1].clone(), values[2].clone());
+                let buffer = match source.kind {
+                    // Of bytes that are read for this no more are read than are written.
+                    ExprKind::ReadBytes { pointer, .. } if length.ty.is_integer() => {
+                        let kind = ExprKind::ReadBytes { pointer, length: Box::new(length) };
+                        Expr { kind, ty: source.ty, span: source.span }
+                    }
+                    _ if matches!(source.ty, Type::Buffer(_)) => {
+                        return self.wrong_type(row, &source, "a pointer, a string or buf() itself");
+                    }
+                    _ => self.buffer(row, source, Some(length), span),
                 };
                 if buffer.ty == Type::Unknown {
                     return buffer;
