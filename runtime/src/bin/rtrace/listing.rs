@@ -1,5 +1,6 @@
 //! `-l`: which probes there are, what types look like, and what a script would attach to.
 
+use std::collections::HashSet;
 use std::io::{BufWriter, Write};
 
 use rtrace_lang::check::CheckOptions;
@@ -63,17 +64,17 @@ pub fn of_script(arguments: &Arguments, origin: Origin<'_>) -> i32 {
         let is_mistake = driven.diagnostics.iter().any(|diagnostic| diagnostic.is_error() && !diagnostic.machine);
         return if is_mistake { 1 } else { 2 };
     };
-    let mut probes: Vec<ListedProbe> = Vec::new();
-    for site in &hir.sites {
-        if probes.iter().any(|known| *known.name == *site.name) {
-            continue;
-        }
-        let listed = list(&machine, Some(&site.name), arguments.verbose, arguments.pid).unwrap_or_default();
-        let arguments =
-            listed.into_iter().find(|listed| *listed.name == *site.name).map_or_else(Vec::new, |found| found.arguments);
-        probes.push(ListedProbe { name: site.name.to_string(), arguments });
-    }
-    show(probes.into_iter())
+    let mut known = HashSet::new();
+    let sites = hir.sites.iter().filter(|site| known.insert(site.name.clone()));
+    show(sites.map(|site| {
+        // Each is looked up once more for its arguments, which only -v shows.
+        let listed = match arguments.verbose {
+            true => list(&machine, Some(&site.name), true, arguments.pid).unwrap_or_default(),
+            false => Vec::new(),
+        };
+        let found = listed.into_iter().find(|listed| *listed.name == *site.name);
+        ListedProbe { name: site.name.to_string(), arguments: found.map_or_else(Vec::new, |found| found.arguments) }
+    }))
 }
 
 /// A line each, and the arguments below.
