@@ -253,7 +253,17 @@ impl Lower<'_> {
     pub(super) fn keep_key(&mut self, map: MapId, key: Key) {
         let (Some(whole), Some(beside)) = (key.whole, self.shared.whole_keys(map)) else { return };
         let segments = keys::segments(&self.hir.maps[map.index()].key);
-        self.if_long(&segments, key.place, |lower| lower.store_key(&segments, map, beside, key, whole));
+        self.if_long(&segments, key.place, |lower| {
+            // An entry that is set again has its whole key already.
+            let map_value = lower.b.map(beside);
+            let known = lower.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map_value, key.pointer], Memory::MapValue);
+            let (new, after) = (lower.b.block(), lower.b.block());
+            lower.b.branch_nonzero(known, after, new);
+            lower.b.enter(new);
+            lower.store_key(&segments, map, beside, key, whole);
+            lower.b.jump(after, &[]);
+            lower.b.enter(after);
+        });
     }
 
     fn store_key(&mut self, segments: &[Segment], map: MapId, beside: MapRef, key: Key, whole: Place) {
