@@ -41,6 +41,9 @@ const PSEUDO_MAP: u8 = 1;
 const PSEUDO_MAP_VALUE: u8 = 2;
 const PSEUDO_FUNCTION: u8 = 4;
 const PSEUDO_CALL: u8 = 1;
+/// With the branch, the count and the jump around it, more than the eight instructions and two jumps after which the
+/// verifier keeps a state again.
+const CHECKPOINT_INSTRUCTIONS: usize = 4;
 /// In the immediate of an atomic operation: the old value comes back.
 const FETCH: i32 = 1;
 
@@ -306,6 +309,12 @@ impl Encoder<'_> {
             MachineKind::Call { callee: Callee::Subprogram(number), .. } => {
                 self.out.calls.push((self.out.instructions.len() as u32, *number));
                 self.push(JMP | CALL, 0, PSEUDO_CALL, 0, 0);
+            }
+            MachineKind::Checkpoint { .. } => {
+                let to = next();
+                for _ in 0..CHECKPOINT_INSTRUCTIONS {
+                    self.push(ALU64 | MOV, to, 0, 0, 0);
+                }
             }
             MachineKind::Jump { to, .. } => self.jump(self.forwards[*to], position),
             MachineKind::Branch { op, right, then, otherwise, .. } => {

@@ -176,6 +176,9 @@ pub enum InstKind {
         number: u32,
         frame: Value,
     },
+    /// Does nothing, for so long that the kernel's verifier keeps the state of the program where paths join next: it
+    /// does so only some instructions after the last time.
+    Checkpoint,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -319,7 +322,8 @@ impl InstKind {
             | InstKind::Callback(_)
             | InstKind::StackAddress { .. }
             | InstKind::Map(_)
-            | InstKind::MapValueAddress { .. } => {}
+            | InstKind::MapValueAddress { .. }
+            | InstKind::Checkpoint => {}
             InstKind::Binary { left, right, .. } => {
                 *left = f(*left);
                 *right = f(*right);

@@ -133,6 +133,10 @@ pub enum MachineKind {
         to: Register,
         arguments: Vec<Register>,
     },
+    /// Instructions that set `to`, which nothing reads.
+    Checkpoint {
+        to: Register,
+    },
     Jump {
         to: usize,
         arguments: Vec<Register>,

@@ -128,7 +128,8 @@ fn operands(kind: &MachineKind) -> Vec<Operand> {
         | MachineKind::Immediate { to, .. }
         | MachineKind::Map { to, .. }
         | MachineKind::MapValue { to, .. }
-        | MachineKind::StackAddress { to, .. } => out.push(defined(to)),
+        | MachineKind::StackAddress { to, .. }
+        | MachineKind::Checkpoint { to } => out.push(defined(to)),
         MachineKind::Move { to, from } | MachineKind::Low32 { to, from } => {
             out.push(used(from));
             out.push(defined(to));

@@ -233,6 +233,10 @@ impl Select {
                 let (arguments, to) = (vec![self.register(*frame)], self.fresh());
                 self.push(MachineKind::Call { callee: Callee::Subprogram(*number), to, arguments });
             }
+            InstKind::Checkpoint => {
+                let to = self.fresh();
+                self.push(MachineKind::Checkpoint { to });
+            }
         }
     }
 

@@ -147,6 +147,10 @@ impl Builder {
         self.push(InstKind::AtomicAdd { base, offset, value }, None);
     }
 
+    pub fn checkpoint(&mut self) {
+        self.push(InstKind::Checkpoint, None);
+    }
+
     pub fn atomic_fetch_add(&mut self, base: Value, offset: i32, value: Value) -> Value {
         self.define(InstKind::AtomicFetchAdd { base, offset, value }, ValueKind::Int)
     }

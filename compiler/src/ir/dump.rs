@@ -69,6 +69,7 @@ fn text(kind: &InstKind) -> String {
         InstKind::Map(map) => format!("map {}", map.0),
         InstKind::MapValueAddress { map, offset } => format!("map {} value + {offset}", map.0),
         InstKind::Call { helper, arguments } => format!("call {helper}({})", list(arguments)),
+        InstKind::Checkpoint => "checkpoint".to_owned(),
         InstKind::CallSubprogram { number, frame } => format!("call subprogram {number}(v{})", frame.0),
     }
 }

@@ -243,6 +243,7 @@ impl Run<'_> {
                     .collect::<Result<Vec<_>, String>>()?;
                 calls::call(machine, *helper, &arguments, self.context)?
             }
+            InstKind::Checkpoint => 0,
             InstKind::CallSubprogram { number, frame } => {
                 let subprogram = self.subprograms.get(*number as usize).ok_or("there is no such subprogram")?;
                 let parameters = [self.get(*frame)?];

@@ -170,6 +170,7 @@ fn check_inst(
         | InstKind::Map(_)
         | InstKind::MapValueAddress { .. }
         | InstKind::Call { .. }
-        | InstKind::CallSubprogram { .. } => Ok(()),
+        | InstKind::CallSubprogram { .. }
+        | InstKind::Checkpoint => Ok(()),
     }
 }

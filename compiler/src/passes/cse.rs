@@ -109,6 +109,7 @@ fn key(kind: &InstKind, function: &Function) -> Option<Key> {
         | InstKind::AtomicAdd { .. }
         | InstKind::AtomicFetchAdd { .. }
         | InstKind::Call { .. }
-        | InstKind::CallSubprogram { .. } => return None,
+        | InstKind::CallSubprogram { .. }
+        | InstKind::Checkpoint => return None,
     })
 }

@@ -99,7 +99,8 @@ fn has_effect(kind: &InstKind) -> bool {
         InstKind::Store { .. }
         | InstKind::AtomicAdd { .. }
         | InstKind::AtomicFetchAdd { .. }
-        | InstKind::CallSubprogram { .. } => true,
+        | InstKind::CallSubprogram { .. }
+        | InstKind::Checkpoint => true,
         InstKind::Call { helper, .. } => !PURE_HELPERS.contains(helper),
         // The context is where the allocator finds its register: it stays at the entry.
         InstKind::Context | InstKind::Parameter(_) => true,

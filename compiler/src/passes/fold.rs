@@ -120,7 +120,8 @@ fn simplify(kind: &InstKind, made: &[Option<InstKind>]) -> Simplified {
         | InstKind::Map(_)
         | InstKind::MapValueAddress { .. }
         | InstKind::Call { .. }
-        | InstKind::CallSubprogram { .. } => Simplified::Same,
+        | InstKind::CallSubprogram { .. }
+        | InstKind::Checkpoint => Simplified::Same,
     }
 }
 
