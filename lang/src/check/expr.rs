@@ -210,7 +210,7 @@ impl Body<'_, '_, '_> {
         let Some(ty) = super::maps::unify(&then.ty, &otherwise.ty) else {
             let (a, b) = (then.ty.clone(), otherwise.ty.clone());
             return self.fail(
-                Diagnostic::error(Code::TypeMismatch, span, format!("the two values are of type {a} and {b}"))
+                Diagnostic::error(Code::TypeMismatch, span, format!("the two values are of type {a:#} and {b:#}"))
                     .label("both sides of `:` take one type"),
             );
         };

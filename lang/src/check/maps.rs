@@ -258,6 +258,7 @@ pub fn unify(a: &Type, b: &Type) -> Option<Type> {
         }
         (Type::Int { .. }, Type::Bool | Type::Enum(_)) => Some(stored(a)),
         (Type::Bool | Type::Enum(_), Type::Int { .. }) => Some(stored(b)),
+        (Type::Bool | Type::Enum(_), Type::Bool | Type::Enum(_)) => Some(Type::I64),
         (Type::Pointer { .. }, Type::Int { .. }) => Some(a.clone()),
         (Type::Int { .. }, Type::Pointer { .. }) => Some(b.clone()),
         (Type::Pointer { .. }, Type::Pointer { .. }) => Some(a.clone()),

@@ -35,6 +35,8 @@ fn zero(ty: &Type) -> Datum {
     match ty {
         Type::Str(_) => Datum::Str(Vec::new()),
         Type::Tuple(parts) => Datum::Tuple(parts.iter().map(zero).collect()),
+        Type::Record(parts) => Datum::Tuple(parts.iter().map(|(_, ty)| zero(ty)).collect()),
+        Type::Array { .. } => Datum::Bytes(vec![0; ty.size() as usize]),
         _ => Datum::Int(0),
     }
 }
@@ -122,11 +124,14 @@ impl Evaluator<'_> {
     }
 
     fn repeat(&mut self, kind: &LoopKind, body: &[Stmt]) -> Result<(), Leaves> {
+        if let LoopKind::Map { map, key, value } = kind {
+            return self.for_each_entry(*map, *key, *value, body);
+        }
         let (mut from, mut to) = match kind {
             LoopKind::Range { from, to, .. } => (self.int(from), self.int(to)),
             LoopKind::Unroll(count) => (0, i64::from(*count)),
             LoopKind::While(_) => (0, 1),
-            LoopKind::Map { .. } => panic!("not generated"),
+            LoopKind::Map { .. } => unreachable!("walked above"),
         };
         while from < to {
             match kind {
@@ -146,6 +151,38 @@ impl Evaluator<'_> {
             }
         }
         Ok(())
+    }
+
+    fn for_each_entry(&mut self, map: MapId, key: LocalId, value: LocalId, body: &[Stmt]) -> Result<(), Leaves> {
+        for (keys, values) in self.rows(map).clone() {
+            let keys = if let [one] = &keys[..] { one.clone() } else { Datum::Tuple(keys) };
+            self.set_local(key, keys);
+            self.set_local(value, values[0].clone());
+            match self.block(body) {
+                Err(Leaves::Loop) => break,
+                Err(leaves @ (Leaves::Program | Leaves::Function)) => return Err(leaves),
+                Ok(()) | Err(Leaves::Round) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What an aggregation holds now; 0 where it has seen nothing.
+    fn aggregated(&mut self, map: MapId, key: &Vec<Datum>) -> i64 {
+        let MapValue::Aggregation(aggregation) = self.hir.maps[map.index()].value else { panic!("a plain map") };
+        let slots: Vec<i64> = match self.rows(map).get(key) {
+            Some(slots) => slots.iter().map(|slot| if let Datum::Int(n) = slot { *n } else { 0 }).collect(),
+            None => return 0,
+        };
+        match aggregation.row().fold {
+            Fold::Count | Fold::Sum | Fold::Min | Fold::Max => slots[0],
+            Fold::CountAndSum if slots[0] == 0 => 0,
+            Fold::CountAndSum if aggregation.signed => slots[1].wrapping_div(slots[0]),
+            Fold::CountAndSum => (slots[1] as u64 / slots[0] as u64) as i64,
+            Fold::Squares | Fold::Powers | Fold::MirroredPowers | Fold::Magnitudes | Fold::Series | Fold::Linear => {
+                panic!("not generated")
+            }
+        }
     }
 
     fn set_local(&mut self, local: LocalId, value: Datum) {
@@ -194,7 +231,7 @@ impl Evaluator<'_> {
             BinaryOp::DivideSigned | BinaryOp::DivideUnsigned | BinaryOp::RemainderSigned | BinaryOp::RemainderUnsigned
         );
         if divides && right == 0 {
-            *self.outcome.divisions_by_zero.entry((span.start, span.end)).or_default() += 1;
+            *self.outcome.errors.entry((span.start, span.end)).or_default() += 1;
         }
         op.apply(left, right)
     }
@@ -240,7 +277,11 @@ impl Evaluator<'_> {
                 self.value(taken)
             }
             ExprKind::Convert(inner) => match (self.value(inner), &e.ty) {
+                (Datum::Int(value), Type::Array { .. }) => {
+                    Datum::Bytes(value.to_le_bytes()[..e.ty.size() as usize].to_vec())
+                }
                 (Datum::Int(value), ty) => Datum::Int(converted(value, ty)),
+                (Datum::Bytes(bytes), Type::Int { .. }) => Datum::Int(converted(number(&bytes, &Type::U64), &e.ty)),
                 (other, _) => other,
             },
             ExprKind::UpdateLocal { local, op, operand, old } => {
@@ -281,12 +322,42 @@ impl Evaluator<'_> {
             }
             ExprKind::Element { base, index } => {
                 let index = self.int(index);
-                let text = self.text(base);
+                let text = match self.value(base) {
+                    Datum::Bytes(bytes) => {
+                        let size = e.ty.size() as usize;
+                        let element = usize::try_from(index).ok().and_then(|at| bytes.chunks_exact(size).nth(at));
+                        if element.is_none() {
+                            *self.outcome.errors.entry((e.span.start, e.span.end)).or_default() += 1;
+                        }
+                        return Datum::Int(element.map_or(0, |bytes| number(bytes, &e.ty)));
+                    }
+                    Datum::Str(text) => text,
+                    other => panic!("{other:?} has no elements"),
+                };
                 Datum::Int(usize::try_from(index).ok().and_then(|at| text.get(at)).map_or(0, |byte| i64::from(*byte)))
             }
             ExprKind::Tuple(parts) => Datum::Tuple(parts.iter().map(|part| self.value(part)).collect()),
-            ExprKind::Len { .. }
-            | ExprKind::Helper { .. }
+            ExprKind::Len { map } => Datum::Int(self.rows(*map).len() as i64),
+            ExprKind::Part { base, offset } => {
+                let bytes = self.value(base).encode(&base.ty);
+                Datum::decode(&bytes[*offset as usize..], &e.ty)
+            }
+            ExprKind::Member { base, offset, bits: None } => match self.value(base) {
+                Datum::Bytes(bytes) => {
+                    let at = *offset as usize;
+                    Datum::Int(number(&bytes[at..at + e.ty.size() as usize], &e.ty))
+                }
+                other => panic!("{other:?} has no elements"),
+            },
+            ExprKind::Same { negated, left, right, ty } => {
+                let (left, right) = (self.value(left).encode(ty), self.value(right).encode(ty));
+                truth((left == right) != *negated)
+            }
+            ExprKind::AggregationValue { map, key } => {
+                let key = self.key(*map, key);
+                Datum::Int(self.aggregated(*map, &key))
+            }
+            ExprKind::Helper { .. }
             | ExprKind::Context(_)
             | ExprKind::ContextPointer
             | ExprKind::Deref { .. }
@@ -295,18 +366,15 @@ impl Evaluator<'_> {
             | ExprKind::StartTime
             | ExprKind::Site
             | ExprKind::Stack { .. }
-            | ExprKind::Part { .. }
             | ExprKind::Member { .. }
             | ExprKind::AddressOf(_)
             | ExprKind::ReadBytes { .. }
             | ExprKind::Inet { .. }
-            | ExprKind::AggregationValue { .. }
             | ExprKind::Signal { .. }
             | ExprKind::Override(_)
             | ExprKind::WriteUser { .. }
             | ExprKind::WallOffset
-            | ExprKind::Speculation
-            | ExprKind::Same { .. } => panic!("not generated: {e:?}"),
+            | ExprKind::Speculation => panic!("not generated: {e:?}"),
         }
     }
 }
@@ -328,6 +396,14 @@ fn converted(value: i64, ty: &Type) -> i64 {
         Type::Int { bytes: 4, signed: false } => i64::from(value as u32),
         _ => value,
     }
+}
+
+/// An integer as it lies in memory.
+fn number(bytes: &[u8], ty: &Type) -> i64 {
+    let mut word = [0; 8];
+    let size = bytes.len().min(8);
+    word[..size].copy_from_slice(&bytes[..size]);
+    converted(i64::from_le_bytes(word), ty)
 }
 
 fn fold(aggregation: &Aggregation, slots: &mut [Datum], value: i64, weight: i64) {

@@ -14,12 +14,13 @@ use proptest::test_runner::{Config, TestCaseError};
 use rtrace_compiler::ir::interpret::{Environment, Simulation};
 use rtrace_compiler::ir::{Function, MapRef, dump};
 use rtrace_compiler::object::Object;
+use rtrace_lang::calls;
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::{Code, Diagnostic};
 use rtrace_lang::hir::Hir;
 use rtrace_lang::source::Source;
-use rtrace_lang::target::Target;
 use rtrace_lang::target::fake::FakeTarget;
+use rtrace_lang::target::{Feature, Target};
 use rtrace_probes::Machine;
 use rtrace_runtime::driver::{Driven, Stage, drive, lowered};
 use rtrace_tests::environment::Environment as TestEnvironment;
@@ -54,28 +55,40 @@ fn interpreted(hir: &Hir, object: &Object, function: &Function) -> Result<Outcom
     Ok(Outcome::decode(hir, object, entries, &simulation.records))
 }
 
-/// All the ways that need no kernel; gives what they agree on.
-fn check_pure(script: &str, target: &dyn Target) -> Result<Option<(Driven, Outcome)>, TestCaseError> {
-    let Some(driven) = compiled(script, target)? else { return Ok(None) };
-    let (hir, compiled) = (driven.hir.clone().expect("checked"), driven.compiled.as_ref().expect("compiled"));
+fn expected(hir: &Hir) -> Outcome {
     let name = comm();
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-    let expected = evaluate::evaluate(&hir, &name[..end]);
+    evaluate::evaluate(hir, &name[..end])
+}
+
+/// All the ways that need no kernel.
+fn check_pure(script: &str, target: &dyn Target) -> Result<(), TestCaseError> {
+    let Some(driven) = compiled(script, target)? else { return Ok(()) };
+    let (hir, compiled) = (driven.hir.expect("checked"), driven.compiled.expect("compiled"));
+    let expected = expected(&hir);
     let before = interpreted(&hir, &compiled.object, &lowered(&hir, target)[0])?;
     prop_assert_eq!(&before, &expected, "lowering differs from the language");
     let after = interpreted(&hir, &compiled.object, &compiled.functions[0])?;
     prop_assert_eq!(&after, &expected, "the passes change the meaning");
-    Ok(Some((driven, expected)))
+    Ok(())
 }
 
 fn check_kernel(script: &str, machine: &Machine) -> Result<(), TestCaseError> {
-    let Some((driven, expected)) = check_pure(script, machine)? else { return Ok(()) };
+    let Some(driven) = compiled(script, machine)? else { return Ok(()) };
     let (hir, compiled) = (driven.hir.expect("checked"), driven.compiled.expect("compiled"));
     match kernel::run(machine, &hir, &compiled.object) {
-        Ok(found) => prop_assert_eq!(&found, &expected, "the kernel computes something else"),
+        Ok(found) => prop_assert_eq!(&found, &expected(&hir), "the kernel computes something else"),
         Err(error) => return Err(TestCaseError::fail(format!("{error:?}"))),
     }
     Ok(())
+}
+
+/// What scripts may use that are to run on that machine.
+fn has(target: &dyn Target) -> scripts::Has {
+    scripts::Has {
+        other_cpus: target.has(Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM)),
+        loops: target.has(Feature::Helper(calls::FOR_EACH_MAP_ELEM)) && target.has(Feature::Helper(calls::LOOP)),
+    }
 }
 
 fn config(cases: u32) -> Config {
@@ -86,7 +99,9 @@ fn config(cases: u32) -> Config {
 fn described() -> &'static [FakeTarget; 2] {
     static TARGETS: OnceLock<[FakeTarget; 2]> = OnceLock::new();
     TARGETS.get_or_init(|| {
-        let all = FakeTarget::parse("cpus 1\nfeature AtomicFetch MapAllocator CpuV4").expect("a description");
+        let all =
+            FakeTarget::parse("cpus 1\nfeature AtomicFetch MapAllocator CpuV4 Helper(164) Helper(181) Helper(195)")
+                .expect("a description");
         [all, FakeTarget::parse("cpus 1").expect("a description")]
     })
 }
@@ -103,15 +118,11 @@ fn is_skipped() -> bool {
 
 #[test]
 fn generated_programs_mean_what_the_language_says() {
-    let mut runner = proptest::test_runner::TestRunner::new(config(400));
-    let result = runner.run(&scripts::script(), |script| {
-        for target in described() {
-            check_pure(&script, target)?;
+    for target in described() {
+        let mut runner = proptest::test_runner::TestRunner::new(config(400));
+        if let Err(error) = runner.run(&scripts::script(has(target)), |script| check_pure(&script, target)) {
+            panic!("{error}");
         }
-        Ok(())
-    });
-    if let Err(error) = result {
-        panic!("{error}");
     }
 }
 
@@ -122,7 +133,7 @@ fn generated_programs_do_the_same_in_the_kernel() {
     }
     let machine = Machine::new();
     let mut runner = proptest::test_runner::TestRunner::new(config(300));
-    if let Err(error) = runner.run(&scripts::script(), |script| check_kernel(&script, &machine)) {
+    if let Err(error) = runner.run(&scripts::script(has(&machine)), |script| check_kernel(&script, &machine)) {
         panic!("{error}");
     }
 }
@@ -147,7 +158,7 @@ const ONCE_WRONG: &[&str] = &[
 fn what_was_wrong_once() {
     let machine = (!is_skipped()).then(Machine::new);
     for script in ONCE_WRONG {
-        let checked = described().iter().try_for_each(|target| check_pure(script, target).map(|_| ()));
+        let checked = described().iter().try_for_each(|target| check_pure(script, target));
         let checked = checked.and_then(|()| machine.as_ref().map_or(Ok(()), |machine| check_kernel(script, machine)));
         if let Err(error) = checked {
             panic!("{script}\n{error}");

@@ -14,7 +14,10 @@ pub enum Datum {
     Int(i64),
     /// Without the NUL.
     Str(Vec<u8>),
+    /// Of a tuple or a record.
     Tuple(Vec<Datum>),
+    /// An array, as it lies in memory.
+    Bytes(Vec<u8>),
 }
 
 impl Datum {
@@ -29,6 +32,14 @@ impl Datum {
             (Datum::Tuple(parts), Type::Tuple(types)) => {
                 parts.iter().zip(types.iter()).flat_map(|(part, ty)| part.encode(ty)).collect()
             }
+            (Datum::Tuple(parts), Type::Record(types)) => {
+                parts.iter().zip(types.iter()).flat_map(|(part, (_, ty))| part.encode(ty)).collect()
+            }
+            (Datum::Bytes(bytes), _) => {
+                let mut bytes = bytes.clone();
+                bytes.resize(ty.stored_bytes() as usize, 0);
+                bytes
+            }
             (Datum::Int(value), _) => value.to_le_bytes().to_vec(),
             (datum, ty) => panic!("{datum:?} is no {ty}"),
         }
@@ -41,6 +52,11 @@ impl Datum {
                 Datum::Str(bytes[..bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len())].to_vec())
             }
             Type::Tuple(types) => Datum::Tuple(Datum::decode_all(bytes, types)),
+            Type::Record(parts) => {
+                let types: Vec<Type> = parts.iter().map(|(_, ty)| ty.clone()).collect();
+                Datum::Tuple(Datum::decode_all(bytes, &types))
+            }
+            Type::Array { .. } => Datum::Bytes(bytes[..ty.size() as usize].to_vec()),
             _ => Datum::Int(i64::from_le_bytes(bytes[..8].try_into().expect("8 bytes"))),
         }
     }
@@ -65,8 +81,8 @@ pub struct Outcome {
     pub maps: BTreeMap<String, Rows>,
     /// Number of each record, and its parts.
     pub records: Vec<(u64, Vec<Datum>)>,
-    /// Divisions by zero, by where they stand in the script.
-    pub divisions_by_zero: BTreeMap<(u32, u32), u64>,
+    /// Divisions by zero and indexes outside of arrays, by where they stand in the script.
+    pub errors: BTreeMap<(u32, u32), u64>,
 }
 
 impl fmt::Debug for Outcome {
@@ -75,7 +91,7 @@ impl fmt::Debug for Outcome {
             writeln!(f, "@{name}: {rows:?}")?;
         }
         writeln!(f, "records: {:?}", self.records)?;
-        writeln!(f, "divisions by zero: {:?}", self.divisions_by_zero)
+        writeln!(f, "errors: {:?}", self.errors)
     }
 }
 
@@ -104,16 +120,11 @@ impl Outcome {
             let at = *offset as usize;
             let count = u64::from_le_bytes(globals[at..at + 8].try_into().expect("8 bytes"));
             match site.kind {
-                ErrorKind::DivisionByZero if count > 0 => {
-                    outcome.divisions_by_zero.insert((site.span.start, site.span.end), count);
+                ErrorKind::DivisionByZero | ErrorKind::Index if count > 0 => {
+                    *outcome.errors.entry((site.span.start, site.span.end)).or_default() += count;
                 }
-                ErrorKind::DivisionByZero => {}
-                ErrorKind::Read
-                | ErrorKind::MapFull(_)
-                | ErrorKind::KeyCut(_)
-                | ErrorKind::Stack
-                | ErrorKind::Index
-                | ErrorKind::Loop => {
+                ErrorKind::DivisionByZero | ErrorKind::Index => {}
+                ErrorKind::Read | ErrorKind::MapFull(_) | ErrorKind::KeyCut(_) | ErrorKind::Stack | ErrorKind::Loop => {
                     assert_eq!(count, 0, "{site:?}");
                 }
             }
