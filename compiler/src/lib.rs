@@ -12,6 +12,7 @@ pub mod passes;
 mod regalloc;
 mod select;
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ use rtrace_lang::limits::MOST_PER_CPU_BYTES;
 
 use lower::Scratch;
 use object::{Manifest, Object, ProgramObject};
+
+/// Programs that are worth a thread.
+const LEAST_FOR_A_THREAD: usize = 16;
 
 /// What the kernel offers that changes the code. Everything off gives code for the oldest kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,24 +63,23 @@ fn compile_with(
     scratch: Scratch,
 ) -> Result<Option<Compiled>, Vec<Diagnostic>> {
     let mut shared = lower::Shared::new(&hir, options, scratch);
+    // Programs share what lowering fills; what comes after is each one's own.
+    let mut lowered = Vec::new();
+    for program in &hir.programs {
+        let function = lower::lower(&hir, program, options, &mut shared);
+        check(&function, "lowering");
+        lowered.push(function);
+    }
     let mut programs = Vec::new();
     let mut functions = Vec::new();
     let mut diagnostics = Vec::new();
     let mut pass_times: Vec<(&'static str, Duration)> =
         passes::PASSES.iter().map(|(name, _)| (*name, Duration::ZERO)).collect();
-    for program in &hir.programs {
-        let mut function = lower::lower(&hir, program, options, &mut shared);
-        check(&function, "lowering");
-        for ((name, pass), (_, time)) in passes::PASSES.iter().zip(&mut pass_times) {
-            let start = Instant::now();
-            function.for_each(&mut |function| pass(function));
-            *time += start.elapsed();
-            check(&function, name);
+    for (program, finished) in hir.programs.iter().zip(finish_all(lowered)) {
+        for ((_, time), of_program) in pass_times.iter_mut().zip(finished.pass_times) {
+            *time += of_program;
         }
-        let too_large = |message: String, help: &str| {
-            Diagnostic::error(Code::TooLarge, program.span, message).label("this clause").help(help)
-        };
-        match link::link(&function) {
+        match finished.linked {
             Ok(linked) => programs.push(ProgramObject {
                 name: program.name.clone(),
                 kind: program.kind,
@@ -87,12 +90,13 @@ fn compile_with(
                 lines: linked.lines,
                 functions: linked.functions,
             }),
-            Err(error) => diagnostics.push(too_large(
-                format!("the program does not fit: {error}"),
-                "split the clause, or use shorter keys and fewer variables at once",
-            )),
+            Err(error) => diagnostics.push(
+                Diagnostic::error(Code::TooLarge, program.span, format!("the program does not fit: {error}"))
+                    .label("this clause")
+                    .help("split the clause, or use shorter keys and fewer variables at once"),
+            ),
         }
-        functions.push(function);
+        functions.push(finished.function);
     }
     if scratch == Scratch::PerCpu && shared.scratch_bytes > MOST_PER_CPU_BYTES {
         return Ok(None);
@@ -109,6 +113,47 @@ fn compile_with(
         stacks: shared.stacks_map().map(|map| map.0),
     };
     Ok(Some(Compiled { object: Object { programs, maps: shared.maps, manifest }, functions, pass_times }))
+}
+
+/// A program after lowering: all that is left to do with it.
+struct Finished {
+    function: ir::Function,
+    linked: Result<link::Linked, String>,
+    pass_times: Vec<Duration>,
+}
+
+fn finish(mut function: ir::Function) -> Finished {
+    let mut pass_times = Vec::new();
+    for (name, pass) in passes::PASSES {
+        let start = Instant::now();
+        function.for_each(&mut |function| pass(function));
+        pass_times.push(start.elapsed());
+        check(&function, name);
+    }
+    let linked = link::link(&function);
+    Finished { function, linked, pass_times }
+}
+
+/// Many programs on all processors; in their order.
+fn finish_all(lowered: Vec<ir::Function>) -> Vec<Finished> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let share = lowered.len().div_ceil(processors).max(LEAST_FOR_A_THREAD);
+    let mut left = lowered.into_iter();
+    let mut shares: Vec<Vec<ir::Function>> = Vec::new();
+    while left.len() > 0 {
+        shares.push(left.by_ref().take(share).collect());
+    }
+    let own = shares.pop().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            shares.into_iter().map(|share| scope.spawn(|| share.into_iter().map(finish).collect::<Vec<_>>())).collect();
+        let own: Vec<Finished> = own.into_iter().map(finish).collect();
+        let of_threads = threads.into_iter().flat_map(|thread| match thread.join() {
+            Ok(finished) => finished,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        of_threads.chain(own).collect()
+    })
 }
 
 /// The functions as they are before all passes, for the judges of the passes.
