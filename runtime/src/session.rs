@@ -19,6 +19,7 @@ use rtrace_lang::hir::Hir;
 use rtrace_lang::source::Source;
 use rtrace_lang::target::Attach;
 use rtrace_probes::kernel::KernelError;
+use rtrace_probes::kernel::cgroup::Cgroup;
 use rtrace_probes::{AttachError, Link, Machine};
 
 use crate::child::ChildError;
@@ -41,6 +42,8 @@ pub struct SessionOptions {
     pub source: Source,
     /// Ends with this process (`-p`).
     pub pid: Option<u32>,
+    /// Only tasks of this cgroup and those below it.
+    pub cgroup: Option<Cgroup>,
     /// Says nothing of its own on stderr but problems.
     pub quiet: bool,
     /// Shows the verifier's log of a refused program.
@@ -152,6 +155,7 @@ impl<'m> Session<'m> {
         let cpus = rtrace_lang::target::Target::possible_cpus(machine);
         let maps = load::maps(&object)?;
         let globals = load::globals(&object, &maps)?;
+        load::cgroup(&object, &maps, &options)?;
         let programs = load::programs(machine, &object, &maps, &options)?;
         let ring = match object.manifest.ring {
             Some(number) => {

@@ -16,4 +16,5 @@ pub mod real_programs;
 pub mod reference;
 pub mod run;
 pub mod stages;
+pub mod tasks;
 pub mod workload;

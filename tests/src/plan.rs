@@ -10,6 +10,7 @@ use rtrace_lang::target::fake::FakeTarget;
 use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Need, Programs};
 use crate::other_files::Place;
+use crate::tasks::{self, CgroupBy};
 use crate::{builtins, codes, documents, expectation, leftovers, other_files, real_programs, reference, run, stages};
 
 /// What became of a test.
@@ -89,6 +90,14 @@ impl Plan {
             let followed = move || other_files::check(&programs, place);
             tests.push(self.gated(format!("other_files::{name}"), 2, needs, followed));
         }
+        for (name, by) in [("cgroup", CgroupBy::Path), ("container", CgroupBy::Container)] {
+            let programs = self.programs.clone();
+            let counted = move || tasks::check_cgroup(&programs, by);
+            tests.push(self.gated(format!("tasks::{name}"), 2, vec![Need::Cgroups], counted));
+        }
+        let programs = self.programs.clone();
+        let numbered = move || tasks::check_namespace(&programs);
+        tests.push(self.gated("tasks::namespace".to_string(), 2, vec![Need::Namespaces], numbered));
         let programs = self.programs.clone();
         let python = move || real_programs::check_python(&programs);
         tests.push(self.gated("real_programs::python".to_string(), 2, vec![Need::Python], python));

@@ -216,7 +216,8 @@ fn is_data(map: &MapObject) -> bool {
         | MapKind::LruHash
         | MapKind::LruPerCpuHash
         | MapKind::TaskStorage
-        | MapKind::RingBuffer => false,
+        | MapKind::RingBuffer
+        | MapKind::Cgroups => false,
     }
 }
 

@@ -27,6 +27,7 @@ pub struct Group<'a> {
     pub sites: Vec<SiteId>,
     pub dispatch: Dispatch,
     pub pid: Option<u32>,
+    pub in_cgroup: bool,
     /// The provider of its sites.
     pub provider: &'static str,
 }
@@ -92,6 +93,10 @@ pub fn of_clause<'a>(
             );
             continue;
         }
+        if options.in_cgroup && found.iter().any(|site| matches!(site.attach, Attach::Iterator { .. })) {
+            diagnostics.push(no_cgroup(&spec));
+            continue;
+        }
         for site in found {
             place(clause, site, &uses, target, options, sites, groups, first_group);
         }
@@ -118,6 +123,16 @@ fn place<'a>(
     if already {
         return;
     }
+    let is_of_tool = match &site.attach {
+        Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } | Attach::Iterator { .. } => true,
+        Attach::Kprobe { .. }
+        | Attach::Uprobe { .. }
+        | Attach::Tracepoint { .. }
+        | Attach::RawTracepoint { .. }
+        | Attach::Trampoline
+        | Attach::PerfEvent { .. }
+        | Attach::Watchpoint { .. } => false,
+    };
     let pid = match &site.attach {
         // Here the attachment itself follows the process.
         Attach::Uprobe { .. } | Attach::PerfEvent { .. } | Attach::Watchpoint { .. } => None,
@@ -169,10 +184,17 @@ fn place<'a>(
             sites: vec![id],
             dispatch,
             pid,
+            in_cgroup: options.in_cgroup && !is_of_tool,
             provider: site.provider,
         });
     }
     sites.push(site);
+}
+
+fn no_cgroup(spec: &ProbeSpec) -> Diagnostic {
+    Diagnostic::error(Code::NotHere, spec.span, format!("`{}` cannot be restricted to a cgroup", spec.text))
+        .label("goes through objects, in no task of the cgroup")
+        .help("leave out --cgroup and --container, or choose the objects in the predicate")
 }
 
 /// The program that a user-space probe is in.
