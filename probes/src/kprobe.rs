@@ -23,7 +23,7 @@ use crate::kernel::perf::{self, PerfKind, PerfScope};
 use crate::kernel::symbols;
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
-use crate::nearest::near_misses;
+use crate::nearest::{near_matches, near_misses};
 use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, link_perf_event, not_found, wrong_form};
 
 pub static KPROBE: Kprobe = Kprobe { is_return: false };
@@ -191,18 +191,15 @@ impl Kprobe {
         wanted: &Wanted<'_>,
         options: &ResolveOptions,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
-        let mut names: Vec<&str> = match (machine.traceable_set(), machine.btf()) {
-            (Some(list), _) => list.iter().collect(),
-            (None, Some(btf)) => {
-                btf.records().filter(|record| record.kind == Kind::Func).map(|record| btf.name(&record)).collect()
-            }
-            (None, None) => Vec::new(),
-        };
-        names.retain(|name| wildcard_match(wanted.function, name) && !machine.is_blacklisted(name));
+        let is_meant = |name: &&str| wildcard_match(wanted.function, name) && !machine.is_blacklisted(name);
+        let mut names: Vec<&str> = function_names(machine).filter(is_meant).collect();
         names.sort_unstable();
         names.dedup();
         if names.is_empty() {
-            return Err(not_found(format!("no kernel function matches `{}`", wanted.function), &[], Some(wanted.part)));
+            let near = near_matches(wanted.function, function_names(machine), 3);
+            let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
+            let message = format!("no kernel function matches `{}`", wanted.function);
+            return Err(not_found(message, &near, Some(wanted.part)));
         }
         let is_multi = names.len() > 1 && wanted.module.is_none() && machine.has(Feature::KprobeMulti);
         let multi = if is_multi { MultiKind::KprobeMulti } else { MultiKind::Single };
@@ -275,6 +272,17 @@ impl Kprobe {
         let link = bpf::link_create_kprobe_multi(program, KprobeTargets::Symbols(&symbols), &cookies, self.is_return)
             .map_err(|error| AttachError::new(first, error))?;
         Ok(vec![Link::slow(link)])
+    }
+}
+
+/// Names of functions that may be traced, as far as the kernel tells.
+fn function_names<'a>(machine: &'a Machine) -> Box<dyn Iterator<Item = &'a str> + 'a> {
+    match (machine.traceable_set(), machine.btf()) {
+        (Some(list), _) => Box::new(list.iter()),
+        (None, Some(btf)) => {
+            Box::new(btf.records().filter(|record| record.kind == Kind::Func).map(|record| btf.name(&record)))
+        }
+        (None, None) => Box::new(std::iter::empty()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod globals;
 mod load;
+mod progress;
 mod replaced;
 mod report;
 mod run;
@@ -46,6 +47,8 @@ pub struct SessionOptions {
     pub cgroup: Option<Cgroup>,
     /// Says nothing of its own on stderr but problems.
     pub quiet: bool,
+    /// Shows on the terminal how far attaching is.
+    pub progress: bool,
     /// Shows the verifier's log of a refused program.
     pub verbose: bool,
 }

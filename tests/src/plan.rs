@@ -11,7 +11,9 @@ use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Need, Programs};
 use crate::other_files::Place;
 use crate::tasks::{self, CgroupBy};
-use crate::{builtins, codes, documents, expectation, leftovers, other_files, real_programs, reference, run, stages};
+use crate::{
+    builtins, codes, documents, expectation, leftovers, other_files, real_programs, reference, run, scale, stages,
+};
 
 /// What became of a test.
 pub enum Outcome {
@@ -95,6 +97,12 @@ impl Plan {
             let counted = move || tasks::check_cgroup(&programs, by);
             tests.push(self.gated(format!("tasks::{name}"), 2, vec![Need::Cgroups], counted));
         }
+        let (programs, in_guest) = (self.programs.clone(), self.environment.in_guest);
+        let many = move || scale::check_uprobes(&programs, in_guest);
+        tests.push(self.gated("scale::uprobes".to_string(), 2, vec![Need::UprobeMulti], many));
+        let programs = self.programs.clone();
+        let bar = move || scale::check_bar(&programs);
+        tests.push(self.gated("scale::bar".to_string(), 3, vec![Need::Kprobes], bar));
         let programs = self.programs.clone();
         let numbered = move || tasks::check_namespace(&programs);
         tests.push(self.gated("tasks::namespace".to_string(), 2, vec![Need::Namespaces], numbered));

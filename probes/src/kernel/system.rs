@@ -1,7 +1,7 @@
 //! The few other things asked of the system: its processors, its file systems, its build configuration. Nothing about
 //! BPF.
 //!
-//! Unsafe: mount(2), fstatfs(2).
+//! Unsafe: mount(2), fstatfs(2), setrlimit(2).
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
+use rtrace_lang::limits::MAX_PROBES;
 use rtrace_lang::target::ProcessNamespace;
 
 use super::KernelError;
@@ -32,6 +33,26 @@ pub(crate) fn file_system(file: &File) -> Option<libc::c_long> {
     let result = unsafe { libc::fstatfs(file.as_raw_fd(), found.as_mut_ptr()) };
     // SAFETY: it is written.
     (result == 0).then(|| unsafe { found.assume_init() }.f_type)
+}
+
+/// Descriptors that are enough for two each of the most probes that a script may have.
+const MANY_FILES: libc::rlim_t = 2 * MAX_PROBES as libc::rlim_t + 1024;
+
+/// Lets the process open as many files as it may. A refusal is ignored: who then opens too many is told so.
+pub fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct is live.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 || limit.rlim_cur >= MANY_FILES {
+        return;
+    }
+    let higher = libc::rlimit { rlim_cur: MANY_FILES, rlim_max: limit.rlim_max.max(MANY_FILES) };
+    let allowed = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+    // SAFETY: the structs are live.
+    unsafe {
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &higher) != 0 {
+            libc::setrlimit(libc::RLIMIT_NOFILE, &allowed);
+        }
+    }
 }
 
 /// The number of the first process namespace (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).

@@ -164,8 +164,14 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
     if arguments.verbose {
         emit::sizes(&compiled);
     }
-    let options =
-        SessionOptions { source, pid: arguments.pid, cgroup, quiet: arguments.quiet, verbose: arguments.verbose };
+    let options = SessionOptions {
+        source,
+        pid: arguments.pid,
+        cgroup,
+        progress: !arguments.quiet && std::io::stderr().is_terminal(),
+        quiet: arguments.quiet,
+        verbose: arguments.verbose,
+    };
     let mut session = match Session::load(&machine, compiled.object, options) {
         Ok(session) => session,
         Err(error) => return session_error(&error),
