@@ -332,10 +332,12 @@ pub enum Attach {
         number: i32,
     },
     /// `is_return`: at the function's return. `offset` in bytes into the function.
+    /// `is_matched`: a wildcard has found it, which leaves out what the kernel refuses.
     Kprobe {
         function: Arc<str>,
         offset: u64,
         is_return: bool,
+        is_matched: bool,
     },
     /// `offset` is the file offset of the instruction.
     Uprobe {

@@ -19,6 +19,7 @@ use crate::fentry::{self, FENTRY, FEXIT};
 use crate::kernel::KernelError;
 use crate::kernel::bpf::{self, KprobeTargets};
 use crate::kernel::btf::{Kind, Parameter};
+use crate::kernel::functions::FunctionList;
 use crate::kernel::perf::{self, PerfKind, PerfScope};
 use crate::kernel::symbols;
 use crate::listing::{self, ListedProbe};
@@ -121,7 +122,9 @@ impl Provider for Kprobe {
     ) -> Result<Vec<Link>, AttachError> {
         let Some((_, first)) = sites.first() else { return Ok(Vec::new()) };
         match first.program {
-            ProgramKind::Kprobe { multi: MultiKind::KprobeMulti, user: _ } => self.attach_multi(program, sites),
+            ProgramKind::Kprobe { multi: MultiKind::KprobeMulti, user: _ } => {
+                self.attach_multi(machine, program, sites)
+            }
             ProgramKind::Kprobe { multi: MultiKind::Single | MultiKind::UprobeMulti, user: _ } => {
                 let links = sites.iter().map(|(cookie, site)| attach_single(machine, program, *cookie, site));
                 Ok(links.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
@@ -180,7 +183,12 @@ impl Kprobe {
             program: ProgramKind::Kprobe { multi: MultiKind::Single, user: false },
             layout: if self.is_return { return_layout() } else { entry_layout() },
             selector: None,
-            attach: Attach::Kprobe { function: "".into(), offset: address, is_return: self.is_return },
+            attach: Attach::Kprobe {
+                function: "".into(),
+                offset: address,
+                is_return: self.is_return,
+                is_matched: false,
+            },
         }])
     }
 
@@ -192,7 +200,16 @@ impl Kprobe {
         options: &ResolveOptions,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
         let is_meant = |name: &&str| wildcard_match(wanted.function, name) && !machine.is_blacklisted(name);
-        let mut names: Vec<&str> = function_names(machine).filter(is_meant).collect();
+        let is_of_module = |module: Option<&str>| {
+            wanted.module.is_none_or(|wanted| wildcard_match(wanted, module.unwrap_or("vmlinux")))
+        };
+        let mut names: Vec<&str> = match (machine.traceable_set(), wanted.module) {
+            (Some(list), Some(_)) => {
+                let functions = list.functions().filter(|function| is_of_module(function.module));
+                functions.map(|function| function.name).filter(is_meant).collect()
+            }
+            (Some(_) | None, _) => function_names(machine).filter(is_meant).collect(),
+        };
         names.sort_unstable();
         names.dedup();
         if names.is_empty() {
@@ -201,7 +218,10 @@ impl Kprobe {
             let message = format!("no kernel function matches `{}`", wanted.function);
             return Err(not_found(message, &near, Some(wanted.part)));
         }
-        let is_multi = names.len() > 1 && wanted.module.is_none() && machine.has(Feature::KprobeMulti);
+        // Many functions are named to the kernel without their modules, or by their addresses.
+        let has_addresses = machine.traceable_set().is_some_and(FunctionList::has_addresses);
+        let is_named = wanted.module.is_none_or(|module| has_addresses && !is_pattern(module));
+        let is_multi = names.len() > 1 && is_named && machine.has(Feature::KprobeMulti);
         let multi = if is_multi { MultiKind::KprobeMulti } else { MultiKind::Single };
         let site = |name: &str| {
             let full = match wanted.module {
@@ -241,7 +261,12 @@ impl Kprobe {
             program: ProgramKind::Kprobe { multi, user: false },
             layout,
             selector: None,
-            attach: Attach::Kprobe { function: symbol, offset: wanted.offset, is_return: self.is_return },
+            attach: Attach::Kprobe {
+                function: symbol,
+                offset: wanted.offset,
+                is_return: self.is_return,
+                is_matched: is_pattern(wanted.function) || wanted.module.is_some_and(is_pattern),
+            },
         }
     }
 
@@ -261,18 +286,36 @@ impl Kprobe {
         error
     }
 
-    fn attach_multi(&self, program: BorrowedFd<'_>, sites: &[(u64, &ProbeSite)]) -> Result<Vec<Link>, AttachError> {
-        let mut symbols = Vec::with_capacity(sites.len());
-        let mut cookies = Vec::with_capacity(sites.len());
-        for (cookie, site) in sites {
-            symbols.push(c_string(&site.function));
-            cookies.push(*cookie);
-        }
+    fn attach_multi(
+        &self,
+        machine: &Machine,
+        program: BorrowedFd<'_>,
+        sites: &[(u64, &ProbeSite)],
+    ) -> Result<Vec<Link>, AttachError> {
+        let cookies: Vec<u64> = sites.iter().map(|(cookie, _)| *cookie).collect();
+        let addresses: Option<Vec<u64>> = sites.iter().map(|(_, site)| listed_address(machine, site)).collect();
+        let symbols: Vec<CString>;
+        let targets = match &addresses {
+            // The kernel then does not look through all of its symbols for them.
+            Some(addresses) => KprobeTargets::Addresses(addresses),
+            None => {
+                symbols = sites.iter().map(|(_, site)| c_string(&site.function)).collect();
+                KprobeTargets::Symbols(&symbols)
+            }
+        };
         let (_, first) = sites.first().expect("the caller has seen the first");
-        let link = bpf::link_create_kprobe_multi(program, KprobeTargets::Symbols(&symbols), &cookies, self.is_return)
+        let link = bpf::link_create_kprobe_multi(program, targets, &cookies, self.is_return)
             .map_err(|error| AttachError::new(first, error))?;
         Ok(vec![Link::slow(link)])
     }
+}
+
+/// The address of a site's function, where the kernel lists it.
+fn listed_address(machine: &Machine, site: &ProbeSite) -> Option<u64> {
+    let Attach::Kprobe { function, .. } = &site.attach else { return None };
+    let (module, _) = function.split_once(':').unzip();
+    let mut named = machine.traceable_set()?.named(&site.function);
+    named.find(|found| module.is_none() || found.module == module)?.address
 }
 
 /// Names of functions that may be traced, as far as the kernel tells.
@@ -292,7 +335,10 @@ fn compiled_parts<'a>(machine: &'a Machine, function: &str) -> Vec<&'a str> {
         let suffix = name.strip_prefix(function).and_then(|rest| rest.strip_prefix('.'));
         suffix.is_some_and(|suffix| ["isra", "constprop", "part"].iter().any(|kind| suffix.starts_with(kind)))
     };
-    machine.traceable_set().map_or_else(Vec::new, |list| list.iter().filter(is_part).collect())
+    let mut parts: Vec<&str> =
+        machine.traceable_set().map_or_else(Vec::new, |list| list.iter().filter(is_part).collect());
+    parts.dedup();
+    parts
 }
 
 fn attach_single(
@@ -301,7 +347,7 @@ fn attach_single(
     cookie: u64,
     site: &ProbeSite,
 ) -> Result<Vec<Link>, AttachError> {
-    let Attach::Kprobe { function, offset, is_return } = &site.attach else {
+    let Attach::Kprobe { function, offset, is_return, is_matched } = &site.attach else {
         unreachable!("resolving gives kprobe sites this attachment")
     };
     let attach_to = |symbol: &str| {
@@ -325,7 +371,14 @@ fn attach_single(
         }
         result => result.map(|link| vec![link]),
     };
-    attach().map_err(|error: KernelError| {
+    attach().or_else(|error: KernelError| {
+        let is_refused = matches!(
+            error.errno(),
+            Some(libc::EADDRNOTAVAIL | libc::EINVAL | libc::ENOENT | libc::EILSEQ | libc::EOPNOTSUPP)
+        );
+        if *is_matched && is_refused {
+            return Ok(Vec::new());
+        }
         let help = match error.errno() {
             Some(libc::EADDRNOTAVAIL) => Some("More than one function has this name; choose one by its address."),
             Some(libc::EINVAL | libc::ENOENT | libc::EILSEQ) => {
@@ -334,10 +387,10 @@ fn attach_single(
             _ => None,
         };
         let attached = AttachError::new(site, error);
-        match help {
+        Err(match help {
             Some(help) => attached.with_help(help),
             None => attached,
-        }
+        })
     })
 }
 

@@ -156,7 +156,7 @@ impl Machine {
 
     /// What ftrace can attach to; None where the kernel does not tell.
     pub(crate) fn traceable_set(&self) -> Option<&FunctionList> {
-        let read = || self.tracefs().ok()?.filter_functions().ok().map(FunctionList::new);
+        let read = || self.tracefs().ok()?.filter_functions().ok();
         self.traceable.get_or_init(read).as_ref()
     }
 

@@ -134,6 +134,8 @@ pub struct Session<'m> {
     ring: Option<RingBuf<MapData>>,
     programs: Vec<OwnedFd>,
     links: Vec<Link>,
+    /// Names of sites of wildcards that the kernel does not let be probed.
+    left_out: Vec<Arc<str>>,
     /// Those of iterators, which run when everything is attached.
     iterators: Vec<Link>,
     globals: GlobalData,
@@ -187,6 +189,7 @@ impl<'m> Session<'m> {
             programs,
             mappings: None,
             links: Vec::new(),
+            left_out: Vec::new(),
             iterators: Vec::new(),
             globals,
             options,
@@ -196,7 +199,7 @@ impl<'m> Session<'m> {
 
     /// Probes that the program attaches to, BEGIN and END among them.
     pub fn site_count(&self) -> usize {
-        self.hir.sites.len()
+        self.hir.sites.len() - self.left_out.len()
     }
 
     /// True if nothing more can run when everything is attached and iterators have gone through what they go through.

@@ -49,12 +49,12 @@ fn attach_many(programs: &Programs, program: &Path, budget: Duration) -> Result<
     Ok(())
 }
 
-/// Attaches kprobes one by one, which takes seconds, sees a bar on the terminal, and ends it with Ctrl-C before it is done.
+/// Attaches kprobes one by one, as it does where the module is a pattern, which takes seconds; sees a bar on the terminal, and ends it with Ctrl-C before it is done.
 pub fn check_bar(programs: &Programs) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     let (mut master, slave) = terminal()?;
     let mut child = Command::new(&programs.rtrace)
-        .args(["-e", "kprobe:vmlinux:s* { } BEGIN { @begun = 1; } END { @ended = 1; }"])
+        .args(["-e", "kprobe:vmlinu*:s* { } BEGIN { @begun = 1; } END { @ended = 1; }"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(slave)

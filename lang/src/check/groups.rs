@@ -124,7 +124,7 @@ impl Placer<'_, '_> {
         let is_special = matches!(site.attach, Attach::Begin | Attach::End);
         let mut key = (site.name.clone(), 0);
         while let Some(named) = known.get(&key) {
-            if !is_special && sites[named.index()].attach == site.attach {
+            if !is_special && is_same_place(&sites[named.index()].attach, &site.attach) {
                 return;
             }
             key.1 += 1;
@@ -198,6 +198,17 @@ impl Placer<'_, '_> {
             });
         }
         sites.push(site);
+    }
+}
+
+/// Whether two sites of one name are one place, however they were found.
+fn is_same_place(one: &Attach, other: &Attach) -> bool {
+    match (one, other) {
+        (
+            Attach::Kprobe { function, offset, is_return, is_matched: _ },
+            Attach::Kprobe { function: of_other, offset: at, is_return: returns, is_matched: _ },
+        ) => (function, offset, is_return) == (of_other, at, returns),
+        (one, other) => one == other,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -98,6 +98,11 @@ impl Session<'_> {
         if !self.exit_called() {
             let is_stopped = self.attach(&ending)?;
             let is_over = is_stopped || self.iterate(sink, &ending)?;
+            if self.options.verbose && !self.left_out.is_empty() {
+                let names = self.left_out.join(", ");
+                let text = format!("Left out, since the kernel does not let them be probed, or not by name: {names}\n");
+                let _ = std::io::stderr().write_all(text.as_bytes());
+            }
             if !self.options.quiet && !is_stopped {
                 sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
             }
@@ -261,6 +266,9 @@ impl Session<'_> {
                     return Ok(true);
                 }
                 let links = provider.attach(self.machine, fd.as_fd(), sites)?;
+                if links.is_empty() && matches!(first.attach, Attach::Kprobe { .. }) {
+                    self.left_out.extend(sites.iter().map(|(_, site)| site.name.clone()));
+                }
                 match first.attach {
                     Attach::Iterator { .. } => self.iterators.extend(links),
                     _ => self.links.extend(links),
