@@ -62,6 +62,7 @@ pub fn check_bar(programs: &Programs) -> Result<()> {
         .context("cannot start rtrace")?;
     let mut shown = String::new();
     let mut output = String::new();
+    let mut is_interrupted = false;
     let status = loop {
         let mut bytes = [0; 4096];
         match master.read(&mut bytes) {
@@ -70,7 +71,9 @@ pub fn check_bar(programs: &Programs) -> Result<()> {
             // The other side is closed.
             Err(_) => {}
         }
-        if shown.contains("Attaching [") {
+        // A second one would end it on the spot.
+        if shown.contains("Attaching [") && !is_interrupted {
+            is_interrupted = true;
             // SAFETY: two numbers; the child is not waited for yet, so the id is its own.
             unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
         }
