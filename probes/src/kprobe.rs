@@ -19,7 +19,6 @@ use crate::fentry::{self, FENTRY, FEXIT};
 use crate::kernel::KernelError;
 use crate::kernel::bpf::{self, KprobeTargets};
 use crate::kernel::btf::{Kind, Parameter};
-use crate::kernel::functions::FunctionList;
 use crate::kernel::perf::{self, PerfKind, PerfScope};
 use crate::kernel::symbols;
 use crate::listing::{self, ListedProbe};
@@ -218,10 +217,8 @@ impl Kprobe {
             let message = format!("no kernel function matches `{}`", wanted.function);
             return Err(not_found(message, &near, Some(wanted.part)));
         }
-        // Many functions are named to the kernel without their modules, or by their addresses.
-        let has_addresses = machine.traceable_set().is_some_and(FunctionList::has_addresses);
-        let is_named = wanted.module.is_none_or(|module| has_addresses && !is_pattern(module));
-        let is_multi = names.len() > 1 && is_named && machine.has(Feature::KprobeMulti);
+        // The kernel takes many functions by names alone.
+        let is_multi = names.len() > 1 && wanted.module.is_none() && machine.has(Feature::KprobeMulti);
         let multi = if is_multi { MultiKind::KprobeMulti } else { MultiKind::Single };
         let site = |name: &str| {
             let full = match wanted.module {
@@ -293,7 +290,13 @@ impl Kprobe {
         sites: &[(u64, &ProbeSite)],
     ) -> Result<Vec<Link>, AttachError> {
         let cookies: Vec<u64> = sites.iter().map(|(cookie, _)| *cookie).collect();
-        let addresses: Option<Vec<u64>> = sites.iter().map(|(_, site)| listed_address(machine, site)).collect();
+        // The kernel finds a cookie by the function's first instruction, and lists the one behind it where functions begin
+        // with a mark (endbr64): addresses serve only where the sites need not be told apart.
+        let is_told_apart = cookies.iter().any(|cookie| *cookie != 0);
+        let addresses: Option<Vec<u64>> = match is_told_apart {
+            true => None,
+            false => sites.iter().map(|(_, site)| listed_address(machine, site)).collect(),
+        };
         let symbols: Vec<CString>;
         let targets = match &addresses {
             // The kernel then does not look through all of its symbols for them.

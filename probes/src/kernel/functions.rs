@@ -5,7 +5,6 @@
 /// functions of it.
 pub struct FunctionList {
     text: String,
-    has_addresses: bool,
     /// Places of the names in the text, sorted by name.
     names: Vec<(u32, u16)>,
 }
@@ -34,12 +33,7 @@ impl FunctionList {
             at += line.len() + 1;
         }
         names.sort_by(|a, b| name_at(&text, *a).cmp(name_at(&text, *b)));
-        FunctionList { text, has_addresses, names }
-    }
-
-    /// Whether each function comes with its address.
-    pub fn has_addresses(&self) -> bool {
-        self.has_addresses
+        FunctionList { text, names }
     }
 
     fn function(&self, place: (u32, u16)) -> ListedFunction<'_> {

@@ -252,7 +252,9 @@ impl Session<'_> {
         }
         let progress = Progress::new(self.site_count(), self.options.progress);
         for (program, fd) in self.object.programs.iter().zip(&self.programs) {
-            let number = |site: &SiteId| u64::from(self.hir.numbers[site.index()].0);
+            // Only who asks for it pays for a cookie.
+            let wants_cookie = program.wants_cookie;
+            let number = |site: &SiteId| if wants_cookie { u64::from(self.hir.numbers[site.index()].0) } else { 0 };
             let sites: Vec<(u64, &rtrace_lang::target::ProbeSite)> =
                 program.sites.iter().map(|site| (number(site), &self.hir.sites[site.index()])).collect();
             let Some((_, first)) = sites.first() else { continue };
