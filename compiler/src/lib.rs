@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use rtrace_lang::diagnostic::{Code, Diagnostic};
 use rtrace_lang::hir::{Dispatch, Hir};
 use rtrace_lang::limits::MOST_PER_CPU_BYTES;
+use rtrace_lang::target::ProcessNamespace;
 
 use lower::Scratch;
 use object::{Manifest, Object, ProgramObject};
@@ -35,6 +36,8 @@ pub struct CompileOptions {
     pub map_allocator: bool,
     /// The helper that calls a function for each round of a loop.
     pub loop_helper: bool,
+    /// Where it is not the first process namespace whose numbers count.
+    pub process_namespace: Option<ProcessNamespace>,
     /// Parts of a value that is kept for each processor.
     pub cpus: u32,
 }
@@ -111,6 +114,7 @@ fn compile_with(
         ring: shared.ring.map(|map| map.0),
         globals_map: shared.globals_map.0,
         stacks: shared.stacks_map().map(|map| map.0),
+        cgroup: shared.cgroup_map().map(|map| map.0),
     };
     Ok(Some(Compiled { object: Object { programs, maps: shared.maps, manifest }, functions, pass_times }))
 }

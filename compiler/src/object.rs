@@ -81,6 +81,8 @@ pub enum MapKind {
     /// One value for each thread, which goes away with it.
     TaskStorage,
     RingBuffer,
+    /// Cgroups, which the runtime puts in.
+    Cgroups,
 }
 
 impl MapKind {
@@ -91,6 +93,7 @@ impl MapKind {
             MapKind::Array => 2,
             MapKind::PerCpuHash => 5,
             MapKind::PerCpuArray => 6,
+            MapKind::Cgroups => 8,
             MapKind::LruHash => 9,
             MapKind::LruPerCpuHash => 10,
             MapKind::RingBuffer => 27,
@@ -102,7 +105,12 @@ impl MapKind {
     pub fn is_per_cpu(self) -> bool {
         match self {
             MapKind::PerCpuArray | MapKind::PerCpuHash | MapKind::LruPerCpuHash => true,
-            MapKind::Array | MapKind::Hash | MapKind::LruHash | MapKind::TaskStorage | MapKind::RingBuffer => false,
+            MapKind::Array
+            | MapKind::Hash
+            | MapKind::LruHash
+            | MapKind::TaskStorage
+            | MapKind::RingBuffer
+            | MapKind::Cgroups => false,
         }
     }
 }
@@ -116,6 +124,8 @@ pub struct Manifest {
     pub ring: Option<u32>,
     pub globals_map: u32,
     pub stacks: Option<u32>,
+    /// Holds the cgroup that events are restricted to.
+    pub cgroup: Option<u32>,
 }
 
 /// The one value of the global data map.

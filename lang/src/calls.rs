@@ -15,6 +15,8 @@ pub const GET_CURRENT_UID_GID: u32 = 15;
 pub const GET_CURRENT_COMM: u32 = 16;
 pub const GET_CURRENT_TASK: u32 = 35;
 pub const PROBE_WRITE_USER: u32 = 36;
+/// 1 if the current task is in the cgroup that a map holds, or below it.
+pub const CURRENT_TASK_UNDER_CGROUP: u32 = 37;
 pub const GET_NUMA_NODE_ID: u32 = 42;
 /// Like `PROBE_READ`, for strings.
 pub const PROBE_READ_STR: u32 = 45;
@@ -28,6 +30,8 @@ pub const PROBE_READ_USER_STR: u32 = 114;
 pub const PROBE_READ_KERNEL_STR: u32 = 115;
 pub const SEND_SIGNAL_THREAD: u32 = 117;
 pub const JIFFIES64: u32 = 118;
+/// Like `GET_CURRENT_PID_TGID`, as a process namespace numbers them.
+pub const GET_NS_CURRENT_PID_TGID: u32 = 120;
 pub const KTIME_GET_BOOT_NS: u32 = 125;
 /// Appends to the file that an iterator's reader reads.
 pub const SEQ_WRITE: u32 = 127;

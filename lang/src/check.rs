@@ -50,6 +50,8 @@ pub struct CheckOptions {
     pub settings: Settings,
     /// Only this process (`-p`, or the child of `-c`); also `$target`.
     pub pid: Option<u32>,
+    /// Only tasks of one cgroup and those below it (`--cgroup`, `--container`); which one, the runtime knows.
+    pub in_cgroup: bool,
     /// `$1` and so on.
     pub positional: Vec<String>,
     /// `--name` and `--name=VALUE` behind the script.
@@ -73,7 +75,7 @@ const MOST_ROUNDS: usize = 16;
 pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check {
     let mut diagnostics = Vec::new();
     let mut translated = ast.clone();
-    dtrace::translate(&mut translated, options.pid.is_some(), &mut diagnostics);
+    dtrace::translate(&mut translated, options.pid.is_some() || options.in_cgroup, &mut diagnostics);
     let mut expanded = expand(&translated, &mut diagnostics);
     entries::add(&mut expanded, &mut diagnostics);
     let ast = &expanded;
@@ -213,6 +215,7 @@ impl Checker<'_> {
             sites: group.sites.clone(),
             dispatch: group.dispatch,
             pid: group.pid,
+            in_cgroup: group.in_cgroup,
             locals,
             functions,
             speculation,

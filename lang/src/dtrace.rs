@@ -327,9 +327,13 @@ fn expression(text: &str, span: Span) -> Expr {
 }
 
 fn follows_another(spec: &ProbeSpec) -> Diagnostic {
-    Diagnostic::error(Code::NotHere, spec.span, format!("`{}` cannot be restricted to one process", spec.text))
-        .label("fires while the thread before still runs, whose process -p and -c choose")
-        .help("leave out -p and -c, and write the process into the predicate: `/pid == 1234/`")
+    Diagnostic::error(
+        Code::NotHere,
+        spec.span,
+        format!("`{}` cannot be restricted to one process or cgroup", spec.text),
+    )
+    .label("fires while the thread before still runs, which is the one that -p, -c and --cgroup look at")
+    .help("leave them out, and write the process into the predicate: `/pid == 1234/`")
 }
 
 fn absent(spec: &ProbeSpec) -> Diagnostic {

@@ -70,6 +70,8 @@ pub struct Program {
     pub dispatch: Dispatch,
     /// Only events of this process count; None where the attachment itself filters.
     pub pid: Option<u32>,
+    /// Only events of the tasks of one cgroup and those below it count.
+    pub in_cgroup: bool,
     pub locals: Vec<Local>,
     /// Functions of the script that it calls; each calls only those before it.
     pub functions: Vec<Function>,

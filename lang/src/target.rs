@@ -37,6 +37,11 @@ pub trait Target {
     /// The id of a cgroup (version 2) by its directory.
     fn cgroup_id(&self, path: &str) -> Option<u64>;
 
+    /// The process namespace whose numbers `pid` and `tid` are; None for the first one of the kernel's.
+    fn process_namespace(&self) -> Option<ProcessNamespace> {
+        None
+    }
+
     /// Names and values of the kernel's allocation flags (GFP_*), those of several bits first; none where the kernel does not
     /// tell them.
     fn allocation_flags(&self) -> Flags {
@@ -85,6 +90,14 @@ pub trait Target {
     fn absence(&self, _site: &ProbeSite, _argument: Option<&str>) -> Option<Absence> {
         None
     }
+}
+
+/// A process namespace, as the kernel tells it from others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProcessNamespace {
+    /// As programs write it: the major number above 20 bits of the minor one.
+    pub device: u64,
+    pub inode: u64,
 }
 
 /// The word before a type's name.
@@ -319,10 +332,12 @@ pub enum Attach {
         number: i32,
     },
     /// `is_return`: at the function's return. `offset` in bytes into the function.
+    /// `is_matched`: a wildcard has found it, which leaves out what the kernel refuses.
     Kprobe {
         function: Arc<str>,
         offset: u64,
         is_return: bool,
+        is_matched: bool,
     },
     /// `offset` is the file offset of the instruction.
     Uprobe {

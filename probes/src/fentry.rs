@@ -16,7 +16,7 @@ use crate::kernel::bpf;
 use crate::kernel::btf::{Btf, Kind, Parameter, SOURCE_SHIFT};
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
-use crate::nearest::near_misses;
+use crate::nearest::near_matches;
 use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, may_not_load, not_found, wrong_form};
 
 pub static FENTRY: Trampoline = Trampoline { is_return: false };
@@ -78,7 +78,7 @@ impl Provider for Trampoline {
         if found.is_empty() {
             let functions = vmlinux.records().filter(|record| record.kind == Kind::Func);
             let names: Vec<&str> = functions.map(|record| vmlinux.name(&record)).collect();
-            let near = near_misses(pattern, names.into_iter(), 3);
+            let near = near_matches(pattern, names.into_iter(), 3);
             let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
             let message = format!("there is no kernel function `{pattern}` that {} can attach to", self.name());
             return Err(not_found(message, &near, Some(spec.parts.len())));

@@ -5,6 +5,7 @@ pub mod allocation;
 pub mod bpf;
 pub mod btf;
 pub mod calls;
+pub mod cgroup;
 pub mod features;
 pub mod functions;
 pub(crate) mod mapping;

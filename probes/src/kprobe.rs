@@ -23,7 +23,7 @@ use crate::kernel::perf::{self, PerfKind, PerfScope};
 use crate::kernel::symbols;
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
-use crate::nearest::near_misses;
+use crate::nearest::{near_matches, near_misses};
 use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, link_perf_event, not_found, wrong_form};
 
 pub static KPROBE: Kprobe = Kprobe { is_return: false };
@@ -121,7 +121,9 @@ impl Provider for Kprobe {
     ) -> Result<Vec<Link>, AttachError> {
         let Some((_, first)) = sites.first() else { return Ok(Vec::new()) };
         match first.program {
-            ProgramKind::Kprobe { multi: MultiKind::KprobeMulti, user: _ } => self.attach_multi(program, sites),
+            ProgramKind::Kprobe { multi: MultiKind::KprobeMulti, user: _ } => {
+                self.attach_multi(machine, program, sites)
+            }
             ProgramKind::Kprobe { multi: MultiKind::Single | MultiKind::UprobeMulti, user: _ } => {
                 let links = sites.iter().map(|(cookie, site)| attach_single(machine, program, *cookie, site));
                 Ok(links.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
@@ -180,7 +182,12 @@ impl Kprobe {
             program: ProgramKind::Kprobe { multi: MultiKind::Single, user: false },
             layout: if self.is_return { return_layout() } else { entry_layout() },
             selector: None,
-            attach: Attach::Kprobe { function: "".into(), offset: address, is_return: self.is_return },
+            attach: Attach::Kprobe {
+                function: "".into(),
+                offset: address,
+                is_return: self.is_return,
+                is_matched: false,
+            },
         }])
     }
 
@@ -191,19 +198,26 @@ impl Kprobe {
         wanted: &Wanted<'_>,
         options: &ResolveOptions,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
-        let mut names: Vec<&str> = match (machine.traceable_set(), machine.btf()) {
-            (Some(list), _) => list.iter().collect(),
-            (None, Some(btf)) => {
-                btf.records().filter(|record| record.kind == Kind::Func).map(|record| btf.name(&record)).collect()
-            }
-            (None, None) => Vec::new(),
+        let is_meant = |name: &&str| wildcard_match(wanted.function, name) && !machine.is_blacklisted(name);
+        let is_of_module = |module: Option<&str>| {
+            wanted.module.is_none_or(|wanted| wildcard_match(wanted, module.unwrap_or("vmlinux")))
         };
-        names.retain(|name| wildcard_match(wanted.function, name) && !machine.is_blacklisted(name));
+        let mut names: Vec<&str> = match (machine.traceable_set(), wanted.module) {
+            (Some(list), Some(_)) => {
+                let functions = list.functions().filter(|function| is_of_module(function.module));
+                functions.map(|function| function.name).filter(is_meant).collect()
+            }
+            (Some(_) | None, _) => function_names(machine).filter(is_meant).collect(),
+        };
         names.sort_unstable();
         names.dedup();
         if names.is_empty() {
-            return Err(not_found(format!("no kernel function matches `{}`", wanted.function), &[], Some(wanted.part)));
+            let near = near_matches(wanted.function, function_names(machine), 3);
+            let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
+            let message = format!("no kernel function matches `{}`", wanted.function);
+            return Err(not_found(message, &near, Some(wanted.part)));
         }
+        // The kernel takes many functions by names alone.
         let is_multi = names.len() > 1 && wanted.module.is_none() && machine.has(Feature::KprobeMulti);
         let multi = if is_multi { MultiKind::KprobeMulti } else { MultiKind::Single };
         let site = |name: &str| {
@@ -244,7 +258,12 @@ impl Kprobe {
             program: ProgramKind::Kprobe { multi, user: false },
             layout,
             selector: None,
-            attach: Attach::Kprobe { function: symbol, offset: wanted.offset, is_return: self.is_return },
+            attach: Attach::Kprobe {
+                function: symbol,
+                offset: wanted.offset,
+                is_return: self.is_return,
+                is_matched: is_pattern(wanted.function) || wanted.module.is_some_and(is_pattern),
+            },
         }
     }
 
@@ -264,17 +283,52 @@ impl Kprobe {
         error
     }
 
-    fn attach_multi(&self, program: BorrowedFd<'_>, sites: &[(u64, &ProbeSite)]) -> Result<Vec<Link>, AttachError> {
-        let mut symbols = Vec::with_capacity(sites.len());
-        let mut cookies = Vec::with_capacity(sites.len());
-        for (cookie, site) in sites {
-            symbols.push(c_string(&site.function));
-            cookies.push(*cookie);
-        }
+    fn attach_multi(
+        &self,
+        machine: &Machine,
+        program: BorrowedFd<'_>,
+        sites: &[(u64, &ProbeSite)],
+    ) -> Result<Vec<Link>, AttachError> {
+        let cookies: Vec<u64> = sites.iter().map(|(cookie, _)| *cookie).collect();
+        // The kernel finds a cookie by the function's first instruction, and lists the one behind it where functions begin
+        // with a mark (endbr64): addresses serve only where the sites need not be told apart.
+        let is_told_apart = cookies.iter().any(|cookie| *cookie != 0);
+        let addresses: Option<Vec<u64>> = match is_told_apart {
+            true => None,
+            false => sites.iter().map(|(_, site)| listed_address(machine, site)).collect(),
+        };
+        let symbols: Vec<CString>;
+        let targets = match &addresses {
+            // The kernel then does not look through all of its symbols for them.
+            Some(addresses) => KprobeTargets::Addresses(addresses),
+            None => {
+                symbols = sites.iter().map(|(_, site)| c_string(&site.function)).collect();
+                KprobeTargets::Symbols(&symbols)
+            }
+        };
         let (_, first) = sites.first().expect("the caller has seen the first");
-        let link = bpf::link_create_kprobe_multi(program, KprobeTargets::Symbols(&symbols), &cookies, self.is_return)
+        let link = bpf::link_create_kprobe_multi(program, targets, &cookies, self.is_return)
             .map_err(|error| AttachError::new(first, error))?;
         Ok(vec![Link::slow(link)])
+    }
+}
+
+/// The address of a site's function, where the kernel lists it.
+fn listed_address(machine: &Machine, site: &ProbeSite) -> Option<u64> {
+    let Attach::Kprobe { function, .. } = &site.attach else { return None };
+    let (module, _) = function.split_once(':').unzip();
+    let mut named = machine.traceable_set()?.named(&site.function);
+    named.find(|found| module.is_none() || found.module == module)?.address
+}
+
+/// Names of functions that may be traced, as far as the kernel tells.
+fn function_names<'a>(machine: &'a Machine) -> Box<dyn Iterator<Item = &'a str> + 'a> {
+    match (machine.traceable_set(), machine.btf()) {
+        (Some(list), _) => Box::new(list.iter()),
+        (None, Some(btf)) => {
+            Box::new(btf.records().filter(|record| record.kind == Kind::Func).map(|record| btf.name(&record)))
+        }
+        (None, None) => Box::new(std::iter::empty()),
     }
 }
 
@@ -284,7 +338,10 @@ fn compiled_parts<'a>(machine: &'a Machine, function: &str) -> Vec<&'a str> {
         let suffix = name.strip_prefix(function).and_then(|rest| rest.strip_prefix('.'));
         suffix.is_some_and(|suffix| ["isra", "constprop", "part"].iter().any(|kind| suffix.starts_with(kind)))
     };
-    machine.traceable_set().map_or_else(Vec::new, |list| list.iter().filter(is_part).collect())
+    let mut parts: Vec<&str> =
+        machine.traceable_set().map_or_else(Vec::new, |list| list.iter().filter(is_part).collect());
+    parts.dedup();
+    parts
 }
 
 fn attach_single(
@@ -293,7 +350,7 @@ fn attach_single(
     cookie: u64,
     site: &ProbeSite,
 ) -> Result<Vec<Link>, AttachError> {
-    let Attach::Kprobe { function, offset, is_return } = &site.attach else {
+    let Attach::Kprobe { function, offset, is_return, is_matched } = &site.attach else {
         unreachable!("resolving gives kprobe sites this attachment")
     };
     let attach_to = |symbol: &str| {
@@ -317,7 +374,14 @@ fn attach_single(
         }
         result => result.map(|link| vec![link]),
     };
-    attach().map_err(|error: KernelError| {
+    attach().or_else(|error: KernelError| {
+        let is_refused = matches!(
+            error.errno(),
+            Some(libc::EADDRNOTAVAIL | libc::EINVAL | libc::ENOENT | libc::EILSEQ | libc::EOPNOTSUPP)
+        );
+        if *is_matched && is_refused {
+            return Ok(Vec::new());
+        }
         let help = match error.errno() {
             Some(libc::EADDRNOTAVAIL) => Some("More than one function has this name; choose one by its address."),
             Some(libc::EINVAL | libc::ENOENT | libc::EILSEQ) => {
@@ -326,10 +390,10 @@ fn attach_single(
             _ => None,
         };
         let attached = AttachError::new(site, error);
-        match help {
+        Err(match help {
             Some(help) => attached.with_help(help),
             None => attached,
-        }
+        })
     })
 }
 

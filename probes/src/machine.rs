@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rtrace_lang::probe::ProbeSpec;
 use rtrace_lang::target::{
-    Absence, Feature, Flags, Location, ProbeSite, ProgramSymbol, ResolveError, ResolveErrorKind, ResolveOptions,
-    Target, TypeTag,
+    Absence, Feature, Flags, Location, ProbeSite, ProcessNamespace, ProgramSymbol, ResolveError, ResolveErrorKind,
+    ResolveOptions, Target, TypeTag,
 };
 use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 
@@ -59,6 +59,7 @@ pub struct Machine {
     tracefs: OnceLock<Result<Tracefs, KernelError>>,
     features: Features,
     possible_cpus: OnceLock<u32>,
+    process_namespace: OnceLock<Option<ProcessNamespace>>,
     allocation_flags: OnceLock<Flags>,
     traceable: OnceLock<Option<FunctionList>>,
     blacklist: OnceLock<HashSet<String>>,
@@ -155,7 +156,7 @@ impl Machine {
 
     /// What ftrace can attach to; None where the kernel does not tell.
     pub(crate) fn traceable_set(&self) -> Option<&FunctionList> {
-        let read = || self.tracefs().ok()?.filter_functions().ok().map(FunctionList::new);
+        let read = || self.tracefs().ok()?.filter_functions().ok();
         self.traceable.get_or_init(read).as_ref()
     }
 
@@ -359,6 +360,10 @@ impl Target for Machine {
     fn cgroup_id(&self, path: &str) -> Option<u64> {
         // The id is the number of the directory's inode, on 64-bit kernels (fs/kernfs/dir.c).
         std::fs::metadata(path).ok().filter(std::fs::Metadata::is_dir).map(|found| found.ino())
+    }
+
+    fn process_namespace(&self) -> Option<ProcessNamespace> {
+        *self.process_namespace.get_or_init(system::process_namespace)
     }
 
     fn allocation_flags(&self) -> Flags {

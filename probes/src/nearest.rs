@@ -37,6 +37,24 @@ pub(crate) fn near_misses<'a>(wanted: &str, names: impl Iterator<Item = &'a str>
     found.into_iter().map(|(_, name)| name.to_string()).collect()
 }
 
+/// The same for a pattern that matches nothing: names that begin nearly as it does where its only `*` is at its end,
+/// and otherwise those that are nearly what is left of it without its stars.
+pub(crate) fn near_matches<'a>(pattern: &str, names: impl Iterator<Item = &'a str>, limit: usize) -> Vec<String> {
+    let wanted = pattern.replace('*', "");
+    let is_start = pattern.strip_suffix('*').is_some_and(|start| start == wanted);
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    if !is_start {
+        return near_misses(&wanted, names, limit);
+    }
+    let start = |name: &'a str| name.get(..wanted.len().min(name.len())).unwrap_or(name);
+    let mut starts: Vec<&str> = names.map(start).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    near_misses(&wanted, starts.into_iter(), limit).into_iter().map(|start| format!("{start}*")).collect()
+}
+
 /// The edit distance in bytes (insertions, removals, replacements, and swaps of neighbours), if it is at most `most`.
 fn distance(from: &str, to: &str, most: usize) -> Option<usize> {
     let (from, to) = (from.as_bytes(), to.as_bytes());
@@ -142,6 +160,14 @@ mod tests {
         let names = ["sys_enter_open", "sys_enter_openat", "sys_exit_openat", "sched_switch"];
         assert_eq!(near_misses("sys_entre_openat", names.into_iter(), 2), ["sys_enter_openat", "sys_enter_open"]);
         assert!(near_misses("x", names.into_iter(), 2).is_empty());
+    }
+
+    #[test]
+    fn patterns_lead_to_patterns() {
+        let names = ["vfs_read", "vfs_readv", "vfs_write", "ksys_read"];
+        assert_eq!(near_matches("vfs_raed*", names.into_iter(), 3), ["vfs_read*"]);
+        assert_eq!(near_matches("*kyss_read", names.into_iter(), 3), ["ksys_read"]);
+        assert!(near_matches("*", names.into_iter(), 3).is_empty());
     }
 
     #[test]

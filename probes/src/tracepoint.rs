@@ -20,7 +20,7 @@ use crate::kernel::tracefs::Tracefs;
 use crate::kernel::{KernelError, syscalls as numbers};
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
-use crate::nearest::near_misses;
+use crate::nearest::{near_matches, near_misses};
 use crate::provider::{
     AttachError, Documentation, Link, Provider, empty_layout, is_pattern, link_perf_event, no_privilege, not_found,
     wrong_form,
@@ -257,7 +257,12 @@ fn unreadable(error: &KernelError) -> ResolveError {
 fn no_such_event(tracefs: &Tracefs, category: &str, event: &str) -> ResolveError {
     let known = tracefs.categories().unwrap_or_default();
     if is_pattern(category) || is_pattern(event) {
-        return not_found(format!("no tracepoint matches `{category}:{event}`"), &[], Some(2));
+        let near = match tracefs.events(category) {
+            Ok(Some(events)) => near_matches(event, events.iter().map(String::as_str), NEAR_MISSES),
+            Ok(None) | Err(_) => Vec::new(),
+        };
+        let near: Vec<String> = near.iter().map(|event| format!("tracepoint:{category}:{event}")).collect();
+        return not_found(format!("no tracepoint matches `{category}:{event}`"), &near, Some(2));
     }
     let Ok(Some(events)) = tracefs.events(category) else {
         let near = near_misses(category, known.iter().map(String::as_str), NEAR_MISSES);

@@ -25,7 +25,7 @@ use crate::kernel::system;
 use crate::kprobe::{entry_layout, parse_number, return_layout};
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
-use crate::nearest::near_misses;
+use crate::nearest::{near_matches, near_misses};
 use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, no_privilege, not_found, wrong_form};
 
 use line::Line;
@@ -375,7 +375,11 @@ impl Uprobe {
         }
         if by_offset.is_empty() {
             let message = format!("no function of {} matches `{}`", binary.path().display(), wanted.function);
-            return Err(not_found(message, &[], Some(wanted.part)));
+            let names = binary.functions().iter().map(|function| function.name.as_str());
+            let near = near_matches(wanted.function, names, 3);
+            let path = binary.path().display();
+            let near: Vec<String> = near.iter().map(|name| format!("{}:{path}:{name}", self.name())).collect();
+            return Err(not_found(message, &near, Some(wanted.part)));
         }
         let mut points: Vec<Point<'_>> = by_offset.into_values().collect();
         points.sort_by(|a, b| a.written.cmp(&b.written));

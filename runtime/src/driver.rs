@@ -80,6 +80,7 @@ fn compile_options(hir: &Hir, target: &dyn Target) -> CompileOptions {
         atomic_fetch: (uses.map_updates || uses.wide_sums) && target.has(Feature::AtomicFetch),
         map_allocator: (uses.stacks || uses.large_cells) && target.has(Feature::MapAllocator),
         loop_helper: uses.loops && target.has(Feature::Helper(calls::LOOP)),
+        process_namespace: target.process_namespace(),
         cpus: target.possible_cpus(),
     }
 }

@@ -91,7 +91,7 @@ impl LiveMap {
                 }
                 Ok(())
             }
-            MapKind::RingBuffer | MapKind::TaskStorage => Ok(()),
+            MapKind::RingBuffer | MapKind::TaskStorage | MapKind::Cgroups => Ok(()),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod globals;
 mod load;
+mod progress;
 mod replaced;
 mod report;
 mod run;
@@ -19,6 +20,7 @@ use rtrace_lang::hir::Hir;
 use rtrace_lang::source::Source;
 use rtrace_lang::target::Attach;
 use rtrace_probes::kernel::KernelError;
+use rtrace_probes::kernel::cgroup::Cgroup;
 use rtrace_probes::{AttachError, Link, Machine};
 
 use crate::child::ChildError;
@@ -41,8 +43,12 @@ pub struct SessionOptions {
     pub source: Source,
     /// Ends with this process (`-p`).
     pub pid: Option<u32>,
+    /// Only tasks of this cgroup and those below it.
+    pub cgroup: Option<Cgroup>,
     /// Says nothing of its own on stderr but problems.
     pub quiet: bool,
+    /// Shows on the terminal how far attaching is.
+    pub progress: bool,
     /// Shows the verifier's log of a refused program.
     pub verbose: bool,
 }
@@ -128,6 +134,8 @@ pub struct Session<'m> {
     ring: Option<RingBuf<MapData>>,
     programs: Vec<OwnedFd>,
     links: Vec<Link>,
+    /// Names of sites of wildcards that the kernel does not let be probed.
+    left_out: Vec<Arc<str>>,
     /// Those of iterators, which run when everything is attached.
     iterators: Vec<Link>,
     globals: GlobalData,
@@ -152,6 +160,7 @@ impl<'m> Session<'m> {
         let cpus = rtrace_lang::target::Target::possible_cpus(machine);
         let maps = load::maps(&object)?;
         let globals = load::globals(&object, &maps)?;
+        load::cgroup(&object, &maps, &options)?;
         let programs = load::programs(machine, &object, &maps, &options)?;
         let ring = match object.manifest.ring {
             Some(number) => {
@@ -180,6 +189,7 @@ impl<'m> Session<'m> {
             programs,
             mappings: None,
             links: Vec::new(),
+            left_out: Vec::new(),
             iterators: Vec::new(),
             globals,
             options,
@@ -189,7 +199,7 @@ impl<'m> Session<'m> {
 
     /// Probes that the program attaches to, BEGIN and END among them.
     pub fn site_count(&self) -> usize {
-        self.hir.sites.len()
+        self.hir.sites.len() - self.left_out.len()
     }
 
     /// True if nothing more can run when everything is attached and iterators have gone through what they go through.

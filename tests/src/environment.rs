@@ -13,7 +13,7 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
-use crate::{other_files, real_programs};
+use crate::{other_files, real_programs, tasks};
 
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +37,10 @@ pub enum Need {
     KernelVariables,
     /// A program that changes its root.
     OtherRoot,
+    /// Cgroups of version 2 that the user may make.
+    Cgroups,
+    /// A program that makes process namespaces.
+    Namespaces,
     /// The distribution's Python, with probes of its own.
     Python,
     /// The distribution's PostgreSQL, with probes of its own.
@@ -62,6 +66,8 @@ const NEEDS: &[(&str, Need)] = &[
     ("other_cpus", Need::OtherProcessors),
     ("kernel_variables", Need::KernelVariables),
     ("chroot", Need::OtherRoot),
+    ("cgroups", Need::Cgroups),
+    ("namespaces", Need::Namespaces),
     ("python", Need::Python),
     ("postgresql", Need::Postgresql),
     ("task_vma", Need::TaskMappings),
@@ -96,6 +102,8 @@ impl Need {
             Need::TaskMappings => machine.struct_named(StructKind::Struct, "bpf_iter__task_vma").is_some(),
             Need::KernelVariables => machine.kernel_symbol("__per_cpu_offset").is_some(),
             Need::OtherRoot => other_files::can_change_root(),
+            Need::Cgroups => tasks::can_make_cgroups(),
+            Need::Namespaces => tasks::can_make_namespaces(),
             Need::Python => real_programs::python().is_some(),
             Need::Postgresql => real_programs::postgresql().is_some(),
         }
@@ -107,7 +115,7 @@ impl Need {
         match self {
             Need::Kprobes | Need::Fentry | Need::KernelVariables | Need::WriteUser => !in_guest,
             // Not every machine has them installed, and no guest has.
-            Need::OtherRoot | Need::Python | Need::Postgresql => true,
+            Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql => true,
             Need::Hardware | Need::Watchpoints => true,
             // A matter of the kernel's configuration.
             Need::Override => true,

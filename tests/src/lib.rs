@@ -15,5 +15,7 @@ pub mod plan;
 pub mod real_programs;
 pub mod reference;
 pub mod run;
+pub mod scale;
 pub mod stages;
+pub mod tasks;
 pub mod workload;

@@ -10,7 +10,10 @@ use rtrace_lang::target::fake::FakeTarget;
 use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Need, Programs};
 use crate::other_files::Place;
-use crate::{builtins, codes, documents, expectation, leftovers, other_files, real_programs, reference, run, stages};
+use crate::tasks::{self, CgroupBy};
+use crate::{
+    builtins, codes, documents, expectation, leftovers, other_files, real_programs, reference, run, scale, stages,
+};
 
 /// What became of a test.
 pub enum Outcome {
@@ -89,6 +92,20 @@ impl Plan {
             let followed = move || other_files::check(&programs, place);
             tests.push(self.gated(format!("other_files::{name}"), 2, needs, followed));
         }
+        for (name, by) in [("cgroup", CgroupBy::Path), ("container", CgroupBy::Container)] {
+            let programs = self.programs.clone();
+            let counted = move || tasks::check_cgroup(&programs, by);
+            tests.push(self.gated(format!("tasks::{name}"), 2, vec![Need::Cgroups], counted));
+        }
+        let (programs, in_guest) = (self.programs.clone(), self.environment.in_guest);
+        let many = move || scale::check_uprobes(&programs, in_guest);
+        tests.push(self.gated("scale::uprobes".to_string(), 2, vec![Need::UprobeMulti], many));
+        let programs = self.programs.clone();
+        let bar = move || scale::check_bar(&programs);
+        tests.push(self.gated("scale::bar".to_string(), 3, vec![Need::Kprobes], bar));
+        let programs = self.programs.clone();
+        let numbered = move || tasks::check_namespace(&programs);
+        tests.push(self.gated("tasks::namespace".to_string(), 2, vec![Need::Namespaces], numbered));
         let programs = self.programs.clone();
         let python = move || real_programs::check_python(&programs);
         tests.push(self.gated("real_programs::python".to_string(), 2, vec![Need::Python], python));

@@ -38,10 +38,32 @@ impl Lower<'_> {
             Dispatch::Selector => self.select_site(),
         }
         if let Some(pid) = self.program.pid {
-            let both = self.b.call(calls::GET_CURRENT_PID_TGID, &[]);
+            let both = self.process_and_thread();
             let process = self.b.binary_int(BinaryOp::ShiftRightUnsigned, both, 32);
             self.only_if_equal(process, i64::from(pid));
         }
+        if self.program.in_cgroup {
+            let map = self.shared.cgroup();
+            let (map, first) = (self.b.map(map), self.b.int(0));
+            let found = self.b.call(calls::CURRENT_TASK_UNDER_CGROUP, &[map, first]);
+            self.only_if_equal(found, 1);
+        }
+    }
+
+    /// The process above 32 bits of the thread, by the numbers of the tool's process namespace; 0 for a task that is not
+    /// in it.
+    pub(super) fn process_and_thread(&mut self) -> Value {
+        let Some(namespace) = self.options.process_namespace else {
+            return self.b.call(calls::GET_CURRENT_PID_TGID, &[]);
+        };
+        // The thread's number lies before that of its process. The helper clears both where it fails.
+        let place = self.temporary(8);
+        let zero = self.b.int(0);
+        self.b.store(place.base, place.offset, 8, zero);
+        let (device, inode) = (self.b.int(namespace.device as i64), self.b.int(namespace.inode as i64));
+        let (pointer, size) = (self.pointer(place), self.b.int(8));
+        self.b.call(calls::GET_NS_CURRENT_PID_TGID, &[device, inode, pointer, size]);
+        self.b.load(place.base, place.offset, 8, false)
     }
 
     /// Leaves where there is no object, or one of another process, or exit() was called: the kernel goes on with the

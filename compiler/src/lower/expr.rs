@@ -95,7 +95,10 @@ impl Lower<'_> {
             }
             ExprKind::UpdateMap { map, key, op, operand, old } => self.update_map(*map, key, *op, operand, *old, e),
             ExprKind::Helper { id, shift, bits } => {
-                let mut value = self.b.call(*id, &[]);
+                let mut value = match *id {
+                    calls::GET_NS_CURRENT_PID_TGID => self.process_and_thread(),
+                    id => self.b.call(id, &[]),
+                };
                 if *shift > 0 {
                     value = self.b.binary_int(BinaryOp::ShiftRightUnsigned, value, i64::from(*shift));
                 } else if *bits < 64 {

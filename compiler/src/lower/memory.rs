@@ -93,7 +93,7 @@ impl Lower<'_> {
                 self.b.store(place.base, place.offset, 8, value);
                 if let Type::Stack { user: true, .. } | Type::Symbol { user: true } = ty {
                     // What resolves the addresses later: the process they were taken in.
-                    let both = self.b.call(calls::GET_CURRENT_PID_TGID, &[]);
+                    let both = self.process_and_thread();
                     let process = self.b.binary_int(BinaryOp::ShiftRightUnsigned, both, 32);
                     self.b.store(place.base, place.offset + 8, 8, process);
                 }

@@ -30,6 +30,7 @@ pub struct Shared {
     pub scratch_kind: Scratch,
     cpus: u32,
     stacks: Option<MapRef>,
+    cgroup: Option<MapRef>,
     log2_table: Option<u32>,
     zeros: Option<(u32, u32)>,
     allocate_on_use: bool,
@@ -104,6 +105,7 @@ impl Shared {
             scratch_kind,
             cpus: options.cpus,
             stacks: None,
+            cgroup: None,
             log2_table: None,
             zeros: None,
             allocate_on_use: options.map_allocator,
@@ -220,6 +222,29 @@ impl Shared {
 
     pub fn stacks_map(&self) -> Option<MapRef> {
         self.stacks
+    }
+
+    /// The map that holds the cgroup which events are restricted to.
+    pub fn cgroup(&mut self) -> MapRef {
+        if let Some(map) = self.cgroup {
+            return map;
+        }
+        let map = self.add(MapObject {
+            name: "cgroup".to_string(),
+            kind: MapKind::Cgroups,
+            key_bytes: 4,
+            value_bytes: 4,
+            entries: 1,
+            allocate_on_use: false,
+            is_mapped: false,
+            whole_keys: None,
+        });
+        self.cgroup = Some(map);
+        map
+    }
+
+    pub fn cgroup_map(&self) -> Option<MapRef> {
+        self.cgroup
     }
 
     /// For each value of the top six bits of `DE_BRUIJN * (2^(k+1) - 1)`: k.

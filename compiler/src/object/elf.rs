@@ -216,7 +216,8 @@ fn is_data(map: &MapObject) -> bool {
         | MapKind::LruHash
         | MapKind::LruPerCpuHash
         | MapKind::TaskStorage
-        | MapKind::RingBuffer => false,
+        | MapKind::RingBuffer
+        | MapKind::Cgroups => false,
     }
 }
 
@@ -279,7 +280,7 @@ fn function(site: &ProbeSite) -> Option<String> {
     match &site.attach {
         Attach::Kprobe { function, offset: 0, .. } => Some(function.to_string()),
         // libbpf takes an offset at the entry only.
-        Attach::Kprobe { function, offset, is_return: false } => Some(format!("{function}+{offset}")),
+        Attach::Kprobe { function, offset, is_return: false, is_matched: _ } => Some(format!("{function}+{offset}")),
         Attach::Kprobe { .. }
         | Attach::Begin
         | Attach::End

@@ -102,7 +102,7 @@ pub static VALUES: &[Builtin] = &[
         "pid",
         (0, 1),
         "pid: uint32, pid(init): uint32",
-        "The process id of the current task.",
+        "The process id of the current task, in the process namespace of rtrace; with `init` in the first one.",
         "BEGIN { printf(\"%d\\n\", pid > 0); }",
         I::ProcessId,
     )),

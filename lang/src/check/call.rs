@@ -193,7 +193,8 @@ impl Body<'_, '_, '_> {
                 Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Shown(shown), span }
             }
             Intrinsic::ProcessId | Intrinsic::ThreadId if !arguments.is_empty() => match &arguments[0].value.kind {
-                ast::ExprKind::Ident(name) if matches!(name.as_str(), "init" | "curr_ns") => self.builtin(row, span),
+                ast::ExprKind::Ident(name) if name == "init" => self.process_id(intrinsic, None, span),
+                ast::ExprKind::Ident(name) if name == "curr_ns" => self.builtin(row, span),
                 _ => self.fail(
                     Diagnostic::error(Code::BadValue, arguments[0].value.span, "there is no such namespace")
                         .label("not a namespace")

@@ -1,6 +1,7 @@
 //! From the probes of a clause to programs: resolves each specification and puts the sites that one program can serve
 //! together. Knows nothing of statements beyond which builtins they name.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub struct Group<'a> {
     pub sites: Vec<SiteId>,
     pub dispatch: Dispatch,
     pub pid: Option<u32>,
+    pub in_cgroup: bool,
     /// The provider of its sites.
     pub provider: &'static str,
 }
@@ -63,6 +65,7 @@ pub fn of_clause<'a>(
         allow_unsafe: options.allow_unsafe,
     };
     let first_group = groups.len();
+    let mut placer = Placer { clause, uses: &uses, target, options, sites, groups, first_group, known: HashMap::new() };
     for spec in &clause.probes {
         let spec = with_parameters(spec, options);
         let found = match target.resolve(&spec, &resolve_options) {
@@ -80,99 +83,139 @@ pub fn of_clause<'a>(
                 continue;
             }
         };
-        if sites.len() + found.len() > MAX_PROBES {
+        let count = placer.sites.len() + found.len();
+        if count > MAX_PROBES {
             diagnostics.push(
-                Diagnostic::error(
-                    Code::TooManyProbes,
-                    spec.span,
-                    format!("the script would attach to {} probes", sites.len() + found.len()),
-                )
-                .label(format!("{} of them match this", found.len()))
-                .help(format!("a script may attach to {MAX_PROBES}; narrow the wildcard")),
+                Diagnostic::error(Code::TooManyProbes, spec.span, format!("the script would attach to {count} probes"))
+                    .label(format!("{} of them match this", found.len()))
+                    .help(format!("a script may attach to {MAX_PROBES}; narrow the wildcard")),
             );
             continue;
         }
+        if options.in_cgroup && found.iter().any(|site| matches!(site.attach, Attach::Iterator { .. })) {
+            diagnostics.push(no_cgroup(&spec));
+            continue;
+        }
         for site in found {
-            place(clause, site, &uses, target, options, sites, groups, first_group);
+            placer.place(site);
         }
     }
 }
 
-/// Puts a site into a group of this clause, or opens one.
-#[allow(clippy::too_many_arguments)] // the state of `of_clause`, passed on once
-fn place<'a>(
+/// Puts the sites of a clause into groups.
+struct Placer<'a, 'b> {
     clause: &'a Clause,
-    site: ProbeSite,
-    uses: &Uses<'_>,
-    target: &dyn Target,
-    options: &CheckOptions,
-    sites: &mut Vec<ProbeSite>,
-    groups: &mut Vec<Group<'a>>,
+    uses: &'b Uses<'b>,
+    target: &'b dyn Target,
+    options: &'b CheckOptions,
+    sites: &'b mut Vec<ProbeSite>,
+    groups: &'b mut Vec<Group<'a>>,
+    /// The first group of this clause.
     first_group: usize,
-) {
-    let id = SiteId(sites.len() as u32);
-    // One name may stand for several places.
-    let is_same = |known: &ProbeSite| known.name == site.name && known.attach == site.attach;
-    let already = groups[first_group..].iter().any(|g| g.sites.iter().any(|s| is_same(&sites[s.index()])))
-        && !matches!(site.attach, Attach::Begin | Attach::End);
-    if already {
-        return;
-    }
-    let pid = match &site.attach {
-        // Here the attachment itself follows the process.
-        Attach::Uprobe { .. } | Attach::PerfEvent { .. } | Attach::Watchpoint { .. } => None,
-        // It runs in the tool's own process; the layout says which tasks are meant.
-        Attach::Iterator { .. } => None,
-        Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } => None,
-        Attach::Kprobe { .. } | Attach::Tracepoint { .. } | Attach::RawTracepoint { .. } | Attach::Trampoline => {
-            options.pid
-        }
-    };
-    let alone = match site.program {
-        // A test run has no cookie, and a typed program attaches to one function.
-        ProgramKind::TestRun => true,
-        ProgramKind::Kprobe { .. }
-        | ProgramKind::Tracepoint
-        | ProgramKind::RawTracepoint
-        | ProgramKind::Tracing { .. }
-        | ProgramKind::PerfEvent => {
-            let asks_cookie = uses.site && site.selector.is_none();
-            uses.symbols || asks_cookie && site.program.cookie_feature().is_some_and(|feature| !target.has(feature))
-        }
-    };
-    let fits = |group: &Group| {
-        !alone
-            && group.kind == site.program
-            && group.pid == pid
-            && group.provider == site.provider
-            && (!uses.types || program(&sites[group.sites[0].index()]) == program(&site))
-            && if uses.arguments || uses.registers {
-                group.layout == site.layout
-            } else {
-                group.layout.selector == site.layout.selector
-                    && group.layout.guard == site.layout.guard
-                    && group.layout.step == site.layout.step
+    /// Its sites by their names, and by how many of the same name come before: one name may stand for several places.
+    known: HashMap<(Arc<str>, u32), SiteId>,
+}
+
+impl Placer<'_, '_> {
+    /// Puts a site into a group of this clause, or opens one.
+    fn place(&mut self, site: ProbeSite) {
+        let Placer { clause, uses, target, options, sites, groups, first_group, known } = self;
+        let (first_group, id) = (*first_group, SiteId(sites.len() as u32));
+        let is_special = matches!(site.attach, Attach::Begin | Attach::End);
+        let mut key = (site.name.clone(), 0);
+        while let Some(named) = known.get(&key) {
+            if !is_special && is_same_place(&sites[named.index()].attach, &site.attach) {
+                return;
             }
-    };
-    if let Some(group) = groups[first_group..].iter_mut().find(|group| fits(group)) {
-        group.sites.push(id);
-        if group.dispatch == Dispatch::Known && uses.site {
-            group.dispatch = Dispatch::Cookie;
+            key.1 += 1;
         }
-    } else {
-        let dispatch = if site.layout.selector.is_some() { Dispatch::Selector } else { Dispatch::Known };
-        groups.push(Group {
-            clause,
-            name: format!("{}_{}", site.provider.to_ascii_lowercase(), groups.len()),
-            kind: site.program,
-            layout: site.layout.clone(),
-            sites: vec![id],
-            dispatch,
-            pid,
-            provider: site.provider,
-        });
+        known.insert(key, id);
+        let is_of_tool = match &site.attach {
+            Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } | Attach::Iterator { .. } => {
+                true
+            }
+            Attach::Kprobe { .. }
+            | Attach::Uprobe { .. }
+            | Attach::Tracepoint { .. }
+            | Attach::RawTracepoint { .. }
+            | Attach::Trampoline
+            | Attach::PerfEvent { .. }
+            | Attach::Watchpoint { .. } => false,
+        };
+        let pid = match &site.attach {
+            // Here the attachment itself follows the process.
+            Attach::Uprobe { .. } | Attach::PerfEvent { .. } | Attach::Watchpoint { .. } => None,
+            // It runs in the tool's own process; the layout says which tasks are meant.
+            Attach::Iterator { .. } => None,
+            Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } => None,
+            Attach::Kprobe { .. } | Attach::Tracepoint { .. } | Attach::RawTracepoint { .. } | Attach::Trampoline => {
+                options.pid
+            }
+        };
+        let alone = match site.program {
+            // A test run has no cookie, and a typed program attaches to one function.
+            ProgramKind::TestRun => true,
+            ProgramKind::Kprobe { .. }
+            | ProgramKind::Tracepoint
+            | ProgramKind::RawTracepoint
+            | ProgramKind::Tracing { .. }
+            | ProgramKind::PerfEvent => {
+                let asks_cookie = uses.site && site.selector.is_none();
+                uses.symbols || asks_cookie && site.program.cookie_feature().is_some_and(|feature| !target.has(feature))
+            }
+        };
+        let fits = |group: &Group| {
+            !alone
+                && group.kind == site.program
+                && group.pid == pid
+                && group.provider == site.provider
+                && (!uses.types || program(&sites[group.sites[0].index()]) == program(&site))
+                && if uses.arguments || uses.registers {
+                    Arc::ptr_eq(&group.layout, &site.layout) || group.layout == site.layout
+                } else {
+                    group.layout.selector == site.layout.selector
+                        && group.layout.guard == site.layout.guard
+                        && group.layout.step == site.layout.step
+                }
+        };
+        if let Some(group) = groups[first_group..].iter_mut().find(|group| fits(group)) {
+            group.sites.push(id);
+            if group.dispatch == Dispatch::Known && uses.site {
+                group.dispatch = Dispatch::Cookie;
+            }
+        } else {
+            let dispatch = if site.layout.selector.is_some() { Dispatch::Selector } else { Dispatch::Known };
+            groups.push(Group {
+                clause,
+                name: format!("{}_{}", site.provider.to_ascii_lowercase(), groups.len()),
+                kind: site.program,
+                layout: site.layout.clone(),
+                sites: vec![id],
+                dispatch,
+                pid,
+                in_cgroup: options.in_cgroup && !is_of_tool,
+                provider: site.provider,
+            });
+        }
+        sites.push(site);
     }
-    sites.push(site);
+}
+
+/// Whether two sites of one name are one place, however they were found.
+fn is_same_place(one: &Attach, other: &Attach) -> bool {
+    match (one, other) {
+        (
+            Attach::Kprobe { function, offset, is_return, is_matched: _ },
+            Attach::Kprobe { function: of_other, offset: at, is_return: returns, is_matched: _ },
+        ) => (function, offset, is_return) == (of_other, at, returns),
+        (one, other) => one == other,
+    }
+}
+
+fn no_cgroup(spec: &ProbeSpec) -> Diagnostic {
+    Diagnostic::error(Code::NotHere, spec.span, format!("`{}` cannot be restricted to a cgroup", spec.text))
+        .label("goes through objects, in no task of the cgroup")
+        .help("leave out --cgroup and --container, or choose the objects in the predicate")
 }
 
 /// The program that a user-space probe is in.

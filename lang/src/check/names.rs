@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, Expr, ExprKind};
 use crate::limits::COMM_BYTES;
 use crate::span::Span;
-use crate::target::{Feature, ProgramKind, TracingKind};
+use crate::target::{Feature, ProcessNamespace, ProgramKind, TracingKind};
 use crate::types::{Shown, Space, StackMode, StructKind, Type};
 
 use super::body::Body;
@@ -179,12 +179,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::UserStack => self.stack(true, None, None, span),
             Intrinsic::Known(known) => self.known(known, row, &[], span),
             Intrinsic::ProcessId | Intrinsic::ThreadId => {
-                let shift = if intrinsic == Intrinsic::ProcessId { 32 } else { 0 };
-                Expr {
-                    kind: ExprKind::Helper { id: calls::GET_CURRENT_PID_TGID, shift, bits: 32 },
-                    ty: Type::U32,
-                    span,
-                }
+                self.process_id(intrinsic, self.checker.target.process_namespace(), span)
             }
             Intrinsic::ProbeFunction => Expr { kind: ExprKind::Site, ty: Type::FunctionName, span },
             Intrinsic::ProbeEvent => match self.group.provider {
@@ -302,6 +297,16 @@ impl Body<'_, '_, '_> {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
         Expr { kind: ExprKind::Helper { id, shift: 0, bits: 64 }, ty: Type::U64, span }
+    }
+
+    /// The number of the current process or thread: in a namespace, or the kernel's own.
+    pub fn process_id(&mut self, intrinsic: Intrinsic, namespace: Option<ProcessNamespace>, span: Span) -> Expr {
+        let id = match namespace {
+            Some(_) => calls::GET_NS_CURRENT_PID_TGID,
+            None => calls::GET_CURRENT_PID_TGID,
+        };
+        let shift = if intrinsic == Intrinsic::ProcessId { 32 } else { 0 };
+        Expr { kind: ExprKind::Helper { id, shift, bits: 32 }, ty: Type::U32, span }
     }
 
     /// False, with a message that names the helper, where the kernel lacks it.

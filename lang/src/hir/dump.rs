@@ -35,6 +35,9 @@ pub fn dump(hir: &Hir) -> String {
         if let Some(pid) = program.pid {
             let _ = writeln!(out, "  only pid {pid}");
         }
+        if program.in_cgroup {
+            let _ = writeln!(out, "  only in the cgroup");
+        }
         for (number, local) in program.locals.iter().enumerate() {
             let _ = writeln!(out, "  local {number} ${}: {}", local.name, local.ty);
         }

@@ -1,13 +1,19 @@
 //! The few other things asked of the system: its processors, its file systems, its build configuration. Nothing about
 //! BPF.
 //!
-//! Unsafe: mount(2).
+//! Unsafe: mount(2), fstatfs(2), setrlimit(2).
 
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
+
+use rtrace_lang::limits::MAX_PROBES;
+use rtrace_lang::target::ProcessNamespace;
 
 use super::KernelError;
 
@@ -20,7 +26,45 @@ pub fn mount(kind: &str, at: &Path) -> Result<(), KernelError> {
     if result == 0 { Ok(()) } else { Err(KernelError::last("mount")) }
 }
 
-/// Processors that are running.
+/// The file system that an open file is of (statfs(2)).
+pub(crate) fn file_system(file: &File) -> Option<libc::c_long> {
+    let mut found = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the kernel writes the structure, which is there, where it reports no error.
+    let result = unsafe { libc::fstatfs(file.as_raw_fd(), found.as_mut_ptr()) };
+    // SAFETY: it is written.
+    (result == 0).then(|| unsafe { found.assume_init() }.f_type)
+}
+
+/// Descriptors that are enough for two each of the most probes that a script may have.
+const MANY_FILES: libc::rlim_t = 2 * MAX_PROBES as libc::rlim_t + 1024;
+
+/// Lets the process open as many files as it may. A refusal is ignored: who then opens too many is told so.
+pub fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct is live.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 || limit.rlim_cur >= MANY_FILES {
+        return;
+    }
+    let higher = libc::rlimit { rlim_cur: MANY_FILES, rlim_max: limit.rlim_max.max(MANY_FILES) };
+    let allowed = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+    // SAFETY: the structs are live.
+    unsafe {
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &higher) != 0 {
+            libc::setrlimit(libc::RLIMIT_NOFILE, &allowed);
+        }
+    }
+}
+
+/// The number of the first process namespace (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
+const FIRST_PROCESS_NAMESPACE: u64 = 0xefff_fffc;
+
+/// The process namespace of this process, unless it is the first one.
+pub fn process_namespace() -> Option<ProcessNamespace> {
+    let found = fs::metadata("/proc/self/ns/pid").ok()?;
+    let device = u64::from(libc::major(found.dev())) << 20 | u64::from(libc::minor(found.dev()));
+    (found.ino() != FIRST_PROCESS_NAMESPACE).then_some(ProcessNamespace { device, inode: found.ino() })
+}
+
 /// Ticks of the kernel's timer in a second: the coarse clocks move with each.
 pub fn tick_rate() -> Option<i64> {
     let mut resolution = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -30,6 +74,7 @@ pub fn tick_rate() -> Option<i64> {
     (result == 0 && nanoseconds > 0).then(|| (1_000_000_000 + nanoseconds / 2) / nanoseconds)
 }
 
+/// Processors that are running.
 pub fn online_cpus() -> Result<Vec<u32>, KernelError> {
     cpu_list("/sys/devices/system/cpu/online")
 }

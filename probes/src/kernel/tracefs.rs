@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::KernelError;
+use super::functions::FunctionList;
 use super::system;
 
 /// Where it is mounted; the second place is the one of kernels before 4.1 and of habit.
@@ -123,11 +124,16 @@ impl Tracefs {
             || lines.iter().any(|line| line.split_once('/') == Some((category, event)))
     }
 
-    /// Functions that ftrace, and with it kprobes, fentry and kprobe_multi, can attach to: `name` or `name [module]` a
-    /// line. A name may appear more than once.
-    pub fn filter_functions(&self) -> Result<String, KernelError> {
-        let path = self.root.join("available_filter_functions");
-        fs::read_to_string(&path).map_err(|source| KernelError::File { path, source })
+    /// Functions that ftrace, and with it kprobes, fentry and kprobe_multi, can attach to.
+    pub fn filter_functions(&self) -> Result<FunctionList, KernelError> {
+        let read = |name: &str| {
+            let path = self.root.join(name);
+            fs::read_to_string(&path).map_err(|source| KernelError::File { path, source })
+        };
+        match read("available_filter_functions_addrs") {
+            Ok(text) => Ok(FunctionList::new(text, true)),
+            Err(_) => Ok(FunctionList::new(read("available_filter_functions")?, false)),
+        }
     }
 }
 

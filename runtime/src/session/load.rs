@@ -41,6 +41,15 @@ pub fn globals(object: &Object, maps: &[LiveMap]) -> Result<GlobalData, SessionE
     GlobalData::map(map, bytes.len()).map_err(|error| SessionError::System("mmap", error))
 }
 
+/// Puts the cgroup of the command line where programs look for it.
+pub fn cgroup(object: &Object, maps: &[LiveMap], options: &SessionOptions) -> Result<(), SessionError> {
+    if let (Some(map), Some(cgroup)) = (object.manifest.cgroup, &options.cgroup) {
+        let directory = cgroup.fd().as_raw_fd().to_ne_bytes();
+        bpf::map_update(maps[map as usize].fd(), &[0; 4], &directory, 0)?;
+    }
+    Ok(())
+}
+
 /// Nanoseconds of the clock that runs on in suspend, which `nsecs` reads.
 fn boot_clock() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
 use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordKind, SiteId, Table};
-use rtrace_lang::target::Attach;
+use rtrace_lang::target::{Attach, MultiKind, ProgramKind};
 use rtrace_lang::types::Type;
 use rtrace_probes::kernel::bpf::{self, TestRun};
+use rtrace_probes::kernel::system;
 use rtrace_probes::provider_named;
 
 use crate::child::Child;
@@ -23,6 +24,7 @@ use crate::output::{Sink, printf};
 use crate::signals::{self, Ending, SignalWaiter, Timer};
 use crate::symbols::MappingEvents;
 
+use super::progress::Progress;
 use super::replaced::traced_files;
 use super::{Session, SessionError};
 
@@ -58,6 +60,9 @@ impl Wakeup {
     }
 }
 
+/// More of them may need more descriptors than a process has to begin with: up to two each.
+const FEW_PROBES: usize = 200;
+
 /// How often what needs no descriptor is looked at: a call of exit() whose event was lost, and output to write out.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -91,12 +96,19 @@ impl Session<'_> {
         self.drain(sink)?;
         let wakeups = self.wakeups()?;
         if !self.exit_called() {
-            self.attach()?;
-            let is_over = self.iterate(sink, &ending)?;
-            if !self.options.quiet {
+            let is_stopped = self.attach(&ending)?;
+            let is_over = is_stopped || self.iterate(sink, &ending)?;
+            if self.options.verbose && !self.left_out.is_empty() {
+                let names = self.left_out.join(", ");
+                let text = format!("Left out, since the kernel does not let them be probed, or not by name: {names}\n");
+                let _ = std::io::stderr().write_all(text.as_bytes());
+            }
+            if !self.options.quiet && !is_stopped {
                 sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
             }
-            if let Some(child) = &mut child {
+            if let Some(child) = &mut child
+                && !is_stopped
+            {
                 child.go();
             }
             if !is_over && (!self.ends_by_itself() || child.is_some()) {
@@ -232,10 +244,17 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn attach(&mut self) -> Result<(), SessionError> {
+    /// Attaches every program. True if a signal has ended it before it was done.
+    fn attach(&mut self, ending: &Ending) -> Result<bool, SessionError> {
         self.files = traced_files(&self.hir);
+        if self.site_count() > FEW_PROBES {
+            system::raise_file_limit();
+        }
+        let progress = Progress::new(self.site_count(), self.options.progress);
         for (program, fd) in self.object.programs.iter().zip(&self.programs) {
-            let number = |site: &SiteId| u64::from(self.hir.numbers[site.index()].0);
+            // Only who asks for it pays for a cookie.
+            let wants_cookie = program.wants_cookie;
+            let number = |site: &SiteId| if wants_cookie { u64::from(self.hir.numbers[site.index()].0) } else { 0 };
             let sites: Vec<(u64, &rtrace_lang::target::ProbeSite)> =
                 program.sites.iter().map(|site| (number(site), &self.hir.sites[site.index()])).collect();
             let Some((_, first)) = sites.first() else { continue };
@@ -243,13 +262,23 @@ impl Session<'_> {
                 continue;
             }
             let provider = provider_named(first.provider).expect("a site is of a provider");
-            let links = provider.attach(self.machine, fd.as_fd(), &sites)?;
-            match first.attach {
-                Attach::Iterator { .. } => self.iterators.extend(links),
-                _ => self.links.extend(links),
+            let at_once = if attaches_singly(program.kind) { 1 } else { sites.len() };
+            for sites in sites.chunks(at_once) {
+                if ending.take() {
+                    return Ok(true);
+                }
+                let links = provider.attach(self.machine, fd.as_fd(), sites)?;
+                if links.is_empty() && matches!(first.attach, Attach::Kprobe { .. }) {
+                    self.left_out.extend(sites.iter().map(|(_, site)| site.name.clone()));
+                }
+                match first.attach {
+                    Attach::Iterator { .. } => self.iterators.extend(links),
+                    _ => self.links.extend(links),
+                }
+                progress.advance(sites.len());
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Lets each iterator go through its objects, and shows what comes of it as it comes. True if the script is over.
@@ -420,6 +449,18 @@ impl Session<'_> {
             sink.event(&problem).map_err(SessionError::Output)?;
         }
         Ok(())
+    }
+}
+
+/// Whether each site of such a program is attached by a call of its own.
+fn attaches_singly(kind: ProgramKind) -> bool {
+    match kind {
+        ProgramKind::Kprobe { multi: MultiKind::Single, user: _ } | ProgramKind::Tracepoint => true,
+        ProgramKind::Kprobe { multi: MultiKind::KprobeMulti | MultiKind::UprobeMulti, user: _ }
+        | ProgramKind::TestRun
+        | ProgramKind::RawTracepoint
+        | ProgramKind::Tracing { .. }
+        | ProgramKind::PerfEvent => false,
     }
 }
 

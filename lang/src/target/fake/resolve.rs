@@ -201,7 +201,7 @@ fn kprobes(
         program: ProgramKind::Kprobe { multi, user: false },
         layout: Arc::new(register_layout(is_return, Some(function).filter(|_| options.uses_arguments))),
         selector: None,
-        attach: Attach::Kprobe { function: function.name.as_str().into(), offset, is_return },
+        attach: Attach::Kprobe { function: function.name.as_str().into(), offset, is_return, is_matched: false },
     };
     Ok(found.into_iter().map(site).collect())
 }

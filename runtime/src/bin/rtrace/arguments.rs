@@ -38,6 +38,14 @@ pub struct Arguments {
     #[arg(short = 'p', long = "pid", value_name = "PID", conflicts_with = "command")]
     pub pid: Option<u32>,
 
+    /// Only the tasks of a cgroup (version 2) and those below it: its directory, or its path below their mount
+    #[arg(long, value_name = "PATH", conflicts_with = "container")]
+    pub cgroup: Option<PathBuf>,
+
+    /// Only the tasks of a container, by its id or the beginning of it
+    #[arg(long, value_name = "ID")]
+    pub container: Option<String>,
+
     /// Run a command, trace it, and end with it
     #[arg(short = 'c', long = "cmd", value_name = "COMMAND")]
     pub command: Option<String>,

@@ -7,6 +7,7 @@ use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses, render};
 use rtrace_lang::source::Source;
 use rtrace_probes::Machine;
+use rtrace_probes::kernel::cgroup::Cgroup;
 use rtrace_runtime::child::Child;
 use rtrace_runtime::driver::{Stage, drive};
 use rtrace_runtime::output::{FORMATS, Sink, format_named};
@@ -102,6 +103,23 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
     {
         return fail(&format!("there is no process {pid}"), &[]);
     }
+    let cgroup = match (&arguments.cgroup, &arguments.container) {
+        (Some(path), _) => Cgroup::at(path).map(Some),
+        (None, Some(id)) => Cgroup::of_container(id).map(Some),
+        (None, None) => Ok(None),
+    };
+    let cgroup = match cgroup {
+        Ok(cgroup) => cgroup,
+        Err(error) => {
+            fail(&error.message, &error.help);
+            return if error.is_mistake { MISTAKE } else { MACHINE };
+        }
+    };
+    if let Some(cgroup) = &cgroup
+        && arguments.verbose
+    {
+        eprintln!("Only tasks of {}", cgroup.path.display());
+    }
     let only_shown = arguments.emit.is_some() || arguments.dry_run;
     let child = match &arguments.command {
         Some(command) if !only_shown => match Child::hold(command) {
@@ -117,6 +135,7 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
     }
     let options = CheckOptions {
         pid: arguments.pid.or(child.as_ref().map(|child| child.pid)),
+        in_cgroup: cgroup.is_some(),
         positional,
         named,
         child: child.as_ref().map(|child| child.pid),
@@ -145,7 +164,14 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
     if arguments.verbose {
         emit::sizes(&compiled);
     }
-    let options = SessionOptions { source, pid: arguments.pid, quiet: arguments.quiet, verbose: arguments.verbose };
+    let options = SessionOptions {
+        source,
+        pid: arguments.pid,
+        cgroup,
+        progress: !arguments.quiet && std::io::stderr().is_terminal(),
+        quiet: arguments.quiet,
+        verbose: arguments.verbose,
+    };
     let mut session = match Session::load(&machine, compiled.object, options) {
         Ok(session) => session,
         Err(error) => return session_error(&error),
