@@ -23,6 +23,7 @@ mod printing;
 mod speculation;
 mod typenames;
 mod values;
+mod warnings;
 
 use std::collections::HashMap;
 
@@ -72,9 +73,9 @@ pub struct Check {
 /// Rounds of inference before the types must stand. A type only ever widens, so real scripts take two or three.
 const MOST_ROUNDS: usize = 16;
 
-pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check {
+pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Check {
     let mut diagnostics = Vec::new();
-    let mut translated = ast.clone();
+    let mut translated = script.clone();
     dtrace::translate(&mut translated, options.pid.is_some() || options.in_cgroup, &mut diagnostics);
     let mut expanded = expand(&translated, &mut diagnostics);
     entries::add(&mut expanded, &mut diagnostics);
@@ -142,6 +143,12 @@ pub fn check(ast: &Script, target: &dyn Target, options: &CheckOptions) -> Check
     let is_echo = |d: &Diagnostic| d.code == Code::UnknownMap && checker.doubtful.contains(&d.span);
     if diagnostics.iter().any(|d| d.is_error() && !is_echo(d)) {
         diagnostics.retain(|d| !is_echo(d));
+    }
+    if !diagnostics.iter().any(Diagnostic::is_error) {
+        diagnostics.append(&mut warnings::warnings(script));
+        let predicates = groups.iter().map(|group| group.clause.predicate.as_ref());
+        diagnostics
+            .extend(predicates.zip(&programs).filter_map(|(written, program)| warnings::never_true(written, program)));
     }
     dedup(&mut diagnostics);
     let settings = checker.items.settings.clone();

@@ -141,6 +141,15 @@ codes! {
     Unused = "R0050", "no effect",
         "The statement computes a value and drops it.",
         "BEGIN { 1 + 1; }";
+    UnusedVariable = "R0054", "variable that is never read",
+        "The variable gets values and nothing reads one. Often a name is misspelt, or the line that used it is gone. A name that begins with an underscore is not asked about.",
+        "BEGIN { $count = 5; }";
+    NeverTrue = "R0055", "predicate that is never true",
+        "The predicate is false whatever happens, so that the clause never runs.",
+        "BEGIN /1 > 2/ { print(1); }";
+    LeftBehind = "R0056", "entries that are left behind",
+        "A time is kept for each thread and never taken out: threads that end leave theirs behind, until the map is full.",
+        "kprobe:vfs_read { @start[tid] = nsecs; } kretprobe:vfs_read /@start[tid]/ { @ = hist(nsecs - @start[tid]); }";
     PositionalMissing = "R0051", "missing parameter",
         "A positional parameter that is not given is 0, or an empty string.",
         "BEGIN { print($1); }";

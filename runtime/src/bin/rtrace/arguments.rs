@@ -62,6 +62,10 @@ pub struct Arguments {
     #[arg(short = 'q', long = "quiet")]
     pub quiet: bool,
 
+    /// Say nothing of what in a script is only likely to be a mistake
+    #[arg(long)]
+    pub no_warnings: bool,
+
     /// Say more: programs, their sizes, and the verifier's log of a refused one
     #[arg(short = 'v', long = "verbose")]
     pub verbose: bool,

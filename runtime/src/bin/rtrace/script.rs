@@ -148,7 +148,10 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
         _ => Stage::Compile,
     };
     let mut source = Source::new(name, text);
-    let driven = drive(&mut source, &machine, &options, stage);
+    let mut driven = drive(&mut source, &machine, &options, stage);
+    if arguments.no_warnings {
+        driven.diagnostics.retain(Diagnostic::is_error);
+    }
     if let Some(status) = parameters::answer(&options.named, &driven.options, source.name()) {
         return status;
     }
