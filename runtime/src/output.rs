@@ -1,11 +1,15 @@
 //! Where events go. One file per format; a sink only formats, and never asks where a value came from.
 
+mod buckets;
 mod distribution;
+mod folded;
 mod histogram;
 mod json;
+mod notices;
 pub mod printa;
 pub mod printf;
 mod series;
+mod stacks;
 mod text;
 
 use std::io::Write;
@@ -19,6 +23,11 @@ pub trait Sink {
 
     /// Everything is written out.
     fn flush(&mut self) -> std::io::Result<()>;
+
+    /// No event follows. A format that tells of maps as a whole writes here.
+    fn finish(&mut self) -> std::io::Result<()> {
+        self.flush()
+    }
 }
 
 /// A format by its name, and how its sink is made.
@@ -31,6 +40,7 @@ pub struct Format {
 pub static FORMATS: &[Format] = &[
     Format { name: "text", doc: "for people", make: |writer| Box::new(text::Text::new(writer)) },
     Format { name: "json", doc: "one object a line", make: |writer| Box::new(json::Json::new(writer)) },
+    Format { name: "folded", doc: "stacks for a flame graph", make: |writer| Box::new(folded::Folded::new(writer)) },
 ];
 
 pub fn format_named(name: &str) -> Option<&'static Format> {

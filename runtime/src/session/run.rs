@@ -353,8 +353,14 @@ impl Session<'_> {
                 let count = if unsigned { count.min(i64::MAX as u64) } else { count };
                 return self.truncate(*map, count as i64);
             }
-            RecordKind::ClearMap(map) => return self.clear(*map),
-            RecordKind::ZeroMap(map) => return Ok(self.maps[map.index()].zero(self.cpus)?),
+            RecordKind::ClearMap(map) => {
+                self.clear(*map)?;
+                Event::Cleared(hir.maps[map.index()].written())
+            }
+            RecordKind::ZeroMap(map) => {
+                self.maps[map.index()].zero(self.cpus)?;
+                Event::Cleared(hir.maps[map.index()].written())
+            }
             RecordKind::Commit => {
                 let held = self.speculations.take(word(bytes, 8));
                 return held.iter().try_for_each(|record| self.record(record, sink));
@@ -419,7 +425,7 @@ impl Session<'_> {
         for problem in self.all_problems() {
             sink.event(&problem).map_err(SessionError::Output)?;
         }
-        Ok(())
+        sink.finish().map_err(SessionError::Output)
     }
 }
 
