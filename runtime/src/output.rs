@@ -1,6 +1,7 @@
 //! Where events go. One file per format; a sink only formats, and never asks where a value came from.
 
 mod buckets;
+mod csv;
 mod distribution;
 mod folded;
 mod histogram;
@@ -41,6 +42,7 @@ pub static FORMATS: &[Format] = &[
     Format { name: "text", doc: "for people", make: |writer| Box::new(text::Text::new(writer)) },
     Format { name: "json", doc: "one object a line", make: |writer| Box::new(json::Json::new(writer)) },
     Format { name: "folded", doc: "stacks for a flame graph", make: |writer| Box::new(folded::Folded::new(writer)) },
+    Format { name: "csv", doc: "maps as tables", make: |writer| Box::new(csv::Csv::new(writer)) },
 ];
 
 pub fn format_named(name: &str) -> Option<&'static Format> {
