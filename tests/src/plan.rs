@@ -10,7 +10,9 @@ use rtrace_lang::target::fake::FakeTarget;
 use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Need, Programs};
 use crate::other_files::Place;
-use crate::{builtins, codes, documents, expectation, leftovers, other_files, real_programs, reference, run, stages};
+use crate::{
+    builtins, codes, documents, expectation, formats, leftovers, other_files, real_programs, reference, run, stages,
+};
 
 /// What became of a test.
 pub enum Outcome {
@@ -95,6 +97,12 @@ impl Plan {
         let programs = self.programs.clone();
         let postgresql = move || real_programs::check_postgresql(&programs);
         tests.push(self.gated("real_programs::postgresql".to_string(), 2, vec![Need::Postgresql], postgresql));
+        let programs = self.programs.clone();
+        let pprof = move || formats::check_pprof(&programs);
+        tests.push(self.gated("formats::pprof".to_string(), 2, Vec::new(), pprof));
+        let programs = self.programs.clone();
+        let flame = move || formats::check_flame(&programs);
+        tests.push(self.gated("formats::flame".to_string(), 2, Vec::new(), flame));
         tests.retain(|test| tiers(test.tier));
         Ok(tests)
     }

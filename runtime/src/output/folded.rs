@@ -32,10 +32,9 @@ impl Sink for Folded {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        let (maps, left_out) = self.stacks.take();
-        for what in left_out {
-            notices::tell(&notices::warning(&what, None));
-        }
+        self.stacks.others().iter().for_each(|what| notices::tell(&notices::warning(what, None)));
+        let (maps, problems) = self.stacks.take();
+        problems.iter().for_each(|what| notices::tell(&notices::warning(what, None)));
         let text: String = match maps.as_slice() {
             [map] => lines(map, None),
             maps => maps.iter().map(|map| lines(map, Some(&map.name))).collect(),
@@ -72,7 +71,8 @@ fn name(text: &str) -> String {
         .chars()
         .map(|c| match c {
             ';' => ':',
-            c if c.is_control() || c.is_whitespace() => ' ',
+            // The last two are in no XML.
+            c if c.is_control() || c.is_whitespace() || matches!(c, '\u{fffe}' | '\u{ffff}') => ' ',
             c => c,
         })
         .collect();

@@ -99,10 +99,14 @@ impl Stacks {
         }
     }
 
-    /// All maps by their names, and what is left out: a sentence each.
+    /// The maps without stacks, a sentence each.
+    pub fn others(&self) -> Vec<String> {
+        self.without_stacks.iter().map(|name| format!("{name} is left out: its keys hold no stack")).collect()
+    }
+
+    /// All maps of stacks by their names, and what they lack: a sentence each.
     pub fn take(&mut self) -> (Vec<StackMap>, Vec<String>) {
         let mut left_out: Vec<String> = Vec::new();
-        left_out.extend(self.without_stacks.iter().map(|name| format!("{name} is left out: its keys hold no stack")));
         let no_weight =
             |name| format!("{name} is left out: its values are no numbers that stacks could be weighted by");
         left_out.extend(self.without_weights.iter().map(no_weight));
@@ -220,5 +224,44 @@ fn weight(cell: &Cell) -> Option<i64> {
         }
         Cell::Distribution { rows, divisor } => counts(&mut rows.iter().map(|row| i128::from(row.count)), *divisor),
         Cell::Quantiles { count, .. } => Some(number(*count as i64, false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtrace_lang::types::StackMode;
+
+    fn shown(counts: &[(u64, i64)]) -> Event {
+        let row = |(address, value): &(u64, i64)| {
+            let frame = Frame { address: *address, symbol: None, module: None, build_id: None };
+            let stack = Value::Stack { frames: [frame].into(), mode: StackMode::Bpftrace, user: true };
+            (vec![stack], Cell::Number { value: *value, signed: true })
+        };
+        Event::Map(MapEvent {
+            name: "@".into(),
+            keyed: true,
+            key_names: vec!["ustack".into()],
+            aggregation: Some(AggregationKind::Count),
+            rows: counts.iter().map(row).collect(),
+        })
+    }
+
+    #[test]
+    fn what_was_cleared_counts_and_what_was_shown_twice_does_not() {
+        let mut stacks = Stacks::default();
+        let cleared = Event::Cleared("@".into());
+        for event in [shown(&[(1, 4)]), shown(&[(1, 6), (2, 1)]), cleared.clone(), shown(&[(1, 3)]), shown(&[(1, 5)])] {
+            stacks.event(&event);
+        }
+        let (maps, problems) = stacks.take();
+        let weights: Vec<(u64, i64)> =
+            maps[0].stacks.iter().map(|(s, weight)| (s.frames[0].address, *weight)).collect();
+        assert_eq!(weights, [(1, 11), (2, 1)]);
+        assert!(problems.is_empty());
+        // Cleared at the end: what it had is still there.
+        let mut stacks = Stacks::default();
+        [shown(&[(1, 4)]), cleared, shown(&[])].iter().for_each(|event| stacks.event(event));
+        assert_eq!(stacks.take().0[0].stacks[0].1, 4);
     }
 }

@@ -46,7 +46,11 @@ pub struct Arguments {
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// The form of the output
+    /// Write the maps of stacks as a flame graph to FILE at the end
+    #[arg(long, value_name = "FILE")]
+    pub flame: Option<PathBuf>,
+
+    /// The form of the output: text, json, csv, folded or pprof
     #[arg(short = 'f', long = "format", value_name = "FORMAT", default_value = "text")]
     pub format: String,
 

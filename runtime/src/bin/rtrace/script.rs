@@ -9,6 +9,7 @@ use rtrace_lang::source::Source;
 use rtrace_probes::Machine;
 use rtrace_runtime::child::Child;
 use rtrace_runtime::driver::{Stage, drive};
+use rtrace_runtime::output::flame::Flame;
 use rtrace_runtime::output::{FORMATS, Sink, format_named};
 use rtrace_runtime::session::{Session, SessionError, SessionOptions};
 
@@ -97,12 +98,16 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
             &[format!("formats: {}", names.join(", "))],
         );
     };
+    let only_shown = arguments.emit.is_some() || arguments.dry_run;
+    if format.is_binary && !only_shown && arguments.output.is_none() && std::io::stdout().is_terminal() {
+        let help = format!("write it to a file: -f {} -o FILE", format.name);
+        return fail(&format!("{} is no text, and is not written to a terminal", format.name), &[help]);
+    }
     if let Some(pid) = arguments.pid
         && !std::path::Path::new(&format!("/proc/{pid}")).exists()
     {
         return fail(&format!("there is no process {pid}"), &[]);
     }
-    let only_shown = arguments.emit.is_some() || arguments.dry_run;
     let child = match &arguments.command {
         Some(command) if !only_shown => match Child::hold(command) {
             Ok(child) => Some(child),
@@ -161,6 +166,9 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
         None => Box::new(std::io::stdout()),
     };
     let mut sink: Box<dyn Sink> = (format.make)(writer);
+    if let Some(path) = &arguments.flame {
+        sink = Box::new(Flame::new(sink, path));
+    }
     match session.run(child, &mut *sink) {
         Ok(ended) => match (arguments.propagate_exit, ended.child, ended.code) {
             (true, Some(status), 0) => status,
