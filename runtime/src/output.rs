@@ -7,10 +7,11 @@ pub mod flame;
 mod folded;
 mod histogram;
 mod json;
-mod notices;
+pub mod notices;
 mod pprof;
 pub mod printa;
 pub mod printf;
+pub mod prometheus;
 mod series;
 mod stacks;
 mod text;
@@ -57,6 +58,7 @@ pub static FORMATS: &[Format] = &[
         is_binary: true,
         make: |writer| Box::new(pprof::Pprof::new(writer)),
     },
+    text_format("prometheus", "maps as metrics", |writer| Box::new(prometheus::Prometheus::new(writer))),
 ];
 
 pub fn format_named(name: &str) -> Option<&'static Format> {

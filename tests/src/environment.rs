@@ -13,7 +13,7 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
-use crate::{other_files, real_programs};
+use crate::{other_files, real_programs, scrapes};
 
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +41,8 @@ pub enum Need {
     Python,
     /// The distribution's PostgreSQL, with probes of its own.
     Postgresql,
+    /// The checker of metrics that Prometheus comes with.
+    Promtool,
     /// Iterators over the mappings of processes.
     TaskMappings,
     /// Debug registers of the processor.
@@ -64,6 +66,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("chroot", Need::OtherRoot),
     ("python", Need::Python),
     ("postgresql", Need::Postgresql),
+    ("promtool", Need::Promtool),
     ("task_vma", Need::TaskMappings),
     ("watchpoints", Need::Watchpoints),
     ("override", Need::Override),
@@ -98,6 +101,7 @@ impl Need {
             Need::OtherRoot => other_files::can_change_root(),
             Need::Python => real_programs::python().is_some(),
             Need::Postgresql => real_programs::postgresql().is_some(),
+            Need::Promtool => scrapes::promtool().is_some(),
         }
     }
 
@@ -107,7 +111,7 @@ impl Need {
         match self {
             Need::Kprobes | Need::Fentry | Need::KernelVariables | Need::WriteUser => !in_guest,
             // Not every machine has them installed, and no guest has.
-            Need::OtherRoot | Need::Python | Need::Postgresql => true,
+            Need::OtherRoot | Need::Python | Need::Postgresql | Need::Promtool => true,
             Need::Hardware | Need::Watchpoints => true,
             // A matter of the kernel's configuration.
             Need::Override => true,

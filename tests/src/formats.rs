@@ -1,5 +1,6 @@
 //! Formats that are no text to compare: profiles of pprof's and flame graphs, read again by readers that rtrace has no part in.
 
+pub mod exposition;
 mod pprof;
 
 use std::collections::BTreeMap;

@@ -17,5 +17,6 @@ pub mod plan;
 pub mod real_programs;
 pub mod reference;
 pub mod run;
+pub mod scrapes;
 pub mod stages;
 pub mod workload;

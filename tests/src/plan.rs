@@ -11,7 +11,8 @@ use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Need, Programs};
 use crate::other_files::Place;
 use crate::{
-    builtins, codes, documents, expectation, formats, leftovers, other_files, real_programs, reference, run, stages,
+    builtins, codes, documents, expectation, formats, leftovers, other_files, real_programs, reference, run, scrapes,
+    stages,
 };
 
 /// What became of a test.
@@ -103,6 +104,12 @@ impl Plan {
         let programs = self.programs.clone();
         let flame = move || formats::check_flame(&programs);
         tests.push(self.gated("formats::flame".to_string(), 2, Vec::new(), flame));
+        let programs = self.programs.clone();
+        let scrapes = move || scrapes::check(&programs);
+        tests.push(self.gated("formats::prometheus".to_string(), 2, Vec::new(), scrapes));
+        let programs = self.programs.clone();
+        let promtool = move || scrapes::check_by_promtool(&programs);
+        tests.push(self.gated("formats::promtool".to_string(), 2, vec![Need::Promtool], promtool));
         tests.retain(|test| tiers(test.tier));
         Ok(tests)
     }

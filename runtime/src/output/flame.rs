@@ -23,8 +23,10 @@ pub struct Flame {
 }
 
 impl Flame {
-    pub fn new(inner: Box<dyn Sink>, path: &Path) -> Flame {
-        Flame { inner, path: path.to_path_buf(), stacks: Stacks::default() }
+    /// Makes the file at once: that it cannot be written is known before anything is traced.
+    pub fn new(inner: Box<dyn Sink>, path: &Path) -> io::Result<Flame> {
+        File::create(path)?;
+        Ok(Flame { inner, path: path.to_path_buf(), stacks: Stacks::default() })
     }
 }
 

@@ -50,7 +50,11 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub flame: Option<PathBuf>,
 
-    /// The form of the output: text, json, csv, folded or pprof
+    /// Serve the maps to Prometheus while the script runs, at http://HOST:PORT/metrics
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+
+    /// The form of the output: text, json, csv, folded, pprof or prometheus
     #[arg(short = 'f', long = "format", value_name = "FORMAT", default_value = "text")]
     pub format: String,
 

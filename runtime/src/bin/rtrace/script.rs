@@ -9,8 +9,9 @@ use rtrace_lang::source::Source;
 use rtrace_probes::Machine;
 use rtrace_runtime::child::Child;
 use rtrace_runtime::driver::{Stage, drive};
+use rtrace_runtime::metrics::MetricsServer;
 use rtrace_runtime::output::flame::Flame;
-use rtrace_runtime::output::{FORMATS, Sink, format_named};
+use rtrace_runtime::output::{FORMATS, Sink, format_named, notices};
 use rtrace_runtime::session::{Session, SessionError, SessionOptions};
 
 use crate::arguments::{Arguments, Origin};
@@ -167,7 +168,24 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
     };
     let mut sink: Box<dyn Sink> = (format.make)(writer);
     if let Some(path) = &arguments.flame {
-        sink = Box::new(Flame::new(sink, path));
+        sink = match Flame::new(sink, path) {
+            Ok(flame) => Box::new(flame),
+            Err(error) => return fail(&format!("cannot write {}: {error}", path.display()), &[]),
+        };
+    }
+    if let Some(address) = &arguments.listen {
+        match MetricsServer::new(address).and_then(|server| Ok((server.address()?, server))) {
+            Ok((at, server)) => {
+                if !arguments.quiet {
+                    notices::tell(&format!("Serving http://{at}/metrics\n"));
+                }
+                session.serve(server);
+            }
+            Err(error) => {
+                let help = "--listen takes HOST:PORT, such as 127.0.0.1:9435 or [::1]:9435; port 0 is any free one";
+                return fail(&format!("cannot listen at {address}: {error}"), &[help.to_string()]);
+            }
+        }
     }
     match session.run(child, &mut *sink) {
         Ok(ended) => match (arguments.propagate_exit, ended.child, ended.code) {
