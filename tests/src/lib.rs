@@ -17,6 +17,7 @@ pub mod plan;
 pub mod real_programs;
 pub mod reference;
 pub mod run;
+pub mod schema;
 pub mod scrapes;
 pub mod stages;
 pub mod workload;
