@@ -84,10 +84,10 @@ impl Kind {
     fn of(aggregation: Option<AggregationKind>, cell: &Cell) -> Option<Kind> {
         match cell {
             Cell::Value(value) => gauge(value).map(|_| Kind::Gauge),
-            Cell::Number { .. } => match aggregation {
-                Some(AggregationKind::Count | AggregationKind::Sum) => Some(Kind::Counter),
-                Some(_) | None => Some(Kind::Gauge),
-            },
+            Cell::Number { .. } => {
+                let only_grows = matches!(aggregation, Some(AggregationKind::Count | AggregationKind::Sum));
+                Some(if only_grows { Kind::Counter } else { Kind::Gauge })
+            }
             Cell::Stats { .. } | Cell::Quantiles { .. } => Some(Kind::Summary),
             Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } => Some(Kind::Histogram),
             Cell::Series { .. } => None,
@@ -180,7 +180,19 @@ fn combined(aggregation: Option<AggregationKind>, suffix: &str, a: i128, b: i128
         Some(AggregationKind::Min) => a.min(b),
         Some(AggregationKind::Max | AggregationKind::Avg | AggregationKind::Stddev) => a.max(b),
         Some(AggregationKind::Quantiles) if suffix.is_empty() => a.max(b),
-        Some(_) | None => a + b,
+        None
+        | Some(
+            AggregationKind::Count
+            | AggregationKind::Sum
+            | AggregationKind::Stats
+            | AggregationKind::Hist
+            | AggregationKind::Lhist
+            | AggregationKind::Quantize
+            | AggregationKind::Lquantize
+            | AggregationKind::Llquantize
+            | AggregationKind::Quantiles
+            | AggregationKind::Tseries,
+        ) => a + b,
     }
 }
 

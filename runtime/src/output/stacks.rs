@@ -167,25 +167,22 @@ impl Parts {
             }
             Value::Tuple(inner) => inner.iter().for_each(|part| self.add(name, part)),
             Value::Record(inner) => inner.iter().for_each(|(name, part)| self.add(name, part)),
-            Value::Int(_)
-            | Value::Uint(_)
-            | Value::Bool(_)
+            Value::Int(number) => self.label(name, part, Some(*number)),
+            Value::Uint(number) => self.label(name, part, i64::try_from(*number).ok()),
+            Value::Bool(_)
             | Value::Str(_)
             | Value::Buffer(_)
             | Value::Pointer(_)
             | Value::Enum { .. }
             | Value::Named { .. }
             | Value::Symbol(_)
-            | Value::Array(_) => {
-                let text = String::from_utf8_lossy(&render(part)).into_owned();
-                let number = match part {
-                    Value::Int(number) => Some(*number),
-                    Value::Uint(number) => i64::try_from(*number).ok(),
-                    _ => None,
-                };
-                self.labels.push(Label { name: name.to_string(), text, number });
-            }
+            | Value::Array(_) => self.label(name, part, None),
         }
+    }
+
+    fn label(&mut self, name: &str, part: &Value, number: Option<i64>) {
+        let text = String::from_utf8_lossy(&render(part)).into_owned();
+        self.labels.push(Label { name: name.to_string(), text, number });
     }
 }
 

@@ -77,7 +77,7 @@ fn number(message: &[u8], wanted: u64) -> Result<u64> {
     fields.iter().find(|(field, _)| *field == wanted).map_or(Ok(0), |(_, field)| field.number())
 }
 
-fn messages<'a>(message: &'a [u8], wanted: u64) -> Result<Vec<&'a [u8]>> {
+fn messages(message: &[u8], wanted: u64) -> Result<Vec<&[u8]>> {
     let fields = fields(message)?;
     fields.iter().filter(|(field, _)| *field == wanted).map(|(_, field)| field.bytes()).collect()
 }
@@ -93,7 +93,7 @@ fn packed(message: &[u8], wanted: u64) -> Result<Vec<u64>> {
 }
 
 /// Messages by their ids.
-fn by_id<'a>(profile: &'a [u8], wanted: u64) -> Result<HashMap<u64, &'a [u8]>> {
+fn by_id(profile: &[u8], wanted: u64) -> Result<HashMap<u64, &[u8]>> {
     let mut all = HashMap::new();
     for message in messages(profile, wanted)? {
         let id = number(message, 1)?;
