@@ -117,6 +117,8 @@ pub struct Map {
     pub name: String,
     /// Empty for a map without keys.
     pub key: Vec<Type>,
+    /// The parts of its key where it is used first: their text names them.
+    pub key_spans: Vec<Span>,
     pub value: MapValue,
     pub entries: u64,
     /// Gives up the entry that was used least recently when it is full.

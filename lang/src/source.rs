@@ -93,6 +93,11 @@ impl Source {
         self.files.partition_point(|file| file.range.start <= offset as usize).saturating_sub(1)
     }
 
+    /// What the span holds.
+    pub fn text_of(&self, span: Span) -> &str {
+        self.text.get(span.range()).unwrap_or("")
+    }
+
     pub fn locate(&self, span: Span) -> Located<'_> {
         let file = &self.files[self.file_of(span.start)];
         let mut at = (span.start as usize).clamp(file.range.start, file.range.end);

@@ -82,7 +82,7 @@ impl Decoder {
                 if let (StackMode::BuildId, Some(pid)) = (mode, pid) {
                     frames = self.with_build_ids(pid as u32, &frames);
                 }
-                Value::Stack { frames, mode: *mode }
+                Value::Stack { frames, mode: *mode, user: *user }
             }
             Type::Symbol { user: false } => {
                 let found = self.kernel.resolve(&[first]).pop().flatten();

@@ -29,6 +29,8 @@ pub enum Value {
     Stack {
         frames: Arc<[Frame]>,
         mode: StackMode,
+        /// Of a process, not of the kernel.
+        user: bool,
     },
     /// A symbol, or an address in hexadecimal.
     Symbol(Arc<str>),
@@ -123,6 +125,8 @@ pub struct MapEvent {
     /// With its `@`.
     pub name: String,
     pub keyed: bool,
+    /// What the parts of a key are in the script: `comm`; `key0` and so on where that is no name of one part.
+    pub key_names: Vec<String>,
     /// None where it holds plain values.
     pub aggregation: Option<AggregationKind>,
     /// In the order in which they are shown.
@@ -149,6 +153,8 @@ pub enum Event {
     /// print(value)
     Value(Value),
     Map(MapEvent),
+    /// The script has emptied a map of that name, or set it to zero.
+    Cleared(String),
     /// Probes are attached, that many.
     Attached(usize),
     /// The streamed output is over; what follows is printed at the end.

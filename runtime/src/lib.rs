@@ -9,6 +9,7 @@ pub mod driver;
 pub mod event;
 mod imports;
 mod maps;
+pub mod metrics;
 mod names;
 pub mod output;
 mod packets;

@@ -1,11 +1,19 @@
 //! Where events go. One file per format; a sink only formats, and never asks where a value came from.
 
+mod buckets;
+mod csv;
 mod distribution;
+pub mod flame;
+mod folded;
 mod histogram;
 mod json;
+pub mod notices;
+mod pprof;
 pub mod printa;
 pub mod printf;
+pub mod prometheus;
 mod series;
+mod stacks;
 mod text;
 
 use std::io::Write;
@@ -19,18 +27,38 @@ pub trait Sink {
 
     /// Everything is written out.
     fn flush(&mut self) -> std::io::Result<()>;
+
+    /// No event follows. A format that tells of maps as a whole writes here.
+    fn finish(&mut self) -> std::io::Result<()> {
+        self.flush()
+    }
 }
 
 /// A format by its name, and how its sink is made.
 pub struct Format {
     pub name: &'static str,
     pub doc: &'static str,
+    /// No text: not for a terminal.
+    pub is_binary: bool,
     pub make: fn(Box<dyn Write>) -> Box<dyn Sink>,
 }
 
+const fn text_format(name: &'static str, doc: &'static str, make: fn(Box<dyn Write>) -> Box<dyn Sink>) -> Format {
+    Format { name, doc, is_binary: false, make }
+}
+
 pub static FORMATS: &[Format] = &[
-    Format { name: "text", doc: "for people", make: |writer| Box::new(text::Text::new(writer)) },
-    Format { name: "json", doc: "one object a line", make: |writer| Box::new(json::Json::new(writer)) },
+    text_format("text", "for people", |writer| Box::new(text::Text::new(writer))),
+    text_format("json", "one object a line", |writer| Box::new(json::Json::new(writer))),
+    text_format("csv", "maps as tables", |writer| Box::new(csv::Csv::new(writer))),
+    text_format("folded", "stacks for a flame graph", |writer| Box::new(folded::Folded::new(writer))),
+    Format {
+        name: "pprof",
+        doc: "stacks as a profile of pprof's",
+        is_binary: true,
+        make: |writer| Box::new(pprof::Pprof::new(writer)),
+    },
+    text_format("prometheus", "maps as metrics", |writer| Box::new(prometheus::Prometheus::new(writer))),
 ];
 
 pub fn format_named(name: &str) -> Option<&'static Format> {

@@ -10,7 +10,7 @@ mod run;
 mod speculations;
 mod tables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ use rtrace_probes::{AttachError, Link, Machine};
 use crate::child::ChildError;
 use crate::decode::Decoder;
 use crate::maps::LiveMap;
+use crate::metrics::MetricsServer;
 use crate::packets::{PacketError, Packets};
 use crate::signals;
 use crate::symbols::MappingEvents;
@@ -150,6 +151,10 @@ pub struct Session<'m> {
     files: Vec<TracedFile>,
     /// What the followed process maps, where user addresses are shown and the kernel tells.
     mappings: Option<MappingEvents>,
+    /// Who asks for the maps while the script runs (`--listen`).
+    metrics: Option<MetricsServer>,
+    /// What of them is known to be no metric.
+    told_of_metrics: HashSet<String>,
     options: SessionOptions,
     cpus: u32,
 }
@@ -192,9 +197,16 @@ impl<'m> Session<'m> {
             left_out: Vec::new(),
             iterators: Vec::new(),
             globals,
+            metrics: None,
+            told_of_metrics: HashSet::new(),
             options,
             cpus,
         })
+    }
+
+    /// Serves the maps while the script runs.
+    pub fn serve(&mut self, metrics: MetricsServer) {
+        self.metrics = Some(metrics);
     }
 
     /// Probes that the program attaches to, BEGIN and END among them.

@@ -162,7 +162,7 @@ pub fn close_elsewhere(fds: &[BorrowedFd<'_>]) -> bool {
     if fds.is_empty() {
         return true;
     }
-    // SAFETY: the tool has one thread; the child calls only setsid, close and _exit.
+    // SAFETY: whatever other threads hold, the child needs none of it: it calls only setsid, close and _exit.
     unsafe {
         match libc::fork() {
             0 => {

@@ -82,6 +82,11 @@ impl Child {
         })
     }
 
+    /// Waits for a line of its output that begins so; None if the child ends without.
+    pub fn await_output_or_end(&self, start: &str) -> Result<Option<String>> {
+        self.output.await_line(start, self.deadline)
+    }
+
     /// Waits for a line on stderr that begins so; None if the child ends without.
     pub fn await_error(&self, start: &str) -> Result<Option<String>> {
         self.errors.await_line(start, self.deadline)

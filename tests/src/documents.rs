@@ -143,6 +143,8 @@ impl Example {
         let path = std::env::temp_dir().join(format!("rtrace-documents-{}-{number}", std::process::id()));
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         let mut directives = self.directives.clone();
+        // Documents have lines that end with a line feed alone.
+        directives.replace.push((Regex::new(r"\r\n")?, "\n".to_string()));
         directives.replace.push((Regex::new(r"(?m)^\n")?, String::new()));
         let mut case = Case {
             name: self.name.clone(),

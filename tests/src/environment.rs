@@ -13,7 +13,7 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
-use crate::{other_files, real_programs, tasks};
+use crate::{other_files, real_programs, scrapes, tasks};
 
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +45,8 @@ pub enum Need {
     Python,
     /// The distribution's PostgreSQL, with probes of its own.
     Postgresql,
+    /// The checker of metrics that Prometheus comes with.
+    Promtool,
     /// Iterators over the mappings of processes.
     TaskMappings,
     /// Debug registers of the processor.
@@ -70,6 +72,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("namespaces", Need::Namespaces),
     ("python", Need::Python),
     ("postgresql", Need::Postgresql),
+    ("promtool", Need::Promtool),
     ("task_vma", Need::TaskMappings),
     ("watchpoints", Need::Watchpoints),
     ("override", Need::Override),
@@ -106,6 +109,7 @@ impl Need {
             Need::Namespaces => tasks::can_make_namespaces(),
             Need::Python => real_programs::python().is_some(),
             Need::Postgresql => real_programs::postgresql().is_some(),
+            Need::Promtool => scrapes::promtool().is_some(),
         }
     }
 
@@ -115,7 +119,9 @@ impl Need {
         match self {
             Need::Kprobes | Need::Fentry | Need::KernelVariables | Need::WriteUser => !in_guest,
             // Not every machine has them installed, and no guest has.
-            Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql => true,
+            Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql | Need::Promtool => {
+                true
+            }
             Need::Hardware | Need::Watchpoints => true,
             // A matter of the kernel's configuration.
             Need::Override => true,

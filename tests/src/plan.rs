@@ -4,15 +4,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rtrace_lang::target::fake::FakeTarget;
 
 use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Need, Programs};
 use crate::other_files::Place;
+use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    builtins, codes, documents, expectation, leftovers, other_files, real_programs, reference, run, scale, stages,
+    builtins, codes, documents, expectation, formats, leftovers, other_files, real_programs, reference, run, scale,
+    scrapes, stages,
 };
 
 /// What became of a test.
@@ -51,24 +53,24 @@ impl Plan {
         let mut tests = Vec::new();
         let target = if tiers(0) { Some(Arc::new(stages::described_machine(directory)?)) } else { None };
         let cases = case::cases(directory)?;
+        // `tests/cases`, `examples` and `docs` have the same root, here and in guests.
+        let root = directory.parent().and_then(Path::parent).context("the cases are in no checkout")?;
+        let schema = Arc::new(Schema::read(root)?);
         if let Some(target) = &target {
             tests.extend(codes::tests(&cases, target)?);
         }
         for case in cases {
-            self.of_case(Arc::new(case), target.as_ref(), &mut tests)?;
+            self.of_case(Arc::new(case), target.as_ref(), &schema, &mut tests)?;
         }
-        // `tests/cases`, `examples` and `docs` have the same root, here and in guests.
-        if let Some(root) = directory.parent().and_then(Path::parent) {
-            for document in reference::DOCUMENTS {
-                let root = root.to_path_buf();
-                tests.push(Test::pure(format!("reference::{}", document.name), move || document.check(&root)));
-            }
-            for (name, tier, needs, test) in documents::tests(root, &self.programs)? {
-                tests.push(self.gated(name, tier, needs, test));
-            }
-            for example in case::examples(&root.join("examples"), &directory.join("examples"))? {
-                self.of_case(Arc::new(example), None, &mut tests)?;
-            }
+        for document in reference::DOCUMENTS {
+            let root = root.to_path_buf();
+            tests.push(Test::pure(format!("reference::{}", document.name), move || document.check(&root)));
+        }
+        for (name, tier, needs, test) in documents::tests(root, &self.programs)? {
+            tests.push(self.gated(name, tier, needs, test));
+        }
+        for example in case::examples(&root.join("examples"), &directory.join("examples"))? {
+            self.of_case(Arc::new(example), None, &schema, &mut tests)?;
         }
         for (name, needs, load) in builtins::tests(&self.programs) {
             tests.push(self.gated(name, 1, needs, load));
@@ -112,11 +114,29 @@ impl Plan {
         let programs = self.programs.clone();
         let postgresql = move || real_programs::check_postgresql(&programs);
         tests.push(self.gated("real_programs::postgresql".to_string(), 2, vec![Need::Postgresql], postgresql));
+        let programs = self.programs.clone();
+        let pprof = move || formats::check_pprof(&programs);
+        tests.push(self.gated("formats::pprof".to_string(), 2, Vec::new(), pprof));
+        let programs = self.programs.clone();
+        let flame = move || formats::check_flame(&programs);
+        tests.push(self.gated("formats::flame".to_string(), 2, Vec::new(), flame));
+        let programs = self.programs.clone();
+        let scrapes = move || scrapes::check(&programs);
+        tests.push(self.gated("formats::prometheus".to_string(), 2, Vec::new(), scrapes));
+        let programs = self.programs.clone();
+        let promtool = move || scrapes::check_by_promtool(&programs);
+        tests.push(self.gated("formats::promtool".to_string(), 2, vec![Need::Promtool], promtool));
         tests.retain(|test| tiers(test.tier));
         Ok(tests)
     }
 
-    fn of_case(&self, case: Arc<Case>, target: Option<&Arc<FakeTarget>>, tests: &mut Vec<Test>) -> Result<()> {
+    fn of_case(
+        &self,
+        case: Arc<Case>,
+        target: Option<&Arc<FakeTarget>>,
+        schema: &Arc<Schema>,
+        tests: &mut Vec<Test>,
+    ) -> Result<()> {
         if let Some(target) = target {
             for kind in case.expected.iter().copied().filter(|kind| kind.is_pure()) {
                 tests.push(pure(case.clone(), kind, target.clone()));
@@ -148,6 +168,13 @@ impl Plan {
             let (of_case, programs) = (case.clone(), self.programs.clone());
             let attached = move || run::attached(&of_case, &programs, stdout);
             tests.push(self.gated(name, case.directives.tier, case.directives.needs.clone(), attached));
+        }
+        let has_format = case.directives.flags.iter().any(|flag| flag == "-f");
+        if is_run && !is_mistaken && !has_format {
+            let (of_case, programs, schema) = (case.clone(), self.programs.clone(), schema.clone());
+            let by_schema = move || run::by_schema(&of_case, &programs, &schema);
+            let name = format!("{}::schema", case.name);
+            tests.push(self.gated(name, case.directives.tier, case.directives.needs.clone(), by_schema));
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use rtrace_probes::elf::Binary;
 
 use crate::child::Child;
+use crate::directory::Directory;
 use crate::environment::Programs;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -70,7 +71,7 @@ pub fn check_postgresql(programs: &Programs) -> Result<()> {
     let bin = postgresql().context("there is no PostgreSQL with probes")?;
     let deadline = Instant::now() + TIMEOUT;
     let directory = Directory::create("postgresql")?;
-    directory.give_away()?;
+    give_away(&directory)?;
     let server = Server::start(&bin, &directory.path, deadline)?;
     let path = bin.join("postgres");
     let path = path.display();
@@ -177,31 +178,11 @@ fn finish(command: &mut Command, deadline: Instant) -> Result<String> {
     Ok(String::from_utf8_lossy(&ended.output).into_owned())
 }
 
-/// A directory that goes away with this value.
-struct Directory {
-    path: PathBuf,
-}
-
-impl Directory {
-    fn create(name: &str) -> Result<Directory> {
-        let path = std::env::temp_dir().join(format!("rtrace-{name}-{}", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Directory { path })
+/// Gives a directory to the user that the server runs as.
+fn give_away(directory: &Directory) -> Result<()> {
+    if is_root() {
+        chown(&directory.path, Some(NOBODY), Some(NOBODY))?;
     }
-
-    /// To the user that the server runs as.
-    fn give_away(&self) -> Result<()> {
-        if is_root() {
-            chown(&self.path, Some(NOBODY), Some(NOBODY))?;
-        }
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700))?;
-        Ok(())
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // What can't be removed stays in the directory for such files.
-        let _ = fs::remove_dir_all(&self.path);
-    }
+    fs::set_permissions(&directory.path, fs::Permissions::from_mode(0o700))?;
+    Ok(())
 }

@@ -11,6 +11,7 @@ use crate::child::{Child, Ended};
 use crate::directives::WorkloadMode;
 use crate::environment::Programs;
 use crate::expectation::compare;
+use crate::schema::Schema;
 use crate::workload;
 
 /// How long a case may take where it does not say.
@@ -18,6 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What rtrace says once everything is attached.
 const ATTACHED: &str = "Attached ";
+const ATTACHED_AS_JSON: &str = "{\"type\":\"attached_probes\"";
 
 /// Tier 1: everything is loaded into the kernel, nothing attached.
 pub fn load(case: &Case, programs: &Programs) -> Result<()> {
@@ -45,10 +47,32 @@ pub fn load(case: &Case, programs: &Programs) -> Result<()> {
 
 /// Tiers 2 and 3: attached, with exact output.
 pub fn attached(case: &Case, programs: &Programs, stdout: Option<Expected>) -> Result<()> {
+    let form = if stdout == Some(Expected::Json) { Form::Json } else { Form::Usual };
+    check(case, programs, stdout, &run(case, programs, form)?)
+}
+
+/// The same with `-f json`, whatever comes: each line must be by the schema.
+pub fn by_schema(case: &Case, programs: &Programs, schema: &Schema) -> Result<()> {
+    let ended = run(case, programs, Form::Json)?;
+    check_status(case, &ended, &String::from_utf8_lossy(&ended.errors))?;
+    if ended.output.is_empty() && case.directives.exit == 0 {
+        bail!("it writes no line, so that none can be wrong");
+    }
+    schema.check(&ended.output)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// The one that the case asks for.
+    Usual,
+    Json,
+}
+
+fn run(case: &Case, programs: &Programs, form: Form) -> Result<Ended> {
     let directives = &case.directives;
     let deadline = Instant::now() + directives.timeout.unwrap_or(TIMEOUT);
     let mut command = rtrace(programs, case);
-    if stdout == Some(Expected::Json) {
+    if form == Form::Json {
         command.args(["-f", "json"]);
     }
     command.args(&directives.flags);
@@ -78,6 +102,7 @@ pub fn attached(case: &Case, programs: &Programs, stdout: Option<Expected>) -> R
     let is_attached = match (&waiting, directives.interrupt) {
         (None, false) => false,
         // Without that line it has ended by itself, and its own messages say why.
+        _ if form == Form::Json => child.await_output_or_end(ATTACHED_AS_JSON)?.is_some(),
         _ => child.await_error(ATTACHED)?.is_some(),
     };
     if is_attached {
@@ -91,15 +116,20 @@ pub fn attached(case: &Case, programs: &Programs, stdout: Option<Expected>) -> R
     if let Some(waiting) = waiting {
         waiting.finish()?;
     }
-    check(case, programs, stdout, &ended)
+    Ok(ended)
+}
+
+fn check_status(case: &Case, ended: &Ended, errors: &str) -> Result<()> {
+    if ended.status.code() != Some(case.directives.exit) {
+        bail!("it ended with {}, not with status {}:\n{errors}", ended.status, case.directives.exit);
+    }
+    Ok(())
 }
 
 /// Compares status, output and errors.
 fn check(case: &Case, programs: &Programs, stdout: Option<Expected>, ended: &Ended) -> Result<()> {
     let errors = prepare(case, programs, &ended.errors);
-    if ended.status.code() != Some(case.directives.exit) {
-        bail!("it ended with {}, not with status {}:\n{errors}", ended.status, case.directives.exit);
-    }
+    check_status(case, ended, &errors)?;
     if let Some(kind) = stdout {
         compare(case, kind, &prepare(case, programs, &ended.output))?;
     }

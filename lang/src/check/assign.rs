@@ -109,7 +109,7 @@ impl Body<'_, '_, '_> {
         for part in &key {
             self.storable(part);
         }
-        let types: Vec<Type> = key.iter().map(|part| part.ty.clone()).collect();
+        let types: Vec<(Type, Span)> = key.iter().map(|part| (part.ty.clone(), part.span)).collect();
         match self.checker.maps.unify_key(map, &types, span) {
             Ok(changed) => self.checker.changed |= changed,
             Err(diagnostic) => self.report(*diagnostic),

@@ -21,6 +21,7 @@ pub struct MapTable {
 struct Row {
     name: String,
     key: Option<(Vec<Type>, Span)>,
+    key_spans: Vec<Span>,
     value: Option<(MapValue, Span)>,
     /// The first place that names it.
     span: Span,
@@ -34,7 +35,14 @@ impl MapTable {
             return *id;
         }
         let id = MapId(self.rows.len() as u32);
-        self.rows.push(Row { name: name.to_string(), key: None, value: None, span, is_assigned: false });
+        self.rows.push(Row {
+            name: name.to_string(),
+            key: None,
+            key_spans: Vec::new(),
+            value: None,
+            span,
+            is_assigned: false,
+        });
         self.by_name.insert(name.to_string(), id);
         id
     }
@@ -63,15 +71,16 @@ impl MapTable {
         self.rows.iter().filter(|row| row.value.is_some()).map(|row| row.name.as_str())
     }
 
-    /// A use of the map with keys of these types. True if the known types widened.
-    pub fn unify_key(&mut self, id: MapId, key: &[Type], span: Span) -> Result<bool, Box<Diagnostic>> {
+    /// A use of the map with keys of these types, which stand at those places. True if the known types widened.
+    pub fn unify_key(&mut self, id: MapId, key: &[(Type, Span)], span: Span) -> Result<bool, Box<Diagnostic>> {
         let row = &mut self.rows[id.index()];
-        if key.contains(&Type::Unknown) {
+        if key.iter().any(|(ty, _)| *ty == Type::Unknown) {
             return Ok(false);
         }
-        let key: Vec<Type> = key.iter().map(stored).collect();
+        let (key, spans): (Vec<Type>, Vec<Span>) = key.iter().map(|(ty, span)| (stored(ty), *span)).unzip();
         let Some((known, first)) = &mut row.key else {
             row.key = Some((key, span));
+            row.key_spans = spans;
             return Ok(true);
         };
         let mismatch = |what: String, known: &[Type], first: Span| {
@@ -201,7 +210,16 @@ impl MapTable {
             // Calls that never return (exit) leave something behind.
             let evicts = matches!(owner, Owner::ThreadByKey | Owner::Calls)
                 || declaration.is_some_and(|declaration| declaration.evicts);
-            let mut map = Map { name: row.name.clone(), entries, evicts, owner, key, value, span };
+            let mut map = Map {
+                name: row.name.clone(),
+                entries,
+                evicts,
+                owner,
+                key,
+                key_spans: row.key_spans.clone(),
+                value,
+                span,
+            };
             if map.kept_key_bytes() > SMALL_KEY_BYTES && !large_keys() {
                 cut_strings(&mut map);
             }

@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 
-use rtrace_lang::aggregations::{AggregationKind, percent, power_range};
+use rtrace_lang::aggregations::{AggregationKind, percent};
 
 use crate::clock;
 use crate::event::{Cell, Event, MapEvent, Place, TextKind, Value};
 
 use super::Sink;
-use super::text::render;
+use super::buckets::{Bucket, Buckets};
+use super::text::{integer, render};
 
 /// The largest number up to which a double holds every integer: larger ones are written as strings.
 const LARGEST_EXACT: u128 = 1 << 53;
@@ -46,7 +47,7 @@ impl Sink for Json {
             Event::Attached(count) => {
                 format!("{{\"type\":\"attached_probes\",\"count\":{count},\"data\":{{\"probes\":{count}}}}}")
             }
-            Event::Ending => return Ok(()),
+            Event::Ending | Event::Cleared(_) => return Ok(()),
             Event::Message { is_error, text, place } => {
                 let name = if *is_error { "errorf" } else { "warnf" };
                 format!("{{\"type\":\"{name}\",\"msg\":{}{}}}", quoted(text), at(place))
@@ -116,50 +117,24 @@ fn map(event: &MapEvent) -> Option<String> {
 fn cell(inner: &Cell) -> String {
     match inner {
         Cell::Value(inner) => value(inner),
-        Cell::Number { value, signed } => number(of(*value, *signed)),
+        Cell::Number { value, signed } => number(integer(*value, *signed)),
         Cell::Stats { count, average, total, signed } => format!(
             "{{\"count\":{},\"average\":{},\"total\":{}}}",
             number((*count).into()),
-            number(of(*average, *signed)),
-            number(of(*total, *signed))
+            number(integer(*average, *signed)),
+            number(integer(*total, *signed))
         ),
         Cell::Quantiles { count, points, signed } => {
             let point =
-                |(point, value): &(u32, i64)| format!(",\"p{}\":{}", percent(*point), number(of(*value, *signed)));
+                |(point, value): &(u32, i64)| format!(",\"p{}\":{}", percent(*point), number(integer(*value, *signed)));
             let points: Vec<String> = points.iter().map(point).collect();
             format!("{{\"count\":{}{}}}", number((*count).into()), points.concat())
         }
-        Cell::Hist { buckets, bits, divisor } => {
-            let ends = |bucket: usize| match bucket.checked_sub(1) {
-                None => (None, Some(-1)),
-                Some(bucket) => {
-                    let (from, to) = power_range(bucket as u32, *bits);
-                    (Some(from.into()), Some(to.into()))
-                }
-            };
-            let all = buckets.iter().enumerate().map(|(bucket, count)| (ends(bucket), i128::from(*count)));
-            histogram(all.collect(), *divisor)
-        }
-        Cell::Lhist { buckets, min, max, step, divisor } => {
-            let (min, max, step) = (i128::from(*min), i128::from(*max), i128::from(*step));
-            let ends = |bucket: usize| match bucket {
-                0 => (None, Some(min - 1)),
-                last if last == buckets.len() - 1 => (Some(max), None),
-                bucket => {
-                    let from = min + (bucket as i128 - 1) * step;
-                    (Some(from), Some((from + step).min(max) - 1))
-                }
-            };
-            let all = buckets.iter().enumerate().map(|(bucket, count)| (ends(bucket), i128::from(*count)));
-            histogram(all.collect(), *divisor)
-        }
-        Cell::Distribution { rows, divisor } => {
-            histogram(rows.iter().map(|row| ((row.from, row.to), row.count.into())).collect(), *divisor)
-        }
+        Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } => histogram(inner),
         Cell::Series { points, signed, .. } => {
             let point = |start: i64, value: i64| {
                 let start = clock::format("%Y-%m-%d %H:%M:%S.%k", start);
-                format!("{{\"interval_start\":\"{start}\",\"value\":{}}}", number(of(value, *signed)))
+                format!("{{\"interval_start\":\"{start}\",\"value\":{}}}", number(integer(value, *signed)))
             };
             let points: Vec<String> =
                 points.iter().filter_map(|known| Some(point(known.start, known.value?))).collect();
@@ -168,24 +143,14 @@ fn cell(inner: &Cell) -> String {
     }
 }
 
-/// The smallest and the largest value of a bucket, where it has one, and its count.
-type Bucket = ((Option<i128>, Option<i128>), i128);
-
-/// From the first bucket that is not empty to the last.
-fn histogram(buckets: Vec<Bucket>, divisor: u64) -> String {
-    let first = buckets.iter().position(|(_, count)| *count != 0).unwrap_or(buckets.len());
-    let last = buckets.iter().rposition(|(_, count)| *count != 0).map_or(first, |last| last + 1);
-    let bucket = |((min, max), count): &Bucket| {
+fn histogram(cell: &Cell) -> String {
+    let bucket = |(min, max, count): &Bucket| {
         let min = min.map_or(String::new(), |min| format!("\"min\":{},", number(min)));
         let max = max.map_or(String::new(), |max| format!("\"max\":{},", number(max)));
-        format!("{{{min}{max}\"count\":{}}}", number(count / i128::from(divisor.max(1))))
+        format!("{{{min}{max}\"count\":{}}}", number(*count))
     };
-    let shown: Vec<String> = buckets[first..last].iter().map(bucket).collect();
-    format!("[{}]", shown.join(","))
-}
-
-fn of(value: i64, signed: bool) -> i128 {
-    if signed { value.into() } else { (value as u64).into() }
+    let shown = Buckets::of(cell).map_or(Vec::new(), |buckets| buckets.shown());
+    list(shown.iter().map(bucket))
 }
 
 fn number(value: i128) -> String {

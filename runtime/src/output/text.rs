@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use rtrace_lang::aggregations::percent;
 use rtrace_lang::types::StackMode;
 
-use crate::event::{Cell, Event, Frame, MapEvent, Place, Value};
+use crate::event::{Cell, Event, Frame, MapEvent, Value};
 
-use super::{Sink, distribution, histogram, printf, series};
+use super::{Sink, distribution, histogram, notices, printf, series};
 
 pub struct Text {
     writer: io::BufWriter<Box<dyn Write>>,
@@ -34,19 +34,6 @@ impl Text {
     }
 }
 
-impl Text {
-    fn warn(&mut self, message: &str, place: Option<&Place>) -> io::Result<()> {
-        // What was printed before belongs before it.
-        self.writer.flush()?;
-        let mut text = format!("warning: {message}\n");
-        if let Some(place) = place {
-            text.push_str(&format!("  --> {}:{}:{}: {}\n", place.file, place.line, place.column, place.text));
-        }
-        tell(&text);
-        Ok(())
-    }
-}
-
 impl Sink for Text {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         match event {
@@ -57,29 +44,12 @@ impl Sink for Text {
             }
             Event::Map(map) => self.map(map),
             Event::Ending => self.writer.write_all(b"\n\n"),
-            Event::Attached(count) => {
-                tell(&format!("Attached {count} probe{}\n", if *count == 1 { "" } else { "s" }));
-                Ok(())
-            }
-            Event::Message { is_error, text, place } => {
+            Event::Cleared(_) => Ok(()),
+            Event::Attached(_) | Event::Message { .. } | Event::Lost { .. } | Event::Problem { .. } => {
+                // What was printed before belongs before it.
                 self.writer.flush()?;
-                let word = if *is_error { "error" } else { "warning" };
-                let text = String::from_utf8_lossy(text);
-                let text = text.trim_end();
-                tell(&format!("{word}: {text}\n  --> {}:{}:{}\n", place.file, place.line, place.column));
+                notices::tell(&notices::message(event).unwrap_or_default());
                 Ok(())
-            }
-            Event::Lost { count, in_total, place } => {
-                let message = format!(
-                    "lost {count} event{}{}: the buffer was full",
-                    if *count == 1 { "" } else { "s" },
-                    total(*in_total)
-                );
-                self.warn(&message, Some(place))
-            }
-            Event::Problem { message, place, count: 1, .. } => self.warn(message, place.as_ref()),
-            Event::Problem { message, place, count, in_total } => {
-                self.warn(&format!("{message} ({count} times{})", total(*in_total)), place.as_ref())
             }
         }
     }
@@ -89,17 +59,13 @@ impl Sink for Text {
     }
 }
 
-fn total(in_total: bool) -> &'static str {
-    if in_total { " in total" } else { "" }
-}
-
-/// What the tool says of itself. That nobody reads it is no reason to stop.
-fn tell(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
 fn number(value: i64, signed: bool) -> String {
-    if signed { value.to_string() } else { (value as u64).to_string() }
+    integer(value, signed).to_string()
+}
+
+/// The number that a cell's 64 bits are.
+pub(super) fn integer(value: i64, signed: bool) -> i128 {
+    if signed { value.into() } else { (value as u64).into() }
 }
 
 fn keys(parts: &[Value]) -> String {
@@ -159,7 +125,7 @@ pub(super) fn render(value: &Value) -> Vec<u8> {
         Value::Enum { name: Some(name), .. } => name.as_bytes().to_vec(),
         Value::Enum { name: None, number } => number.to_string().into_bytes(),
         Value::Symbol(name) | Value::Named { text: name, .. } => name.as_bytes().to_vec(),
-        Value::Stack { frames, mode } => {
+        Value::Stack { frames, mode, .. } => {
             let lines = frames.iter().map(|frame| frame_line(frame, *mode));
             std::iter::once("\n".to_string()).chain(lines).collect::<String>().into_bytes()
         }

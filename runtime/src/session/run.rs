@@ -20,7 +20,8 @@ use crate::clock;
 use crate::decode::word;
 use crate::event::{Event, TextKind, Value};
 use crate::maps;
-use crate::output::{Sink, printf};
+use crate::metrics::MetricsServer;
+use crate::output::{Sink, notices, printf, prometheus};
 use crate::signals::{self, Ending, SignalWaiter, Timer};
 use crate::symbols::MappingEvents;
 
@@ -117,6 +118,8 @@ impl Session<'_> {
         } else if !self.options.quiet {
             sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
         }
+        // A child process may hold what is open now for a while.
+        self.metrics = None;
         self.detach();
         self.drain(sink)?;
         self.run_all(|attach| matches!(attach, Attach::End))?;
@@ -145,6 +148,8 @@ impl Session<'_> {
         let processes_at = fds.len();
         fds.extend(child.map(Child::as_raw_fd));
         fds.extend(followed);
+        let metrics_at = fds.len();
+        fds.extend(self.metrics.iter().flat_map(MetricsServer::fds));
         let mut last_noted = Instant::now();
         let mut last_told = Instant::now();
         // Before it runs the command the child is a copy of the tool: where the kernel tells what it maps, /proc is not
@@ -180,7 +185,10 @@ impl Session<'_> {
                     sink.event(&problem).map_err(SessionError::Output)?;
                 }
             }
-            let process_ended = ready[processes_at..].iter().any(|ready| *ready);
+            if ready[metrics_at..].iter().any(|ready| *ready) {
+                self.answer_scrapes()?;
+            }
+            let process_ended = ready[processes_at..metrics_at].iter().any(|ready| *ready);
             if (ready[0] && ending.take()) || process_ended || self.exit_called() {
                 // A signal that the ended process has sent may have come after the wait.
                 for (programs, wakeup) in wakeups {
@@ -191,6 +199,37 @@ impl Session<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Gives the maps of the script to all who ask for them. What is no metric is told once.
+    fn answer_scrapes(&mut self) -> Result<(), SessionError> {
+        let waiting = self.metrics.as_mut().map(MetricsServer::take).unwrap_or_default();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let mut maps = Vec::new();
+        for number in self.shown_maps() {
+            maps.push(self.map_event(MapId(number as u32), &Table::default())?);
+        }
+        let (text, left_out) = prometheus::exposition(maps.iter());
+        for what in left_out {
+            if self.told_of_metrics.insert(what.clone()) && !self.options.quiet {
+                notices::tell(&notices::warning(&format!("--listen: {what}"), None));
+            }
+        }
+        for request in waiting {
+            // Whoever has gone does without.
+            let _ = request.send(text.clone());
+        }
+        Ok(())
+    }
+
+    /// The maps of the script, in the order of their names. What belongs to a thread goes away with it.
+    fn shown_maps(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.hir.maps.len()).collect();
+        order.retain(|number| self.hir.maps[*number].owner == Owner::Script);
+        order.sort_by(|a, b| self.hir.maps[*a].name.cmp(&self.hir.maps[*b].name));
+        order
     }
 
     /// The programs of probes that the tool itself runs while it traces, and when.
@@ -382,8 +421,14 @@ impl Session<'_> {
                 let count = if unsigned { count.min(i64::MAX as u64) } else { count };
                 return self.truncate(*map, count as i64);
             }
-            RecordKind::ClearMap(map) => return self.clear(*map),
-            RecordKind::ZeroMap(map) => return Ok(self.maps[map.index()].zero(self.cpus)?),
+            RecordKind::ClearMap(map) => {
+                self.clear(*map)?;
+                Event::Cleared(hir.maps[map.index()].written())
+            }
+            RecordKind::ZeroMap(map) => {
+                self.maps[map.index()].zero(self.cpus)?;
+                Event::Cleared(hir.maps[map.index()].written())
+            }
             RecordKind::Commit => {
                 let held = self.speculations.take(word(bytes, 8));
                 return held.iter().try_for_each(|record| self.record(record, sink));
@@ -434,10 +479,7 @@ impl Session<'_> {
     fn print_at_end(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
         sink.event(&Event::Ending).map_err(SessionError::Output)?;
         if self.hir.settings.print_maps_on_exit {
-            let mut order: Vec<usize> = (0..self.hir.maps.len()).collect();
-            // What belongs to a thread goes away with it.
-            order.retain(|number| self.hir.maps[*number].owner == Owner::Script);
-            order.sort_by(|a, b| self.hir.maps[*a].name.cmp(&self.hir.maps[*b].name));
+            let mut order = self.shown_maps();
             order.retain(|number| !shown_by_the_script(&self.hir, MapId(*number as u32)));
             for number in order {
                 let event = self.map_event(MapId(number as u32), &Table::default())?;
@@ -448,7 +490,7 @@ impl Session<'_> {
         for problem in self.all_problems() {
             sink.event(&problem).map_err(SessionError::Output)?;
         }
-        Ok(())
+        sink.finish().map_err(SessionError::Output)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use rtrace_lang::format::Piece;
-use rtrace_lang::hir::{MapId, MapValue, SortBy, Table};
+use rtrace_lang::hir::{Map, MapId, MapValue, SortBy, Table};
+use rtrace_lang::source::Source;
 use rtrace_lang::types::Type;
 
 use crate::cells;
@@ -38,7 +39,8 @@ impl Session<'_> {
             MapValue::Plain(_) => None,
         };
         let rows = rows.into_iter().map(|row| (row.key, row.cell)).collect();
-        Ok(MapEvent { name: map.written(), keyed: !map.key.is_empty(), aggregation, rows })
+        let key_names = key_names(map, &self.options.source);
+        Ok(MapEvent { name: map.written(), keyed: !map.key.is_empty(), key_names, aggregation, rows })
     }
 
     /// The entries of a map in that order, their values divided by `divisor` and by what normalize() says.
@@ -165,6 +167,23 @@ impl Session<'_> {
         }
         self.forget_keys(id)
     }
+}
+
+/// Longer texts name nothing.
+const LONGEST_KEY_NAME: usize = 60;
+
+fn key_names(map: &Map, source: &Source) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for number in 0..map.key.len() {
+        let text = map.key_spans.get(number).map_or("", |span| source.text_of(*span));
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Parts of one tuple stand at the same place, and a constant says what the value is, not what it means.
+        let is_name = text.len() <= LONGEST_KEY_NAME
+            && text.starts_with(|c: char| c.is_alphabetic() || matches!(c, '$' | '_' | '(' | '@'))
+            && !names.contains(&text);
+        names.push(if is_name { text } else { format!("key{number}") });
+    }
+    names
 }
 
 /// A key as all maps have it: strings without what pads them to the longest one of the map.

@@ -54,7 +54,15 @@ pub struct Arguments {
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// The form of the output
+    /// Write the maps of stacks as a flame graph to FILE at the end
+    #[arg(long, value_name = "FILE")]
+    pub flame: Option<PathBuf>,
+
+    /// Serve the maps to Prometheus while the script runs, at http://HOST:PORT/metrics
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+
+    /// The form of the output: text, json, csv, folded, pprof or prometheus
     #[arg(short = 'f', long = "format", value_name = "FORMAT", default_value = "text")]
     pub format: String,
 

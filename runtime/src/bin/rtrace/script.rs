@@ -10,7 +10,9 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::cgroup::Cgroup;
 use rtrace_runtime::child::Child;
 use rtrace_runtime::driver::{Stage, drive};
-use rtrace_runtime::output::{FORMATS, Sink, format_named};
+use rtrace_runtime::metrics::MetricsServer;
+use rtrace_runtime::output::flame::Flame;
+use rtrace_runtime::output::{FORMATS, Sink, format_named, notices};
 use rtrace_runtime::session::{Session, SessionError, SessionOptions};
 
 use crate::arguments::{Arguments, Origin};
@@ -98,6 +100,11 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
             &[format!("formats: {}", names.join(", "))],
         );
     };
+    let only_shown = arguments.emit.is_some() || arguments.dry_run;
+    if format.is_binary && !only_shown && arguments.output.is_none() && std::io::stdout().is_terminal() {
+        let help = format!("write it to a file: -f {} -o FILE", format.name);
+        return fail(&format!("{} is no text, and is not written to a terminal", format.name), &[help]);
+    }
     if let Some(pid) = arguments.pid
         && !std::path::Path::new(&format!("/proc/{pid}")).exists()
     {
@@ -120,7 +127,6 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
     {
         eprintln!("Only tasks of {}", cgroup.path.display());
     }
-    let only_shown = arguments.emit.is_some() || arguments.dry_run;
     let child = match &arguments.command {
         Some(command) if !only_shown => match Child::hold(command) {
             Ok(child) => Some(child),
@@ -190,6 +196,26 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
         None => Box::new(std::io::stdout()),
     };
     let mut sink: Box<dyn Sink> = (format.make)(writer);
+    if let Some(path) = &arguments.flame {
+        sink = match Flame::new(sink, path) {
+            Ok(flame) => Box::new(flame),
+            Err(error) => return fail(&format!("cannot write {}: {error}", path.display()), &[]),
+        };
+    }
+    if let Some(address) = &arguments.listen {
+        match MetricsServer::new(address).and_then(|server| Ok((server.address()?, server))) {
+            Ok((at, server)) => {
+                if !arguments.quiet {
+                    notices::tell(&format!("Serving http://{at}/metrics\n"));
+                }
+                session.serve(server);
+            }
+            Err(error) => {
+                let help = "--listen takes HOST:PORT, such as 127.0.0.1:9435 or [::1]:9435; port 0 is any free one";
+                return fail(&format!("cannot listen at {address}: {error}"), &[help.to_string()]);
+            }
+        }
+    }
     match session.run(child, &mut *sink) {
         Ok(ended) => match (arguments.propagate_exit, ended.child, ended.code) {
             (true, Some(status), 0) => status,

@@ -1,0 +1,90 @@
+//! `--flame`: the maps of stacks as flame graphs, beside what the format writes.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use inferno::flamegraph::color::{MultiPalette, Palette};
+use inferno::flamegraph::{Options, from_lines};
+
+use crate::event::Event;
+
+use super::folded::lines;
+use super::stacks::{Stack, StackMap, Stacks};
+use super::{Sink, notices};
+
+/// What marks a kernel's frame for the colours; it is not shown.
+const KERNEL_MARK: &str = "_[k]";
+
+pub struct Flame {
+    inner: Box<dyn Sink>,
+    path: PathBuf,
+    stacks: Stacks,
+}
+
+impl Flame {
+    /// Makes the file at once: that it cannot be written is known before anything is traced.
+    pub fn new(inner: Box<dyn Sink>, path: &Path) -> io::Result<Flame> {
+        File::create(path)?;
+        Ok(Flame { inner, path: path.to_path_buf(), stacks: Stacks::default() })
+    }
+}
+
+impl Sink for Flame {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.stacks.event(event);
+        self.inner.event(event)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.inner.finish()?;
+        let (maps, problems) = self.stacks.take();
+        for what in problems {
+            notices::tell(&notices::warning(&format!("--flame: {what}"), None));
+        }
+        for map in &maps {
+            let path = if maps.len() == 1 { self.path.clone() } else { path_of(&self.path, &map.name) };
+            write(map, &path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            if maps.len() > 1 {
+                notices::tell(&format!("Flame graph of {}: {}\n", map.name, path.display()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `out.svg` for the map `@`, `out-name.svg` for others.
+fn path_of(path: &Path, map: &str) -> PathBuf {
+    let name = map.trim_start_matches('@');
+    if name.is_empty() {
+        return path.to_path_buf();
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map_or(String::new(), |extension| format!(".{}", extension.to_string_lossy()));
+    path.with_file_name(format!("{stem}-{name}{extension}"))
+}
+
+fn write(map: &StackMap, path: &Path) -> io::Result<()> {
+    let marked = |(stack, weight): &(Stack, i64)| {
+        let mut stack = stack.clone();
+        for frame in stack.frames.iter_mut().filter(|frame| frame.is_kernel) {
+            frame.name.push_str(KERNEL_MARK);
+        }
+        (stack, *weight)
+    };
+    let stacks = map.stacks.iter().map(marked).collect();
+    let text = lines(&StackMap { name: map.name.clone(), aggregation: map.aggregation, stacks }, None);
+    let mut options = Options::default();
+    options.title = map.name.clone();
+    // The kernel's frames are orange, others red, or yellow where a name has `::`.
+    options.colors = Palette::Multi(MultiPalette::Java);
+    // The same name has the same colour in each graph.
+    options.hash = true;
+    options.count_name = "total".to_string();
+    from_lines(&mut options, text.lines(), BufWriter::new(File::create(path)?))
+        .map_err(|error| io::Error::other(error.to_string()))
+}

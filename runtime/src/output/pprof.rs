@@ -1,0 +1,251 @@
+//! Maps of stacks as a profile of pprof's: the messages of profile.proto (github.com/google/pprof), compressed by gzip. Each map
+//! is a type of sample; the other parts of a key are labels.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rtrace_lang::aggregations::AggregationKind;
+
+use crate::clock;
+use crate::event::Event;
+
+use super::stacks::{Stack, StackFrame, StackMap, Stacks};
+use super::{Sink, notices};
+
+pub struct Pprof {
+    writer: Box<dyn Write>,
+    stacks: Stacks,
+    /// Nanoseconds since 1970.
+    started: i64,
+}
+
+impl Pprof {
+    pub fn new(writer: Box<dyn Write>) -> Pprof {
+        Pprof { writer, stacks: Stacks::default(), started: clock::now() }
+    }
+}
+
+impl Sink for Pprof {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        notices::tell_all_but_maps(event);
+        self.stacks.event(event);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.stacks.others().iter().for_each(|what| notices::tell(&notices::warning(what, None)));
+        let (maps, problems) = self.stacks.take();
+        problems.iter().for_each(|what| notices::tell(&notices::warning(what, None)));
+        let mut profile = Profile::default();
+        profile.maps(&maps);
+        let bytes = profile.encode(self.started, clock::now() - self.started);
+        let mut packed = GzEncoder::new(&mut self.writer, Compression::default());
+        packed.write_all(&bytes)?;
+        packed.finish()?.flush()
+    }
+}
+
+/// A message in protobuf's encoding. Fields that are zero are left out, as in proto3.
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    fn number(&mut self, field: u64, value: u64) {
+        if value != 0 {
+            self.varint(field << 3);
+            self.varint(value);
+        }
+    }
+
+    fn bytes(&mut self, field: u64, bytes: &[u8]) {
+        self.varint(field << 3 | 2);
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn packed(&mut self, field: u64, values: impl Iterator<Item = u64>) {
+        let mut inner = Message::default();
+        values.for_each(|value| inner.varint(value));
+        self.bytes(field, &inner.0);
+    }
+}
+
+/// Things that are referred to by number, in the order of their numbers, which count from one.
+struct Numbered<T>(HashMap<T, u64>);
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Numbered<T> {
+        Numbered(HashMap::new())
+    }
+}
+
+impl<T: Eq + std::hash::Hash + Clone> Numbered<T> {
+    fn id(&mut self, what: &T) -> u64 {
+        let next = self.0.len() as u64 + 1;
+        *self.0.entry(what.clone()).or_insert(next)
+    }
+
+    fn all(&self) -> Vec<(&T, u64)> {
+        let mut all: Vec<(&T, u64)> = self.0.iter().map(|(what, id)| (what, *id)).collect();
+        all.sort_by_key(|(_, id)| *id);
+        all
+    }
+}
+
+/// A place in a function; its function's name and its file by their numbers.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Location {
+    address: u64,
+    function: u64,
+    mapping: u64,
+}
+
+#[derive(Default)]
+struct Profile {
+    /// All but the empty string, whose number is 0.
+    strings: Numbered<String>,
+    /// Names, by their numbers.
+    functions: Numbered<u64>,
+    mappings: Numbered<u64>,
+    locations: Numbered<Location>,
+    sample_types: Vec<Message>,
+    samples: Vec<Message>,
+}
+
+impl Profile {
+    fn string(&mut self, text: &str) -> u64 {
+        if text.is_empty() { 0 } else { self.strings.id(&text.to_string()) }
+    }
+
+    fn maps(&mut self, maps: &[StackMap]) {
+        for map in maps {
+            let mut message = Message::default();
+            let name = map.name.trim_start_matches('@');
+            message.number(1, self.string(if name.is_empty() { "samples" } else { name }));
+            message.number(2, self.string(unit(map.aggregation)));
+            self.sample_types.push(message);
+        }
+        for (number, map) in maps.iter().enumerate() {
+            for (stack, weight) in &map.stacks {
+                let values = (0..maps.len()).map(|other| if other == number { *weight as u64 } else { 0 });
+                self.sample(stack, values);
+            }
+        }
+    }
+
+    fn sample(&mut self, stack: &Stack, values: impl Iterator<Item = u64>) {
+        let locations: Vec<u64> = stack.frames.iter().rev().map(|frame| self.location(frame)).collect();
+        let mut message = Message::default();
+        message.packed(1, locations.into_iter());
+        message.packed(2, values);
+        for label in &stack.labels {
+            let mut inner = Message::default();
+            inner.number(1, self.string(&label.name));
+            match label.number {
+                Some(number) => inner.number(3, number as u64),
+                None => inner.number(2, self.string(if label.text.is_empty() { "\"\"" } else { &label.text })),
+            }
+            message.bytes(3, &inner.0);
+        }
+        self.samples.push(message);
+    }
+
+    fn location(&mut self, frame: &StackFrame) -> u64 {
+        let module = frame.module.as_deref();
+        let file = module.or(frame.is_kernel.then_some("[kernel.kallsyms]")).unwrap_or_default();
+        let mapping = if file.is_empty() { 0 } else { self.mappings.id(&self.strings.id(&file.to_string())) };
+        let function = self.functions.id(&self.strings.id(&frame.name));
+        self.locations.id(&Location { address: frame.address, function, mapping })
+    }
+
+    fn encode(&self, started: i64, duration: i64) -> Vec<u8> {
+        let mut profile = Message::default();
+        self.sample_types.iter().for_each(|message| profile.bytes(1, &message.0));
+        self.samples.iter().for_each(|message| profile.bytes(2, &message.0));
+        for (file, id) in self.mappings.all() {
+            let mut message = Message::default();
+            message.number(1, id);
+            message.number(5, *file);
+            // Its functions have their names: nobody needs to look for them.
+            message.number(7, 1);
+            profile.bytes(3, &message.0);
+        }
+        for (location, id) in self.locations.all() {
+            let mut line = Message::default();
+            line.number(1, location.function);
+            let mut message = Message::default();
+            message.number(1, id);
+            message.number(2, location.mapping);
+            message.number(3, location.address);
+            message.bytes(4, &line.0);
+            profile.bytes(4, &message.0);
+        }
+        for (name, id) in self.functions.all() {
+            let mut message = Message::default();
+            message.number(1, id);
+            message.number(2, *name);
+            message.number(3, *name);
+            profile.bytes(5, &message.0);
+        }
+        profile.bytes(6, b"");
+        self.strings.all().iter().for_each(|(text, _)| profile.bytes(6, text.as_bytes()));
+        profile.number(9, started as u64);
+        profile.number(10, duration.max(0) as u64);
+        profile.0
+    }
+}
+
+/// What the numbers of a map count, as far as that is known.
+fn unit(aggregation: Option<AggregationKind>) -> &'static str {
+    match aggregation {
+        None
+        | Some(
+            AggregationKind::Count
+            | AggregationKind::Hist
+            | AggregationKind::Lhist
+            | AggregationKind::Quantize
+            | AggregationKind::Lquantize
+            | AggregationKind::Llquantize
+            | AggregationKind::Quantiles,
+        ) => "count",
+        Some(
+            AggregationKind::Sum
+            | AggregationKind::Avg
+            | AggregationKind::Min
+            | AggregationKind::Max
+            | AggregationKind::Stats
+            | AggregationKind::Stddev
+            | AggregationKind::Tseries,
+        ) => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_size() {
+        let mut message = Message::default();
+        message.number(1, 150);
+        message.number(2, 0);
+        message.number(16, 1);
+        message.packed(3, [1, u64::MAX].into_iter());
+        let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+        assert_eq!(message.0, [&[8, 0x96, 1, 0x80, 1, 1, 0x1a, 11, 1][..], &largest].concat());
+    }
+}

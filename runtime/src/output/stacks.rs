@@ -1,0 +1,264 @@
+//! The stacks that maps have in their keys, with a weight each: what flame graphs and profiles are made of. Keeps the
+//! last that was shown of each map, and what was shown before the script cleared it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rtrace_lang::aggregations::AggregationKind;
+
+use crate::event::{Cell, Event, Frame, MapEvent, Value};
+
+use super::text::render;
+
+/// A key: its stacks as one, and its other parts.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Stack {
+    pub labels: Vec<Label>,
+    /// The outermost first; those of the kernel behind those of the process.
+    pub frames: Vec<StackFrame>,
+}
+
+/// A part of a key that is no stack.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Label {
+    pub name: String,
+    pub text: String,
+    /// Where it is a number and is shown as one.
+    pub number: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct StackFrame {
+    /// The function's; where it is unknown its file in brackets, or its address.
+    pub name: String,
+    pub address: u64,
+    pub module: Option<Arc<str>>,
+    pub is_kernel: bool,
+}
+
+/// A map with stacks in its keys.
+#[derive(Default)]
+struct Collected {
+    aggregation: Option<AggregationKind>,
+    before: BTreeMap<Stack, i64>,
+    last: BTreeMap<Stack, i64>,
+}
+
+/// A map as a whole, its weights positive.
+pub struct StackMap {
+    pub name: String,
+    pub aggregation: Option<AggregationKind>,
+    pub stacks: Vec<(Stack, i64)>,
+}
+
+#[derive(Default)]
+pub struct Stacks {
+    maps: BTreeMap<String, Collected>,
+    without_stacks: BTreeSet<String>,
+    without_weights: BTreeSet<String>,
+}
+
+impl Stacks {
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Map(map) => self.map(map),
+            Event::Cleared(name) => {
+                if let Some(collected) = self.maps.get_mut(name) {
+                    for (stack, weight) in std::mem::take(&mut collected.last) {
+                        add(&mut collected.before, stack, weight);
+                    }
+                }
+            }
+            Event::Text { .. }
+            | Event::Value(_)
+            | Event::Attached(_)
+            | Event::Ending
+            | Event::Message { .. }
+            | Event::Lost { .. }
+            | Event::Problem { .. } => {}
+        }
+    }
+
+    fn map(&mut self, map: &MapEvent) {
+        let mut last = BTreeMap::new();
+        for (key, cell) in &map.rows {
+            let Some(stack) = stack(&map.key_names, key) else {
+                self.without_stacks.insert(map.name.clone());
+                return;
+            };
+            let Some(weight) = weight(cell) else {
+                self.without_weights.insert(map.name.clone());
+                return;
+            };
+            add(&mut last, stack, weight);
+        }
+        // A map that has become empty is known by what it had before.
+        if !last.is_empty() || self.maps.contains_key(&map.name) {
+            let collected = self.maps.entry(map.name.clone()).or_default();
+            (collected.aggregation, collected.last) = (map.aggregation, last);
+        }
+    }
+
+    /// The maps without stacks, a sentence each.
+    pub fn others(&self) -> Vec<String> {
+        self.without_stacks.iter().map(|name| format!("{name} is left out: its keys hold no stack")).collect()
+    }
+
+    /// All maps of stacks by their names, and what they lack: a sentence each.
+    pub fn take(&mut self) -> (Vec<StackMap>, Vec<String>) {
+        let mut left_out: Vec<String> = Vec::new();
+        let no_weight =
+            |name| format!("{name} is left out: its values are no numbers that stacks could be weighted by");
+        left_out.extend(self.without_weights.iter().map(no_weight));
+        let mut maps = Vec::new();
+        for (name, collected) in std::mem::take(&mut self.maps) {
+            let mut all = collected.before;
+            for (stack, weight) in collected.last {
+                add(&mut all, stack, weight);
+            }
+            let negative = all.values().filter(|weight| **weight < 0).count();
+            if negative > 0 {
+                let plural = if negative == 1 { "" } else { "s" };
+                left_out.push(format!("{negative} stack{plural} of {name} left out: the value is negative"));
+            }
+            let stacks: Vec<(Stack, i64)> = all.into_iter().filter(|(_, weight)| *weight > 0).collect();
+            if !stacks.is_empty() {
+                maps.push(StackMap { name, aggregation: collected.aggregation, stacks });
+            }
+        }
+        if maps.is_empty() {
+            left_out.push("there is nothing to show: no map with a stack in its key has a value".to_string());
+        }
+        (maps, left_out)
+    }
+}
+
+fn add(stacks: &mut BTreeMap<Stack, i64>, stack: Stack, weight: i64) {
+    let sum = stacks.entry(stack).or_insert(0);
+    *sum = sum.saturating_add(weight);
+}
+
+/// None for a key without a stack.
+fn stack(names: &[String], key: &[Value]) -> Option<Stack> {
+    let mut parts = Parts::default();
+    for (number, part) in key.iter().enumerate() {
+        parts.add(names.get(number).map_or("", String::as_str), part);
+    }
+    let mut frames = parts.user;
+    frames.append(&mut parts.kernel);
+    parts.any.then_some(Stack { labels: parts.labels, frames })
+}
+
+#[derive(Default)]
+struct Parts {
+    labels: Vec<Label>,
+    user: Vec<StackFrame>,
+    kernel: Vec<StackFrame>,
+    any: bool,
+}
+
+impl Parts {
+    fn add(&mut self, name: &str, part: &Value) {
+        match part {
+            Value::Stack { frames, user, .. } => {
+                self.any = true;
+                let into = if *user { &mut self.user } else { &mut self.kernel };
+                into.extend(frames.iter().rev().map(|frame| stack_frame(frame, !*user)));
+            }
+            Value::Tuple(inner) => inner.iter().for_each(|part| self.add(name, part)),
+            Value::Record(inner) => inner.iter().for_each(|(name, part)| self.add(name, part)),
+            Value::Int(number) => self.label(name, part, Some(*number)),
+            Value::Uint(number) => self.label(name, part, i64::try_from(*number).ok()),
+            Value::Bool(_)
+            | Value::Str(_)
+            | Value::Buffer(_)
+            | Value::Pointer(_)
+            | Value::Enum { .. }
+            | Value::Named { .. }
+            | Value::Symbol(_)
+            | Value::Array(_) => self.label(name, part, None),
+        }
+    }
+
+    fn label(&mut self, name: &str, part: &Value, number: Option<i64>) {
+        let text = String::from_utf8_lossy(&render(part)).into_owned();
+        self.labels.push(Label { name: name.to_string(), text, number });
+    }
+}
+
+fn stack_frame(frame: &Frame, is_kernel: bool) -> StackFrame {
+    let name = match (&frame.symbol, &frame.module) {
+        // Of `name+offset`.
+        (Some(symbol), _) => symbol.rsplit_once('+').map_or(&**symbol, |(name, _)| name).to_string(),
+        (None, Some(module)) => format!("[{}]", module.rsplit('/').next().unwrap_or(module)),
+        (None, None) => format!("{:#x}", frame.address),
+    };
+    StackFrame { name, address: frame.address, module: frame.module.clone(), is_kernel }
+}
+
+/// Stacks on one line, the outermost frame first, as a value among others.
+pub fn one_line(frames: &[Frame]) -> String {
+    let names: Vec<String> = frames.iter().rev().map(|frame| stack_frame(frame, false).name).collect();
+    names.join(";")
+}
+
+/// What an entry weighs: its number; of histograms how many values they hold; of stats the total.
+fn weight(cell: &Cell) -> Option<i64> {
+    let number =
+        |value: i64, signed: bool| if signed { value } else { i64::try_from(value as u64).unwrap_or(i64::MAX) };
+    let counts = |counts: &mut dyn Iterator<Item = i128>, divisor: u64| {
+        let sum: i128 = counts.sum::<i128>() / i128::from(divisor.max(1));
+        Some(sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+    };
+    match cell {
+        Cell::Value(Value::Int(value)) => Some(*value),
+        Cell::Value(Value::Uint(value)) => Some(number(*value as i64, false)),
+        Cell::Value(_) | Cell::Series { .. } => None,
+        Cell::Number { value, signed } => Some(number(*value, *signed)),
+        Cell::Stats { total, signed, .. } => Some(number(*total, *signed)),
+        Cell::Hist { buckets, divisor, .. } | Cell::Lhist { buckets, divisor, .. } => {
+            counts(&mut buckets.iter().map(|count| i128::from(*count)), *divisor)
+        }
+        Cell::Distribution { rows, divisor } => counts(&mut rows.iter().map(|row| i128::from(row.count)), *divisor),
+        Cell::Quantiles { count, .. } => Some(number(*count as i64, false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtrace_lang::types::StackMode;
+
+    fn shown(counts: &[(u64, i64)]) -> Event {
+        let row = |(address, value): &(u64, i64)| {
+            let frame = Frame { address: *address, symbol: None, module: None, build_id: None };
+            let stack = Value::Stack { frames: [frame].into(), mode: StackMode::Bpftrace, user: true };
+            (vec![stack], Cell::Number { value: *value, signed: true })
+        };
+        Event::Map(MapEvent {
+            name: "@".into(),
+            keyed: true,
+            key_names: vec!["ustack".into()],
+            aggregation: Some(AggregationKind::Count),
+            rows: counts.iter().map(row).collect(),
+        })
+    }
+
+    #[test]
+    fn what_was_cleared_counts_and_what_was_shown_twice_does_not() {
+        let mut stacks = Stacks::default();
+        let cleared = Event::Cleared("@".into());
+        for event in [shown(&[(1, 4)]), shown(&[(1, 6), (2, 1)]), cleared.clone(), shown(&[(1, 3)]), shown(&[(1, 5)])] {
+            stacks.event(&event);
+        }
+        let (maps, problems) = stacks.take();
+        let weights: Vec<(u64, i64)> =
+            maps[0].stacks.iter().map(|(s, weight)| (s.frames[0].address, *weight)).collect();
+        assert_eq!(weights, [(1, 11), (2, 1)]);
+        assert!(problems.is_empty());
+        // Cleared at the end: what it had is still there.
+        let mut stacks = Stacks::default();
+        [shown(&[(1, 4)]), cleared, shown(&[])].iter().for_each(|event| stacks.event(event));
+        assert_eq!(stacks.take().0[0].stacks[0].1, 4);
+    }
+}

@@ -1,0 +1,142 @@
+//! Formats that are no text to compare: profiles of pprof's and flame graphs, read again by readers that rtrace has no part in.
+
+pub mod exposition;
+mod pprof;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::child::{Child, Ended};
+use crate::directives::{Workload, WorkloadMode};
+use crate::directory::Directory;
+use crate::environment::Programs;
+use crate::workload;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a name in a profile may try.
+const HOSTILE: &str = "<script>alert('&;\\\"')</script>";
+
+/// Traces ten calls of a chain of functions.
+fn trace(programs: &Programs, arguments: &[&str], script: &str) -> Result<Ended> {
+    let deadline = Instant::now() + TIMEOUT;
+    let wanted = Workload {
+        mode: WorkloadMode::Process,
+        program: "workload".into(),
+        arguments: vec!["chain".into(), "10".into()],
+    };
+    let mut waiting = workload::start(&wanted, programs, deadline)?;
+    let mut command = Command::new(&programs.rtrace);
+    command.env("PATH", &programs.workloads).args(arguments).args(["-p", &waiting.pid.to_string(), "-e", script]);
+    let child = Child::start(&mut command, deadline)?;
+    child.await_error("Attached ")?.context("it did not attach")?;
+    waiting.go()?;
+    child.signal(libc::SIGINT);
+    let ended = child.finish()?;
+    waiting.finish()?;
+    if !ended.status.success() {
+        bail!("it ended with {}:\n{}", ended.status, String::from_utf8_lossy(&ended.errors));
+    }
+    Ok(ended)
+}
+
+/// `-f pprof`: two maps, one with other parts of its key.
+pub fn check_pprof(programs: &Programs) -> Result<()> {
+    let script = "uprobe:workload:middle_function+4 {\n\
+                    @[ustack(4), comm, arg0 % 2] = count();\n\
+                    @numbers[ustack(2), \"a;b\"] = sum(arg0);\n\
+                    printf(\"not in the profile\\n\");\n\
+                  }";
+    let ended = trace(programs, &["-f", "pprof"], script)?;
+    let profile = pprof::read(&ended.output)?;
+    let types = [("samples", "count"), ("numbers", "")];
+    let found: Vec<(&str, &str)> = profile.types.iter().map(|(name, unit)| (name.as_str(), unit.as_str())).collect();
+    if found != types {
+        bail!("the types of samples are {found:?}");
+    }
+    // A constant is no name: it is called by its place.
+    let expected = [
+        "[0, 55] middle_function outer_function key1=a;b",
+        "[5, 0] middle_function outer_function run_chain main comm=workload arg0 % 2=0",
+        "[5, 0] middle_function outer_function run_chain main comm=workload arg0 % 2=1",
+    ];
+    let mut samples = profile.samples.clone();
+    samples.sort_unstable();
+    if samples != expected {
+        bail!("the samples are {samples:#?}");
+    }
+    let file = fs::canonicalize(programs.workloads.join("workload"))?.display().to_string();
+    if profile.files != [file.as_str()] {
+        bail!("the mapped files are {:?}, not {file}", profile.files);
+    }
+    if profile.time <= 0 || profile.duration <= 0 {
+        bail!("it was taken at {} for {} ns", profile.time, profile.duration);
+    }
+    Ok(())
+}
+
+/// `--flame`: two files, one for each map of stacks.
+pub fn check_flame(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("flame")?;
+    let path = directory.path.join("out.svg");
+    let script = format!(
+        "uprobe:workload:middle_function+4 {{\n\
+           @[ustack(4), arg0 <= 7 ? \"{HOSTILE}\" : \"few\"] = count();\n\
+           @other[ustack(1)] = sum(arg0);\n\
+           @calls = count();\n\
+         }}"
+    );
+    let ended = trace(programs, &["--flame", &path.display().to_string()], &script)?;
+    let output = String::from_utf8_lossy(&ended.output);
+    if !output.contains("@calls: 10") {
+        bail!("the format's own output is missing: {output}");
+    }
+    let other = directory.path.join("out-other.svg");
+    let errors = String::from_utf8_lossy(&ended.errors);
+    let told =
+        [("@", &path), ("@other", &other)].map(|(map, path)| format!("Flame graph of {map}: {}", path.display()));
+    if !told.iter().all(|line| errors.lines().any(|other| other == line)) {
+        bail!("it does not tell of both files: {errors}");
+    }
+    let widths = read_flame_graph(&path)?;
+    let all = *widths.get("all").context("there is no frame around all")?;
+    // Of `;` a frame's name has a colon.
+    let hostile = HOSTILE.replace(';', ":").replace("\\\"", "\"");
+    for (name, part) in [(hostile.as_str(), 0.7), ("few", 0.3)] {
+        let width = widths.get(name).with_context(|| format!("there is no frame {name} among {widths:?}"))?;
+        if (width / all - part).abs() > 0.001 {
+            bail!("the frame {name} has {width} of {all}, not {part} of it");
+        }
+    }
+    let widths = read_flame_graph(&other)?;
+    if widths.get("middle_function") != widths.get("all") {
+        bail!("the only frame is not as wide as all: {widths:?}");
+    }
+    Ok(())
+}
+
+/// The widths of all frames by their names; of a name that is there several times one.
+fn read_flame_graph(path: &Path) -> Result<BTreeMap<String, f64>> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+    let document = roxmltree::Document::parse_with_options(&text, options)?;
+    let scripts = document.descendants().filter(|node| node.tag_name().name() == "script").count();
+    // The graph's own.
+    if scripts != 1 {
+        bail!("{} has {scripts} scripts", path.display());
+    }
+    let mut widths = BTreeMap::new();
+    for title in document.descendants().filter(|node| node.tag_name().name() == "title") {
+        let frame = title.parent().into_iter().flat_map(|group| group.children());
+        let Some(rectangle) = frame.into_iter().find(|node| node.tag_name().name() == "rect") else { continue };
+        let name = title.text().and_then(|text| text.rsplit_once(" (")).map_or("", |(name, _)| name);
+        let width = rectangle.attribute("width").unwrap_or_default().trim_end_matches('%').parse()?;
+        widths.insert(name.to_string(), width);
+    }
+    Ok(widths)
+}
