@@ -1,6 +1,6 @@
 //! `--flame`: the maps of stacks as flame graphs, beside what the format writes.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
@@ -46,12 +46,18 @@ impl Sink for Flame {
         for what in problems {
             notices::tell(&notices::warning(&format!("--flame: {what}"), None));
         }
+        let mut is_unused = true;
         for map in &maps {
             let path = if maps.len() == 1 { self.path.clone() } else { path_of(&self.path, &map.name) };
             write(map, &path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            is_unused &= path != self.path;
             if maps.len() > 1 {
                 notices::tell(&format!("Flame graph of {}: {}\n", map.name, path.display()));
             }
+        }
+        // An empty file is no graph. What is no plain file, such as a device, was not made here.
+        if is_unused && fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_file()) {
+            fs::remove_file(&self.path)?;
         }
         Ok(())
     }

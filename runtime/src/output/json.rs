@@ -65,7 +65,9 @@ impl Sink for Json {
             }
         };
         self.writer.write_all(line.as_bytes())?;
-        self.writer.write_all(b"\n")
+        self.writer.write_all(b"\n")?;
+        // Who waits for it must see it now, and not only when the buffer is full or the script is over.
+        if matches!(event, Event::Attached(_)) { self.writer.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {

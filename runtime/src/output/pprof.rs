@@ -155,7 +155,8 @@ impl Profile {
         for label in &stack.labels {
             let mut inner = Message::default();
             inner.number(1, self.string(&label.name));
-            match label.number {
+            // Readers take a label without a text and without a number other than 0 for none.
+            match label.number.filter(|number| *number != 0) {
                 Some(number) => inner.number(3, number as u64),
                 None => inner.number(2, self.string(if label.text.is_empty() { "\"\"" } else { &label.text })),
             }
