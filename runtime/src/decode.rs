@@ -86,11 +86,13 @@ impl Decoder {
             }
             Type::Symbol { user: false } => {
                 let found = self.kernel.resolve(&[first]).pop().flatten();
-                Value::Symbol(found.map_or_else(|| format!("{first:#x}").into(), |symbol| symbol.name.into()))
+                let name = found.and_then(|symbol| symbol.name);
+                Value::Symbol(name.unwrap_or_else(|| format!("{first:#x}")).into())
             }
             Type::Symbol { user: true } => {
                 let found = self.user.resolve(word(bytes, 8) as u32, &[first]).pop().flatten();
-                Value::Symbol(found.map_or_else(|| format!("{first:#x}").into(), |symbol| symbol.name.into()))
+                let name = found.and_then(|symbol| symbol.name);
+                Value::Symbol(name.unwrap_or_else(|| format!("{first:#x}")).into())
             }
             Type::ProbeName => {
                 Value::Symbol(self.hir.sites.get(first as usize).map_or_else(|| "?".into(), |site| site.name.clone()))
@@ -208,7 +210,9 @@ impl Decoder {
         let frames: Arc<[Frame]> = addresses
             .iter()
             .zip(symbols)
-            .skip_while(|(_, symbol)| pid.is_none() && symbol.as_ref().is_some_and(|symbol| is_own_frame(&symbol.name)))
+            .skip_while(|(_, symbol)| {
+                pid.is_none() && symbol.as_ref().and_then(|symbol| symbol.name.as_deref()).is_some_and(is_own_frame)
+            })
             .map(|(address, symbol)| Frame {
                 address: *address,
                 symbol: symbol.as_ref().map(|symbol| symbol.to_string().into()),

@@ -44,7 +44,7 @@ pub enum Value {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Frame {
     pub address: u64,
-    /// `name+offset`, or None where nothing is known.
+    /// `name+offset`, `[file]+0xoffset`, or None where nothing is known.
     pub symbol: Option<Arc<str>>,
     /// The kernel module, or the file.
     pub module: Option<Arc<str>>,

@@ -11,12 +11,12 @@ pub use user::UserSymbols;
 
 use std::fmt;
 
-/// A place by name; shown as `name+offset`, the offset in decimal.
+/// A place by name; shown as `name+offset`, the offset in decimal, or as `[file]+0xoffset`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Symbol {
-    /// The function's name, demangled.
-    pub name: String,
-    /// Bytes from its start.
+    /// The function's name, demangled; None where the file has no name for the place.
+    pub name: Option<String>,
+    /// Bytes from the start of the function, or else of the file.
     pub offset: u64,
     /// The kernel module, or the file of a program or library; None for the kernel itself.
     pub module: Option<String>,
@@ -24,6 +24,10 @@ pub struct Symbol {
 
 impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{}", self.name, self.offset)
+        match (&self.name, &self.module) {
+            (Some(name), _) => write!(f, "{name}+{}", self.offset),
+            (None, Some(module)) => write!(f, "[{}]+{:#x}", module.rsplit('/').next().unwrap_or(module), self.offset),
+            (None, None) => write!(f, "{:#x}", self.offset),
+        }
     }
 }

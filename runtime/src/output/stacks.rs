@@ -187,11 +187,10 @@ impl Parts {
 }
 
 fn stack_frame(frame: &Frame, is_kernel: bool) -> StackFrame {
-    let name = match (&frame.symbol, &frame.module) {
+    let name = match &frame.symbol {
         // Of `name+offset`.
-        (Some(symbol), _) => symbol.rsplit_once('+').map_or(&**symbol, |(name, _)| name).to_string(),
-        (None, Some(module)) => format!("[{}]", module.rsplit('/').next().unwrap_or(module)),
-        (None, None) => format!("{:#x}", frame.address),
+        Some(symbol) => symbol.rsplit_once('+').map_or(&**symbol, |(name, _)| name).to_string(),
+        None => format!("{:#x}", frame.address),
     };
     StackFrame { name, address: frame.address, module: frame.module.clone(), is_kernel }
 }

@@ -81,8 +81,11 @@ impl KernelSymbols {
 /// From /proc/kallsyms; without the privilege to see addresses nothing is found.
 fn from_table(addresses: &[u64]) -> Vec<Option<Symbol>> {
     let Ok(found) = symbols::symbols_at(addresses) else { return vec![None; addresses.len()] };
-    let convert =
-        |symbol: symbols::KernelSymbol| Symbol { name: symbol.name, offset: symbol.offset, module: symbol.module };
+    let convert = |symbol: symbols::KernelSymbol| Symbol {
+        name: Some(symbol.name),
+        offset: symbol.offset,
+        module: symbol.module,
+    };
     found.into_iter().map(|symbol| symbol.map(convert)).collect()
 }
 
@@ -94,7 +97,7 @@ fn parse_symbol(text: &str) -> Option<Symbol> {
     };
     let (name, numbers) = place.rsplit_once("+0x")?;
     let (offset, _) = numbers.split_once("/0x")?;
-    Some(Symbol { name: name.to_string(), offset: u64::from_str_radix(offset, 16).ok()?, module })
+    Some(Symbol { name: Some(name.to_string()), offset: u64::from_str_radix(offset, 16).ok()?, module })
 }
 
 /// A loaded program and the one value of its array: a count, the addresses, and the texts.
