@@ -52,6 +52,8 @@ pub struct SessionOptions {
     pub progress: bool,
     /// Shows the verifier's log of a refused program.
     pub verbose: bool,
+    /// The tool ends with the session: once that is over, SIGINT and SIGTERM change nothing any more.
+    pub is_last: bool,
 }
 
 #[derive(Debug, thiserror::Error)]

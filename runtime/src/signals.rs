@@ -87,6 +87,11 @@ impl Ending {
         self.waiter.as_raw_fd()
     }
 
+    /// Leaves the signals without effect until the process ends, unless one has arrived before.
+    pub fn keep_blocked(self) {
+        std::mem::forget(self);
+    }
+
     /// True if a signal has arrived. Gives the next one its usual effect.
     pub fn take(&self) -> bool {
         let arrived = self.waiter.take();

@@ -90,6 +90,8 @@ static OTHER_NAME: &[(&str, libc::c_long)] = &[
     ("open_tree_attr", 467),
     ("file_getattr", 468),
     ("file_setattr", 469),
+    ("listns", 470),
+    ("rseq_slice_yield", 471),
 ];
 
 /// The number of the call whose events are `sys_enter_NAME` and `sys_exit_NAME`.
@@ -115,6 +117,7 @@ mod tests {
         assert_eq!(number("newfstat"), Some(5));
         assert_eq!(number("openat"), Some(257));
         assert_eq!(number("file_setattr"), Some(469));
+        assert_eq!(number("listns"), Some(470));
         assert_eq!(number("fstat"), None);
     }
 

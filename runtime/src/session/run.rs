@@ -127,6 +127,9 @@ impl Session<'_> {
         self.note_mappings();
         let child_status = child.as_mut().map(Child::finish);
         self.print_at_end(sink)?;
+        if self.options.is_last {
+            ending.keep_blocked();
+        }
         Ok(Ended { code: (self.globals.get(EXIT_OFFSET) & 0xff) as i32, child: child_status })
     }
 

@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments) -> i32 {
                 text.push('\n');
                 if is_complete(&text) || is_last {
                     let _ = editor.add_history_entry(text.trim_end());
-                    run_text(arguments, "prompt", text.trim_end());
+                    run_text(arguments, "prompt", text.trim_end(), false);
                     text.clear();
                 }
             }

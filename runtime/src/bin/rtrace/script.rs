@@ -29,7 +29,7 @@ pub fn run(arguments: &Arguments, origin: Origin<'_>) -> i32 {
         Ok(source) => source,
         Err(message) => return fail(&message, &[]),
     };
-    run_text(arguments, &name, &text)
+    run_text(arguments, &name, &text, true)
 }
 
 /// The name and the text of a script.
@@ -91,8 +91,8 @@ pub fn explain(name: &str) -> i32 {
     }
 }
 
-/// Runs a program to its end; gives the exit status.
-pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
+/// Runs a program to its end; gives the exit status. The tool ends with the last one.
+pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> i32 {
     let Some(format) = format_named(&arguments.format) else {
         let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
         return fail(
@@ -180,6 +180,7 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str) -> i32 {
         progress: !arguments.quiet && std::io::stderr().is_terminal(),
         quiet: arguments.quiet,
         verbose: arguments.verbose,
+        is_last,
     };
     let mut session = match Session::load(&machine, compiled.object, options) {
         Ok(session) => session,
