@@ -12,7 +12,6 @@ pub mod passes;
 mod regalloc;
 mod select;
 
-use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,7 +37,7 @@ pub struct CompileOptions {
     pub loop_helper: bool,
     /// Where it is not the first process namespace whose numbers count.
     pub process_namespace: Option<ProcessNamespace>,
-    /// Parts of a value that is kept for each processor.
+    /// Processors: parts of a value that is kept for each of them.
     pub cpus: u32,
 }
 
@@ -78,7 +77,7 @@ fn compile_with(
     let mut diagnostics = Vec::new();
     let mut pass_times: Vec<(&'static str, Duration)> =
         passes::PASSES.iter().map(|(name, _)| (*name, Duration::ZERO)).collect();
-    for (program, finished) in hir.programs.iter().zip(finish_all(lowered)) {
+    for (program, finished) in hir.programs.iter().zip(finish_all(lowered, options.cpus)) {
         for ((_, time), of_program) in pass_times.iter_mut().zip(finished.pass_times) {
             *time += of_program;
         }
@@ -139,9 +138,8 @@ fn finish(mut function: ir::Function) -> Finished {
 }
 
 /// Many programs on all processors; in their order.
-fn finish_all(lowered: Vec<ir::Function>) -> Vec<Finished> {
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let share = lowered.len().div_ceil(processors).max(LEAST_FOR_A_THREAD);
+fn finish_all(lowered: Vec<ir::Function>, cpus: u32) -> Vec<Finished> {
+    let share = lowered.len().div_ceil(cpus.max(1) as usize).max(LEAST_FOR_A_THREAD);
     let mut left = lowered.into_iter();
     let mut shares: Vec<Vec<ir::Function>> = Vec::new();
     while left.len() > 0 {

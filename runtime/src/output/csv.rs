@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use rtrace_lang::aggregations::{AGGREGATIONS, AggregationKind, percent};
 
 use crate::clock;
-use crate::event::{Cell, Event, MapEvent, Value};
+use crate::event::{Cell, Event, MapEvent};
 
 use super::buckets::{Bucket, Buckets};
-use super::stacks::one_line;
-use super::text::{integer, render};
+use super::stacks::plain;
+use super::text::integer;
 use super::{Sink, notices};
 
 pub struct Csv {
@@ -84,25 +84,6 @@ fn quoted(field: &[u8]) -> Vec<u8> {
     }
     out.push(b'"');
     out
-}
-
-/// A value in one field; stacks on one line, as in folded stacks.
-fn plain(value: &Value) -> Vec<u8> {
-    match value {
-        Value::Stack { frames, .. } => one_line(frames).into_bytes(),
-        Value::Int(_)
-        | Value::Uint(_)
-        | Value::Bool(_)
-        | Value::Str(_)
-        | Value::Buffer(_)
-        | Value::Pointer(_)
-        | Value::Enum { .. }
-        | Value::Named { .. }
-        | Value::Symbol(_)
-        | Value::Tuple(_)
-        | Value::Record(_)
-        | Value::Array(_) => render(value),
-    }
 }
 
 /// The names of the columns of a cell, and its lines.

@@ -8,8 +8,8 @@ use rtrace_lang::aggregations::{AggregationKind, percent};
 use crate::event::{Cell, Event, MapEvent, Value};
 
 use super::buckets::Buckets;
-use super::stacks::one_line;
-use super::text::{integer, render};
+use super::stacks::plain;
+use super::text::integer;
 use super::{Sink, notices};
 
 /// What the response to a scrape is.
@@ -154,7 +154,7 @@ fn samples(map: &MapEvent) -> Option<Vec<(Sample, i128)>> {
     let mut all: Vec<(Sample, i128)> = Vec::new();
     let mut places: HashMap<Sample, usize> = HashMap::new();
     for (key, cell) in &map.rows {
-        let key = key.iter().zip(&names).map(|(part, name)| label(name, &shown(part)));
+        let key = key.iter().zip(&names).map(|(part, name)| label(name, &String::from_utf8_lossy(&plain(part))));
         let key: Vec<String> = key.collect();
         for (suffix, own, value) in of_cell(cell)? {
             let labels: Vec<String> = key.iter().cloned().chain(own).collect();
@@ -251,24 +251,6 @@ fn label_names(map: &MapEvent) -> Vec<String> {
 fn label(name: &str, value: &str) -> String {
     let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("{name}=\"{value}\"")
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Stack { frames, .. } => one_line(frames),
-        Value::Int(_)
-        | Value::Uint(_)
-        | Value::Bool(_)
-        | Value::Str(_)
-        | Value::Buffer(_)
-        | Value::Pointer(_)
-        | Value::Enum { .. }
-        | Value::Named { .. }
-        | Value::Symbol(_)
-        | Value::Tuple(_)
-        | Value::Record(_)
-        | Value::Array(_) => String::from_utf8_lossy(&render(value)).into_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -195,6 +195,25 @@ fn stack_frame(frame: &Frame, is_kernel: bool) -> StackFrame {
     StackFrame { name, address: frame.address, module: frame.module.clone(), is_kernel }
 }
 
+/// A value in one field; stacks on one line, as in folded stacks.
+pub fn plain(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Stack { frames, .. } => one_line(frames).into_bytes(),
+        Value::Int(_)
+        | Value::Uint(_)
+        | Value::Bool(_)
+        | Value::Str(_)
+        | Value::Buffer(_)
+        | Value::Pointer(_)
+        | Value::Enum { .. }
+        | Value::Named { .. }
+        | Value::Symbol(_)
+        | Value::Tuple(_)
+        | Value::Record(_)
+        | Value::Array(_) => render(value),
+    }
+}
+
 /// Stacks on one line, the outermost frame first, as a value among others.
 pub fn one_line(frames: &[Frame]) -> String {
     let names: Vec<String> = frames.iter().rev().map(|frame| stack_frame(frame, false).name).collect();

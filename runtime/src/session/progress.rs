@@ -10,6 +10,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often the bar is drawn anew.
 const STEP: Duration = Duration::from_millis(100);
+/// Fewer probes are not worth a thread that draws.
+const LEAST: usize = 16;
 /// Characters of the bar.
 const WIDTH: usize = 40;
 
@@ -31,7 +33,7 @@ impl Progress {
         let shared = Arc::new(Shared { done: AtomicUsize::new(0), all, is_over: AtomicBool::new(false) });
         let of_drawer = shared.clone();
         // A thread of its own, since one call of the kernel may attach thousands.
-        let drawer = is_shown.then(|| std::thread::spawn(move || draw(&of_drawer)));
+        let drawer = (is_shown && all >= LEAST).then(|| std::thread::spawn(move || draw(&of_drawer)));
         Progress { shared, drawer }
     }
 
