@@ -83,7 +83,7 @@ impl Lower<'_> {
         let counter = self.b.map_value_address(self.shared.globals_map, self.shared.globals.lost + record.0 * 8);
         let one = self.b.int(1);
         self.b.atomic_add(counter, 0, one);
-        // While a record is held no two states are alike to verifiers before 6.2 (each reservation has its number), so
+        // While a record is held no two states are alike to older verifiers (6.1, not 6.12; each reservation has its number), so
         // they must compare here, or the paths double with each record.
         self.b.checkpoint();
         self.b.jump(after, &[]);
