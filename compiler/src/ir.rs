@@ -12,6 +12,7 @@ pub use verify::verify;
 
 use rtrace_lang::hir::BinaryOp;
 use rtrace_lang::span::Span;
+use smallvec::{SmallVec, smallvec};
 
 macro_rules! ids {
     ($($name:ident $doc:literal;)*) => {
@@ -34,6 +35,12 @@ ids! {
     Block "A block of a function.";
     MapRef "A map of the object, counted as `object::Object::maps` counts.";
 }
+
+/// The values that a call or a jump takes; without memory of their own up to what a helper takes.
+pub type Values = SmallVec<[Value; 5]>;
+
+/// Where a block may go on.
+pub type Successors = SmallVec<[Block; 2]>;
 
 /// What a value is, for the verifier of the representation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -169,7 +176,7 @@ pub enum InstKind {
     },
     Call {
         helper: u32,
-        arguments: Vec<Value>,
+        arguments: Values,
     },
     /// Calls one of the program's functions, which gets the frame and gives nothing.
     CallSubprogram {
@@ -185,7 +192,7 @@ pub enum InstKind {
 pub enum Terminator {
     Jump {
         to: Block,
-        arguments: Vec<Value>,
+        arguments: Values,
     },
     /// The targets take no parameters.
     Branch {
@@ -215,12 +222,8 @@ impl Function {
         self.values[value.index()]
     }
 
-    pub fn successors(&self, block: Block) -> Vec<Block> {
-        match &self.blocks[block.index()].terminator {
-            Some(Terminator::Jump { to, .. }) => vec![*to],
-            Some(Terminator::Branch { then, otherwise, .. }) => vec![*then, *otherwise],
-            Some(Terminator::Return(_)) | None => Vec::new(),
-        }
+    pub fn successors(&self, block: Block) -> Successors {
+        self.blocks[block.index()].terminator.as_ref().map_or_else(Successors::new, Terminator::successors)
     }
 
     pub fn predecessors(&self) -> Vec<Vec<Block>> {
@@ -314,7 +317,7 @@ impl InstKind {
     }
 
     /// Replaces each value that is read.
-    pub fn map_uses(&mut self, f: &mut impl FnMut(Value) -> Value) {
+    pub fn map_uses(&mut self, f: &mut dyn FnMut(Value) -> Value) {
         match self {
             InstKind::Const(_)
             | InstKind::Context
@@ -356,7 +359,15 @@ impl Terminator {
         });
     }
 
-    pub fn map_uses(&mut self, f: &mut impl FnMut(Value) -> Value) {
+    pub fn successors(&self) -> Successors {
+        match self {
+            Terminator::Jump { to, .. } => smallvec![*to],
+            Terminator::Branch { then, otherwise, .. } => smallvec![*then, *otherwise],
+            Terminator::Return(_) => Successors::new(),
+        }
+    }
+
+    pub fn map_uses(&mut self, f: &mut dyn FnMut(Value) -> Value) {
         match self {
             Terminator::Jump { arguments, .. } => arguments.iter_mut().for_each(|argument| *argument = f(*argument)),
             Terminator::Branch { left, right, .. } => {

@@ -24,7 +24,7 @@ use rtrace_lang::target::ProgramKind;
 use rtrace_lang::types::Type;
 
 use crate::CompileOptions;
-use crate::ir::{Block, Builder, Function, Inst, InstKind, Memory, Terminator, Value, ValueKind};
+use crate::ir::{Block, Builder, Function, Inst, InstKind, Memory, Terminator, Value, ValueKind, Values};
 use crate::object::ErrorKind;
 
 use functions::{FRAME_BYTES, Inside, slot_bytes};
@@ -338,13 +338,13 @@ impl Lower<'_> {
                 Scratch::ByCpu => {
                     let cpu = self.b.value(ValueKind::Int);
                     let helper = rtrace_lang::calls::GET_SMP_PROCESSOR_ID;
-                    insts.push(inst(InstKind::Call { helper, arguments: Vec::new() }, Some(cpu)));
+                    insts.push(inst(InstKind::Call { helper, arguments: Values::new() }, Some(cpu)));
                     cpu
                 }
             };
             insts.push(inst(InstKind::Store { base: key, offset: 0, bytes: 8, value: number }, None));
             insts.push(inst(InstKind::Map(map), Some(map_value)));
-            let arguments = vec![map_value, key];
+            let arguments = [map_value, key][..].into();
             let helper = rtrace_lang::calls::MAP_LOOKUP_ELEM;
             insts.push(inst(InstKind::Call { helper, arguments }, Some(self.scratch)));
             let leave = Block(self.b.function.blocks.len() as u32);

@@ -2,6 +2,7 @@
 
 use rtrace_lang::hir::BinaryOp;
 use rtrace_lang::span::Span;
+use smallvec::{SmallVec, smallvec};
 
 use crate::ir::MapRef;
 
@@ -37,6 +38,9 @@ pub enum AluOp {
     Xor,
     ArithmeticShiftRight,
 }
+
+/// The registers that a call or a jump takes; without memory of their own up to what a helper takes.
+pub type Registers = SmallVec<[Register; 5]>;
 
 /// What a call goes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,7 +135,7 @@ pub enum MachineKind {
     Call {
         callee: Callee,
         to: Register,
-        arguments: Vec<Register>,
+        arguments: Registers,
     },
     /// Instructions that set `to`, which nothing reads.
     Checkpoint {
@@ -139,7 +143,7 @@ pub enum MachineKind {
     },
     Jump {
         to: usize,
-        arguments: Vec<Register>,
+        arguments: Registers,
     },
     Branch {
         op: BinaryOp,
@@ -176,11 +180,11 @@ pub struct MachineFunction {
 }
 
 impl MachineKind {
-    pub fn successors(&self) -> Vec<usize> {
+    pub fn successors(&self) -> SmallVec<[usize; 2]> {
         match self {
-            MachineKind::Jump { to, .. } => vec![*to],
-            MachineKind::Branch { then, otherwise, .. } => vec![*then, *otherwise],
-            _ => Vec::new(),
+            MachineKind::Jump { to, .. } => smallvec![*to],
+            MachineKind::Branch { then, otherwise, .. } => smallvec![*then, *otherwise],
+            _ => SmallVec::new(),
         }
     }
 }

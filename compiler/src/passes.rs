@@ -14,8 +14,8 @@ pub type Run = fn(&mut Function);
 
 /// Name and function of each pass; every one is verified after it ran, and timed.
 pub static PASSES: &[(&str, Run)] = &[
-    ("merge", merge::run),
-    ("fold", fold::run),
+    ("merge", |function| _ = merge::run(function)),
+    ("fold", |function| _ = fold::run(function)),
     ("cse", cse::run),
     ("settle", settle::run),
     ("dead", dead::run),
@@ -46,15 +46,25 @@ impl Replacements {
         value
     }
 
-    /// Rewrites every use in the function.
-    fn apply(&self, function: &mut Function) {
-        for block in &mut function.blocks {
-            for inst in &mut block.insts {
-                inst.kind.map_uses(&mut |value| self.get(value));
-            }
-            if let Some(terminator) = &mut block.terminator {
-                terminator.map_uses(&mut |value| self.get(value));
-            }
-        }
+    /// Rewrites the uses that `map_uses` goes through; says whether any changed.
+    fn rewrite(&self, map_uses: impl FnOnce(&mut dyn FnMut(Value) -> Value)) -> bool {
+        let mut is_changed = false;
+        map_uses(&mut |value| {
+            let by = self.get(value);
+            is_changed |= by != value;
+            by
+        });
+        is_changed
+    }
+
+    /// Rewrites every use in the function; says whether any changed.
+    fn apply(&self, function: &mut Function) -> bool {
+        self.of.iter().any(Option::is_some)
+            && self.rewrite(|get| {
+                for block in &mut function.blocks {
+                    block.insts.iter_mut().for_each(|inst| inst.kind.map_uses(get));
+                    block.terminator.iter_mut().for_each(|terminator| terminator.map_uses(get));
+                }
+            })
     }
 }

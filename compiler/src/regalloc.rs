@@ -59,7 +59,9 @@ struct View<'a> {
     function: &'a MachineFunction,
     starts: Vec<usize>,
     insts: Vec<&'a MachineInst>,
-    operands: Vec<Vec<Operand>>,
+    operands: Vec<Operand>,
+    /// Where the operands of each instruction end.
+    ends: Vec<usize>,
     successors: Vec<Vec<Block>>,
     predecessors: Vec<Vec<Block>>,
     params: Vec<Vec<VReg>>,
@@ -75,6 +77,7 @@ impl<'a> View<'a> {
             starts: Vec::new(),
             insts: Vec::new(),
             operands: Vec::new(),
+            ends: Vec::new(),
             successors: vec![Vec::new(); blocks],
             predecessors: vec![Vec::new(); blocks],
             params: Vec::new(),
@@ -86,7 +89,8 @@ impl<'a> View<'a> {
             view.params.push(block.params.iter().map(|register| virtual_register(*register)).collect());
             for inst in &block.insts {
                 view.insts.push(inst);
-                view.operands.push(operands(&inst.kind));
+                operands(&inst.kind, &mut view.operands);
+                view.ends.push(view.operands.len());
             }
             if let Some(last) = block.insts.last() {
                 for to in last.kind.successors() {
@@ -104,10 +108,9 @@ impl<'a> View<'a> {
 }
 
 /// The operands of an instruction, in the order in which `encode` reads their places.
-fn operands(kind: &MachineKind) -> Vec<Operand> {
+fn operands(kind: &MachineKind, out: &mut Vec<Operand>) {
     let used = |register: &Register| Operand::reg_use(virtual_register(*register));
     let defined = |register: &Register| Operand::reg_def(virtual_register(*register));
-    let mut out = Vec::new();
     let source = |out: &mut Vec<Operand>, source: &Source| {
         if let Source::Register(register) = source {
             out.push(used(register));
@@ -137,7 +140,7 @@ fn operands(kind: &MachineKind) -> Vec<Operand> {
         MachineKind::Alu { to, left, right, .. } => {
             out.push(used(left));
             out.push(Operand::reg_reuse_def(virtual_register(*to), 0));
-            source(&mut out, right);
+            source(out, right);
         }
         MachineKind::ByteSwap { to, from, .. } => {
             out.push(used(from));
@@ -147,24 +150,24 @@ fn operands(kind: &MachineKind) -> Vec<Operand> {
             out.push(used(left));
             // Written before the comparison reads its operands.
             out.push(Operand::reg_def_at_start(virtual_register(*to)));
-            source(&mut out, right);
+            source(out, right);
         }
         MachineKind::Load { to, base: from, .. } => {
             out.push(defined(to));
-            base(&mut out, from);
+            base(out, from);
         }
         MachineKind::Store { base: to, value, .. } => {
-            base(&mut out, to);
-            source(&mut out, value);
+            base(out, to);
+            source(out, value);
         }
         MachineKind::AtomicAdd { base: to, value, .. } => {
-            base(&mut out, to);
+            base(out, to);
             out.push(used(value));
         }
         MachineKind::AtomicFetchAdd { to, base: from, value, .. } => {
             out.push(used(value));
             out.push(Operand::reg_reuse_def(virtual_register(*to), 0));
-            base(&mut out, from);
+            base(out, from);
         }
         MachineKind::Call { to, arguments, .. } => {
             out.push(Operand::reg_fixed_def(virtual_register(*to), physical(0)));
@@ -175,11 +178,10 @@ fn operands(kind: &MachineKind) -> Vec<Operand> {
         MachineKind::Jump { .. } => {}
         MachineKind::Branch { left, right, .. } => {
             out.push(used(left));
-            source(&mut out, right);
+            source(out, right);
         }
         MachineKind::Return { value } => out.push(Operand::reg_fixed_use(virtual_register(*value), physical(0))),
     }
-    out
 }
 
 impl Function for View<'_> {
@@ -224,7 +226,8 @@ impl Function for View<'_> {
     }
 
     fn inst_operands(&self, inst: Inst) -> &[Operand] {
-        &self.operands[inst.index()]
+        let start = inst.index().checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.operands[start..self.ends[inst.index()]]
     }
 
     fn inst_clobbers(&self, inst: Inst) -> PRegSet {

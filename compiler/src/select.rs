@@ -5,9 +5,12 @@ use std::collections::HashMap;
 
 use rtrace_lang::hir::BinaryOp;
 use rtrace_lang::span::Span;
+use smallvec::{SmallVec, smallvec};
 
 use crate::ir::{Block, Function, InstKind, MapRef, Terminator, Value};
-use crate::machine::{AluOp, Base, Callee, MachineBlock, MachineFunction, MachineInst, MachineKind, Register, Source};
+use crate::machine::{
+    AluOp, Base, Callee, MachineBlock, MachineFunction, MachineInst, MachineKind, Register, Registers, Source,
+};
 
 pub fn select(function: &Function) -> MachineFunction {
     let order = function.reverse_postorder();
@@ -230,7 +233,7 @@ impl Select {
                 self.push(MachineKind::Call { callee: Callee::Helper(*helper), to, arguments });
             }
             InstKind::CallSubprogram { number, frame } => {
-                let (arguments, to) = (vec![self.register(*frame)], self.fresh());
+                let (arguments, to) = (smallvec![self.register(*frame)], self.fresh());
                 self.push(MachineKind::Call { callee: Callee::Subprogram(*number), to, arguments });
             }
             InstKind::Checkpoint => {
@@ -325,7 +328,7 @@ impl Select {
 fn split_critical_edges(function: &mut MachineFunction) {
     let mut predecessors = vec![0; function.blocks.len()];
     for block in &function.blocks {
-        for to in block.insts.last().map_or(Vec::new(), |inst| inst.kind.successors()) {
+        for to in block.insts.last().map_or(SmallVec::new(), |inst| inst.kind.successors()) {
             predecessors[to] += 1;
         }
     }
@@ -334,7 +337,7 @@ fn split_critical_edges(function: &mut MachineFunction) {
         if let MachineKind::Branch { then, otherwise, .. } = &mut last.kind {
             for target in [then, otherwise] {
                 if predecessors[*target] > 1 {
-                    let jump = MachineKind::Jump { to: *target, arguments: Vec::new() };
+                    let jump = MachineKind::Jump { to: *target, arguments: Registers::new() };
                     *target = function.blocks.len();
                     let insts = vec![MachineInst { kind: jump, span: last.span }];
                     function.blocks.push(MachineBlock { params: Vec::new(), insts });
@@ -348,10 +351,10 @@ fn split_critical_edges(function: &mut MachineFunction) {
 /// The blocks in reverse postorder, the new ones among the others: register allocation takes the order of blocks for
 /// the order in which they run, and merges the ranges of values that do not overlap in it.
 fn in_order(mut function: MachineFunction) -> MachineFunction {
-    let successors: Vec<Vec<usize>> = function
+    let successors: Vec<SmallVec<[usize; 2]>> = function
         .blocks
         .iter()
-        .map(|block| block.insts.last().map_or(Vec::new(), |last| last.kind.successors()))
+        .map(|block| block.insts.last().map_or(SmallVec::new(), |last| last.kind.successors()))
         .collect();
     let mut order = Vec::new();
     let mut seen = vec![false; function.blocks.len()];

@@ -300,6 +300,8 @@ fn cook(script: &str) -> bool {
     let driven = drive(&mut source, target(), &CheckOptions::default(), Stage::Compile);
     for diagnostic in &driven.diagnostics {
         render(diagnostic, &source, false);
+        // What a mistake leaves without a type is no second mistake.
+        assert!(!diagnostic.label.contains("type unknown"), "an echo: {diagnostic:?}");
     }
     assert_eq!(driven.has_errors(), driven.compiled.is_none(), "an object, or a reason why there is none");
     let is_whole = driven.compiled.is_some();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rtrace_lang::hir::BinaryOp;
 use rtrace_lang::span::Span;
 
-use super::{Block, BlockData, Function, Inst, InstKind, MapRef, Memory, Terminator, Value, ValueKind};
+use super::{Block, BlockData, Function, Inst, InstKind, MapRef, Memory, Terminator, Value, ValueKind, Values};
 
 /// A variable that is not in SSA form yet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -189,17 +189,17 @@ impl Builder {
 
     /// A helper call that gives a number.
     pub fn call(&mut self, helper: u32, arguments: &[Value]) -> Value {
-        self.define(InstKind::Call { helper, arguments: arguments.to_vec() }, ValueKind::Int)
+        self.define(InstKind::Call { helper, arguments: arguments.into() }, ValueKind::Int)
     }
 
     /// A helper call that gives a pointer.
     pub fn call_pointer(&mut self, helper: u32, arguments: &[Value], memory: Memory) -> Value {
-        self.define(InstKind::Call { helper, arguments: arguments.to_vec() }, ValueKind::Pointer(memory))
+        self.define(InstKind::Call { helper, arguments: arguments.into() }, ValueKind::Pointer(memory))
     }
 
     /// A helper call that gives a pointer, or null.
     pub fn call_nullable(&mut self, helper: u32, arguments: &[Value], memory: Memory) -> Value {
-        self.define(InstKind::Call { helper, arguments: arguments.to_vec() }, ValueKind::Nullable(memory))
+        self.define(InstKind::Call { helper, arguments: arguments.into() }, ValueKind::Nullable(memory))
     }
 
     fn terminate(&mut self, terminator: Terminator) {
@@ -207,12 +207,7 @@ impl Builder {
         if self.function.blocks[from.index()].terminator.is_some() {
             return;
         }
-        let targets = match &terminator {
-            Terminator::Jump { to, .. } => vec![*to],
-            Terminator::Branch { then, otherwise, .. } => vec![*then, *otherwise],
-            Terminator::Return(_) => Vec::new(),
-        };
-        for to in targets {
+        for to in terminator.successors() {
             self.predecessors[to.index()].push(from);
         }
         let block = &mut self.function.blocks[from.index()];
@@ -221,7 +216,7 @@ impl Builder {
     }
 
     pub fn jump(&mut self, to: Block, arguments: &[Value]) {
-        self.terminate(Terminator::Jump { to, arguments: arguments.to_vec() });
+        self.terminate(Terminator::Jump { to, arguments: arguments.into() });
     }
 
     pub fn branch(&mut self, op: BinaryOp, left: Value, right: Value, then: Block, otherwise: Block) {
@@ -312,7 +307,7 @@ impl Builder {
         self.predecessors[block.index()][number] = edge;
         let span = self.function.blocks[from.index()].span;
         let data = &mut self.function.blocks[edge.index()];
-        (data.terminator, data.span) = (Some(Terminator::Jump { to: block, arguments: Vec::new() }), span);
+        (data.terminator, data.span) = (Some(Terminator::Jump { to: block, arguments: Values::new() }), span);
         if let Some(Terminator::Branch { then, otherwise, .. }) = &mut self.function.blocks[from.index()].terminator {
             *(if *then == block { then } else { otherwise }) = edge;
         }

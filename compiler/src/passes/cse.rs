@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rtrace_lang::calls;
 
-use crate::ir::{Block, Function, InstKind, Memory, Value, ValueKind};
+use crate::ir::{Block, Function, InstKind, Memory, Value, ValueKind, Values};
 
 use super::Replacements;
 
@@ -34,7 +34,7 @@ enum Key {
     StackAddress(u32),
     Map(u32),
     MapValueAddress(u32, u32),
-    Call(u32, Vec<Value>),
+    Call(u32, Values),
 }
 
 pub fn run(function: &mut Function) {
@@ -47,7 +47,7 @@ pub fn run(function: &mut Function) {
         let mut here: HashMap<Key, Value> = HashMap::new();
         let mut data = std::mem::take(&mut function.blocks[block.index()]);
         for inst in &mut data.insts {
-            inst.kind.map_uses(&mut |value| replacements.get(value));
+            replacements.rewrite(|get| inst.kind.map_uses(get));
             let (Some(result), Some(key)) = (inst.result, key(&inst.kind, function)) else { continue };
             match look_up(&key, block, &here, &known, &dominators) {
                 Some(before) => replacements.set(result, before),

@@ -2,18 +2,20 @@
 
 use rtrace_lang::hir::BinaryOp;
 
-use crate::ir::{Function, InstKind, Terminator, Value};
+use crate::ir::{Function, InstKind, Terminator, Value, Values};
 
 use super::Replacements;
 
-pub fn run(function: &mut Function) {
+/// Says whether anything changed.
+pub fn run(function: &mut Function) -> bool {
+    let mut is_changed = false;
     let mut replacements = Replacements::new(function);
     // How each value was made, as far as it matters here.
     let mut made: Vec<Option<InstKind>> = vec![None; function.values.len()];
     for block in function.reverse_postorder() {
         let data = &mut function.blocks[block.index()];
         for inst in &mut data.insts {
-            inst.kind.map_uses(&mut |value| replacements.get(value));
+            is_changed |= replacements.rewrite(|get| inst.kind.map_uses(get));
             let Some(result) = inst.result else { continue };
             match simplify(&inst.kind, &made) {
                 Simplified::Same => {}
@@ -21,16 +23,16 @@ pub fn run(function: &mut Function) {
                     replacements.set(result, value);
                     continue;
                 }
-                Simplified::Kind(kind) => inst.kind = kind,
+                Simplified::Kind(kind) => (inst.kind, is_changed) = (kind, true),
             }
             made[result.index()] = Some(inst.kind.clone());
         }
         if let Some(terminator) = &mut data.terminator {
-            terminator.map_uses(&mut |value| replacements.get(value));
-            simplify_branch(terminator, &made);
+            is_changed |= replacements.rewrite(|get| terminator.map_uses(get));
+            is_changed |= simplify_branch(terminator, &made);
         }
     }
-    replacements.apply(function);
+    is_changed | replacements.apply(function)
 }
 
 enum Simplified {
@@ -155,8 +157,10 @@ fn negate(op: BinaryOp, a: Value, b: Value) -> (BinaryOp, Value, Value) {
     }
 }
 
-fn simplify_branch(terminator: &mut Terminator, made: &[Option<InstKind>]) {
-    let Terminator::Branch { op, left, right, then, otherwise } = terminator else { return };
+/// Says whether the branch changed.
+fn simplify_branch(terminator: &mut Terminator, made: &[Option<InstKind>]) -> bool {
+    let Terminator::Branch { op, left, right, then, otherwise } = terminator else { return false };
+    let mut is_changed = false;
     // `if (a < b) != 0` compares directly.
     if let (BinaryOp::Equal | BinaryOp::NotEqual, Some(0)) = (&*op, constant(*right, made))
         && let Some(InstKind::Binary { op: inner, left: a, right: b }) = &made[left.index()]
@@ -166,11 +170,15 @@ fn simplify_branch(terminator: &mut Terminator, made: &[Option<InstKind>]) {
             std::mem::swap(then, otherwise);
         }
         (*op, *left, *right) = (*inner, *a, *b);
+        is_changed = true;
     }
     if let (Some(a), Some(b)) = (constant(*left, made), constant(*right, made)) {
         let to = if op.apply(a, b) != 0 { *then } else { *otherwise };
-        *terminator = Terminator::Jump { to, arguments: Vec::new() };
+        *terminator = Terminator::Jump { to, arguments: Values::new() };
+        is_changed = true;
     } else if then == otherwise {
-        *terminator = Terminator::Jump { to: *then, arguments: Vec::new() };
+        *terminator = Terminator::Jump { to: *then, arguments: Values::new() };
+        is_changed = true;
     }
+    is_changed
 }

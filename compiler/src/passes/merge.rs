@@ -1,29 +1,35 @@
 //! Joins blocks: a block that one jump leads to becomes part of that one, and ways through empty blocks are cut short.
 
-use crate::ir::{Block, Function, Terminator};
+use crate::ir::{Block, BlockData, Function, Terminator};
 
 use super::Replacements;
 
-pub fn run(function: &mut Function) {
-    skip_empty(function);
-    join(function);
-    clear_unreachable(function);
+/// Says whether anything changed.
+pub fn run(function: &mut Function) -> bool {
+    skip_empty(function) | join(function) | clear_unreachable(function)
 }
 
 /// Where a block does nothing but jump on, those who lead to it lead to its target.
-fn skip_empty(function: &mut Function) {
+fn skip_empty(function: &mut Function) -> bool {
+    let mut is_changed = false;
     for number in 0..function.blocks.len() {
         let mut terminator = function.blocks[number].terminator.take();
+        let mut skip = |to: &mut Block| {
+            let end = through(function, *to);
+            is_changed |= *to != end;
+            *to = end;
+        };
         match &mut terminator {
             Some(Terminator::Branch { then, otherwise, .. }) => {
-                *then = through(function, *then);
-                *otherwise = through(function, *otherwise);
+                skip(then);
+                skip(otherwise);
             }
-            Some(Terminator::Jump { to, arguments }) if arguments.is_empty() => *to = through(function, *to),
+            Some(Terminator::Jump { to, arguments }) if arguments.is_empty() => skip(to),
             Some(Terminator::Jump { .. } | Terminator::Return(_)) | None => {}
         }
         function.blocks[number].terminator = terminator;
     }
+    is_changed
 }
 
 /// The block that is reached from `block` without doing anything or passing a value.
@@ -45,7 +51,8 @@ fn through(function: &Function, mut block: Block) -> Block {
     block
 }
 
-fn join(function: &mut Function) {
+fn join(function: &mut Function) -> bool {
+    let mut is_changed = false;
     let mut replacements = Replacements::new(function);
     let order = function.reverse_postorder();
     let mut reachable = vec![false; function.blocks.len()];
@@ -65,6 +72,7 @@ fn join(function: &mut Function) {
                 break;
             }
             let arguments = arguments.clone();
+            is_changed = true;
             let mut joined = std::mem::take(&mut function.blocks[to.index()]);
             reachable[to.index()] = false;
             for (param, argument) in joined.params.iter().zip(arguments) {
@@ -76,17 +84,20 @@ fn join(function: &mut Function) {
             data.span = joined.span;
         }
     }
-    replacements.apply(function);
+    is_changed | replacements.apply(function)
 }
 
-fn clear_unreachable(function: &mut Function) {
+fn clear_unreachable(function: &mut Function) -> bool {
+    let mut is_changed = false;
     let mut reachable = vec![false; function.blocks.len()];
     for block in function.reverse_postorder() {
         reachable[block.index()] = true;
     }
     for (number, block) in function.blocks.iter_mut().enumerate() {
-        if !reachable[number] {
-            *block = crate::ir::BlockData::default();
+        if !reachable[number] && *block != BlockData::default() {
+            *block = BlockData::default();
+            is_changed = true;
         }
     }
+    is_changed
 }

@@ -6,12 +6,6 @@ use crate::ir::Function;
 use super::{fold, merge};
 
 pub fn run(function: &mut Function) {
-    loop {
-        let before = function.clone();
-        fold::run(function);
-        merge::run(function);
-        if *function == before {
-            return;
-        }
-    }
+    // Both have their turn, whatever the first says.
+    while fold::run(function) | merge::run(function) {}
 }

@@ -269,6 +269,9 @@ impl Body<'_, '_, '_> {
             ast::ExprKind::Variable(name) => {
                 let value = self.variable(name, target.span);
                 let ExprKind::Local(local) = value.kind else { return value };
+                if value.ty == Type::Unknown {
+                    return value;
+                }
                 if !value.ty.is_integer() && !matches!(value.ty, Type::Pointer { .. }) {
                     let ty = value.ty.clone();
                     return self.fail(
