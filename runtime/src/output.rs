@@ -20,6 +20,8 @@ use std::io::Write;
 
 use crate::event::Event;
 
+pub use text::keys;
+
 /// Takes events in the order in which they happened.
 pub trait Sink {
     /// An error of the writer ends the session (a pipe that was closed, a full disk).

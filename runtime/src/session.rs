@@ -4,6 +4,7 @@
 mod globals;
 mod load;
 mod progress;
+mod remote;
 mod replaced;
 mod report;
 mod run;
@@ -35,6 +36,8 @@ use globals::GlobalData;
 use replaced::TracedFile;
 use speculations::Speculations;
 
+pub use crate::signals::Interrupt;
+pub use remote::{Remote, Requests, remote};
 pub use run::Ended;
 
 /// What the command line decides about a run.
@@ -157,8 +160,16 @@ pub struct Session<'m> {
     metrics: Option<MetricsServer>,
     /// What of them is known to be no metric.
     told_of_metrics: HashSet<String>,
+    /// Another thread that asks for maps and ends the session.
+    requests: Option<Requests>,
     options: SessionOptions,
     cpus: u32,
+}
+
+/// True if nothing more can run when everything is attached and iterators have gone through what they go through.
+pub fn ends_by_itself(hir: &Hir) -> bool {
+    let is_done = |attach: &Attach| matches!(attach, Attach::Begin | Attach::End | Attach::Iterator { .. });
+    hir.sites.iter().all(|site| is_done(&site.attach))
 }
 
 impl<'m> Session<'m> {
@@ -201,6 +212,7 @@ impl<'m> Session<'m> {
             globals,
             metrics: None,
             told_of_metrics: HashSet::new(),
+            requests: None,
             options,
             cpus,
         })
@@ -214,12 +226,6 @@ impl<'m> Session<'m> {
     /// Probes that the program attaches to, BEGIN and END among them.
     pub fn site_count(&self) -> usize {
         self.hir.sites.len() - self.left_out.len()
-    }
-
-    /// True if nothing more can run when everything is attached and iterators have gone through what they go through.
-    fn ends_by_itself(&self) -> bool {
-        let is_done = |attach: &Attach| matches!(attach, Attach::Begin | Attach::End | Attach::Iterator { .. });
-        self.hir.sites.iter().all(|site| is_done(&site.attach))
     }
 
     /// Lets go of all attachments. Events that still come from those that end slowly do not count from here on.

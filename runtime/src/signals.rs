@@ -3,6 +3,9 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn owned(result: RawFd) -> io::Result<OwnedFd> {
@@ -73,18 +76,30 @@ impl Drop for SignalWaiter {
     }
 }
 
-/// Becomes readable when SIGINT or SIGTERM arrives. From then on a second one ends the process at once.
-pub struct Ending {
-    waiter: SignalWaiter,
+/// Another thread that may end a session. Its bytes are read by who answers it.
+pub struct Asked {
+    pub wakeups: UnixStream,
+    pub is_ended: Arc<AtomicBool>,
+}
+
+/// What ends a session.
+pub enum Ending {
+    /// SIGINT or SIGTERM. From then on a second one ends the process at once.
+    Signals(SignalWaiter),
+    Asked(Asked),
 }
 
 impl Ending {
-    pub fn new() -> io::Result<Ending> {
-        Ok(Ending { waiter: SignalWaiter::new(&ENDING)? })
+    pub fn by_signals() -> io::Result<Ending> {
+        Ok(Ending::Signals(SignalWaiter::new(&ENDING)?))
     }
 
+    /// Becomes readable when the session may have to end.
     pub fn as_raw_fd(&self) -> RawFd {
-        self.waiter.as_raw_fd()
+        match self {
+            Ending::Signals(waiter) => waiter.as_raw_fd(),
+            Ending::Asked(asked) => asked.wakeups.as_raw_fd(),
+        }
     }
 
     /// Leaves the signals without effect until the process ends, unless one has arrived before.
@@ -92,13 +107,27 @@ impl Ending {
         std::mem::forget(self);
     }
 
-    /// True if a signal has arrived. Gives the next one its usual effect.
+    /// True if the session is to end. Gives the next signal its usual effect.
     pub fn take(&self) -> bool {
-        let arrived = self.waiter.take();
-        if arrived {
-            self.waiter.unblock();
+        match self {
+            Ending::Signals(waiter) => {
+                let arrived = waiter.take();
+                if arrived {
+                    waiter.unblock();
+                }
+                arrived
+            }
+            Ending::Asked(asked) => asked.is_ended.load(Ordering::Acquire),
         }
-        arrived
+    }
+}
+
+/// Leaves the ending signals to other threads.
+pub fn block_ending() {
+    let set = set_of(&ENDING);
+    // SAFETY: the set is initialized.
+    unsafe {
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
     }
 }
 
@@ -108,6 +137,28 @@ pub fn unblock_ending() {
     // SAFETY: the set is initialized.
     unsafe {
         libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Ctrl-C while a tool waits for something, which it then no longer does.
+pub struct Interrupt(Option<SignalWaiter>);
+
+impl Interrupt {
+    /// Without a descriptor to be had Ctrl-C has its usual effect.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Interrupt {
+        Interrupt(SignalWaiter::new(&[libc::SIGINT]).ok())
+    }
+
+    /// Waits so long; true if Ctrl-C has come meanwhile.
+    pub fn within(&self, time: Duration) -> bool {
+        match &self.0 {
+            Some(waiter) => wait(&[waiter.as_raw_fd()], time).is_ok_and(|ready| ready[0]) && waiter.take(),
+            None => {
+                std::thread::sleep(time);
+                false
+            }
+        }
     }
 }
 

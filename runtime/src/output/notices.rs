@@ -1,6 +1,7 @@
 //! What the tool says of itself, on stderr. That nobody reads it is no reason to stop.
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use crate::event::{Event, Place};
 
@@ -57,6 +58,17 @@ pub fn tell_all_but_maps(event: &Event) {
     }
 }
 
+/// Where notices go in place of stderr.
+static ELSEWHERE: OnceLock<Box<dyn Fn(&[u8]) + Send + Sync>> = OnceLock::new();
+
+/// Hands what is told from now on to `tell`: for a tool that shares its terminal with a line that is being edited.
+pub fn tell_through(tell: impl Fn(&[u8]) + Send + Sync + 'static) {
+    let _ = ELSEWHERE.set(Box::new(tell));
+}
+
 fn tell_bytes(bytes: &[u8]) {
-    let _ = io::stderr().write_all(bytes);
+    match ELSEWHERE.get() {
+        Some(tell) => tell(bytes),
+        None => _ = io::stderr().write_all(bytes),
+    }
 }

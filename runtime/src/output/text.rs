@@ -68,7 +68,8 @@ pub(super) fn integer(value: i64, signed: bool) -> i128 {
     if signed { value.into() } else { (value as u64).into() }
 }
 
-fn keys(parts: &[Value]) -> String {
+/// A key as it is printed between brackets.
+pub fn keys(parts: &[Value]) -> String {
     parts.iter().map(|part| String::from_utf8_lossy(&render(part)).into_owned()).collect::<Vec<_>>().join(", ")
 }
 

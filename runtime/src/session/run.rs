@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ use crate::symbols::MappingEvents;
 
 use super::progress::Progress;
 use super::replaced::traced_files;
-use super::{Session, SessionError};
+use super::{Session, SessionError, ends_by_itself};
 
 /// How a session ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +79,11 @@ const BREATH: Duration = Duration::from_millis(2);
 impl Session<'_> {
     /// Runs to the end: exit(), a signal, the end of the command or of the process.
     pub fn run(&mut self, mut child: Option<Child>, sink: &mut dyn Sink) -> Result<Ended, SessionError> {
-        let ending = Ending::new().map_err(|error| SessionError::System("signalfd", error))?;
+        let ending = match &self.requests {
+            Some(requests) => requests.asked().map(Ending::Asked),
+            None => Ending::by_signals(),
+        };
+        let ending = ending.map_err(|error| SessionError::System("signalfd", error))?;
         let followed = match self.options.pid {
             Some(pid) => {
                 self.decoder.note_process(pid);
@@ -102,7 +106,7 @@ impl Session<'_> {
             if self.options.verbose && !self.left_out.is_empty() {
                 let names = self.left_out.join(", ");
                 let text = format!("Left out, since the kernel does not let them be probed, or not by name: {names}\n");
-                let _ = std::io::stderr().write_all(text.as_bytes());
+                notices::tell(&text);
             }
             if !self.options.quiet && !is_stopped {
                 sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
@@ -112,7 +116,7 @@ impl Session<'_> {
             {
                 child.go();
             }
-            if !is_over && (!self.ends_by_itself() || child.is_some()) {
+            if !is_over && (!ends_by_itself(&self.hir) || child.is_some()) {
                 self.events(sink, &ending, &wakeups, child.as_ref(), followed.as_ref().map(|fd| fd.as_raw_fd()))?;
             }
         } else if !self.options.quiet {
@@ -188,6 +192,9 @@ impl Session<'_> {
                     sink.event(&problem).map_err(SessionError::Output)?;
                 }
             }
+            if ready[0] {
+                self.answer_requests()?;
+            }
             if ready[metrics_at..].iter().any(|ready| *ready) {
                 self.answer_scrapes()?;
             }
@@ -228,7 +235,7 @@ impl Session<'_> {
     }
 
     /// The maps of the script, in the order of their names. What belongs to a thread goes away with it.
-    fn shown_maps(&self) -> Vec<usize> {
+    pub(super) fn shown_maps(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.hir.maps.len()).collect();
         order.retain(|number| self.hir.maps[*number].owner == Owner::Script);
         order.sort_by(|a, b| self.hir.maps[*a].name.cmp(&self.hir.maps[*b].name));
@@ -561,14 +568,12 @@ fn frames(stacks: &maps::LiveMap, hash: u64, cpus: u32) -> Option<Vec<u64>> {
 
 /// The first bytes of a file; a file that cannot be read is told on stderr, and is no reason to end.
 fn contents(path: &[u8], most: u64) -> Result<Vec<u8>, SessionError> {
-    use std::io::{Read, Write};
     use std::os::unix::ffi::OsStrExt;
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
     if let Err(error) = read {
-        let message = format!("warning: cat() cannot read {}: {error}\n", path.display());
-        std::io::stderr().write_all(message.as_bytes()).map_err(SessionError::Output)?;
+        notices::tell(&notices::warning(&format!("cat() cannot read {}: {error}", path.display()), None));
     }
     Ok(bytes)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 /// A tracing language for Linux: scripts become eBPF, and what they collect is printed.
-#[derive(Parser, Debug)]
+#[derive(Parser, Clone, Debug)]
 #[command(
     name = "rtrace",
     version,

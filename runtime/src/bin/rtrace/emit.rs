@@ -11,6 +11,9 @@ use rtrace_runtime::driver::Driven;
 
 use crate::script::fail;
 
+/// The stages by name, but for `elf=FILE`.
+pub const STAGES: &[&str] = &["ast", "hir", "ir", "bpf", "asm", "manifest"];
+
 /// Prints a stage; gives the exit status.
 pub fn run(stage: &str, driven: &Driven, source: &Source) -> i32 {
     let out = match (stage, &driven.hir, &driven.compiled) {
@@ -31,7 +34,7 @@ pub fn run(stage: &str, driven: &Driven, source: &Source) -> i32 {
         _ => {
             return fail(
                 &format!("there is no stage `{stage}`"),
-                &["stages: ast, hir, ir, bpf, asm, manifest, elf=FILE".to_string()],
+                &[format!("stages: {}, elf=FILE", STAGES.join(", "))],
             );
         }
     };

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     } else if let Some(origin) = arguments.origin() {
         script::run(&arguments, origin)
     } else {
-        prompt::run(&arguments)
+        prompt::run(arguments)
     };
     ExitCode::from(status as u8)
 }

@@ -1,80 +1,307 @@
-//! The interactive prompt: a program at a time, which runs until it ends or Ctrl-C ends it.
+//! The interactive prompt: programs that stay while one goes on typing, values that are answered, and commands. Without
+//! a terminal the same lines come from standard input.
 
-use rustyline::DefaultEditor;
+mod commands;
+mod complete;
+mod editor;
+mod printer;
+mod programs;
+mod text;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use rustyline::config::{BellStyle, CompletionType, Configurer};
 use rustyline::error::ReadlineError;
+use rustyline::hint::HistoryHinter;
+use rustyline::history::FileHistory;
 
-use rtrace_lang::aggregations::AGGREGATIONS;
-use rtrace_lang::builtins;
-use rtrace_lang::parse::is_complete;
+use rtrace_lang::ast::{Expr, ExprKind};
+use rtrace_lang::diagnostic::{did_you_mean, near_misses};
+use rtrace_lang::hir::Table;
+use rtrace_runtime::event::{Event, MapEvent};
+use rtrace_runtime::output::{format_named, keys, notices};
 
 use crate::arguments::Arguments;
-use crate::listing;
-use crate::script::{fail, run_text};
+use crate::script::{self, fail, prepare};
 
-const HELP: &str = "\
-A program is probes and what to do:  BEGIN { printf(\"hi\\n\"); exit(); }
-It runs until exit(), its end, or Ctrl-C. A program may go over several lines.
+use complete::{Completion, Known, type_of_value};
+use editor::Editor;
+use printer::Printer;
+use programs::{Programs, run_here};
+use text::{BEFORE, Meaning};
 
-  :list PATTERN   the probes that match
-  :builtins       the builtin values and functions
-  :help           this text
-  :quit           leave (or Ctrl-D)
-";
+/// Lines that are kept from one prompt to the next.
+const MOST_HISTORY: usize = 10_000;
 
-pub fn run(arguments: &Arguments) -> i32 {
-    let mut editor = match DefaultEditor::new() {
+pub struct Prompt {
+    arguments: Arguments,
+    programs: Programs,
+    completion: Completion,
+    is_terminal: bool,
+}
+
+/// What follows a line.
+pub enum Flow {
+    Stay,
+    Leave,
+    /// The next line begins as that text, and takes the place of a program.
+    Edit {
+        name: String,
+        text: String,
+    },
+}
+
+pub fn run(mut arguments: Arguments) -> i32 {
+    let of_a_script = [
+        ("-c", arguments.command.is_some()),
+        ("-o", arguments.output.is_some()),
+        ("--flame", arguments.flame.is_some()),
+        ("--listen", arguments.listen.is_some()),
+    ];
+    if let Some((option, _)) = of_a_script.iter().find(|(_, is_given)| *is_given) {
+        return fail(&format!("{option} takes a script"), &["give a FILE, or -e PROGRAM".to_string()]);
+    }
+    // The prompt says in its own words what is attached.
+    arguments.quiet = true;
+    if let Err(status) = script::format(&arguments) {
+        return status;
+    }
+    let mut editor = match rustyline::Editor::<Editor, FileHistory>::new() {
         Ok(editor) => editor,
         Err(error) => return fail(&format!("cannot read from the terminal: {error}"), &[]),
     };
-    println!("rtrace {}: type a program, or :help", env!("CARGO_PKG_VERSION"));
-    let mut text = String::new();
-    loop {
-        let prompt = if text.is_empty() { "> " } else { ". " };
-        match editor.readline(prompt) {
-            Ok(line) if text.is_empty() && line.trim().is_empty() => {}
-            Ok(line) if text.is_empty() && line.trim_start().starts_with(':') => {
-                let _ = editor.add_history_entry(&line);
-                if !command(line.trim(), arguments) {
-                    return 0;
-                }
-            }
-            Ok(line) => {
-                // An empty line ends a program that the grammar still waits for.
-                let is_last = line.trim().is_empty();
-                text.push_str(&line);
-                text.push('\n');
-                if is_complete(&text) || is_last {
-                    let _ = editor.add_history_entry(text.trim_end());
-                    run_text(arguments, "prompt", text.trim_end(), false);
-                    text.clear();
-                }
-            }
-            Err(ReadlineError::Interrupted) => text.clear(),
-            Err(ReadlineError::Eof) => return 0,
-            Err(error) => return fail(&format!("cannot read from the terminal: {error}"), &[]),
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let printer = match editor.create_external_printer() {
+        Ok(external) if is_terminal => Printer::above(external),
+        Ok(_) | Err(_) => Printer::plain(),
+    };
+    if is_terminal {
+        let above = printer.clone();
+        notices::tell_through(move |text| _ = above.print(text));
+    }
+    let completion = Completion::new(arguments.pid);
+    editor.set_helper(Some(Editor {
+        completion: completion.clone(),
+        history: HistoryHinter::new(),
+        is_coloured: is_terminal && std::env::var_os("NO_COLOR").is_none(),
+    }));
+    editor.set_completion_type(CompletionType::List);
+    editor.set_bell_style(BellStyle::None);
+    let _ = editor.set_max_history_size(MOST_HISTORY);
+    let history = if is_terminal { history_file() } else { None };
+    if let Some(history) = &history {
+        // There may be none yet.
+        let _ = editor.load_history(history);
+    }
+    let mut prompt = Prompt { arguments, programs: Programs::new(printer), completion, is_terminal };
+    if is_terminal {
+        prompt.print(&format!("rtrace {}: type a program, or :help\n", env!("CARGO_PKG_VERSION")));
+    }
+    let status = prompt.lines(&mut editor);
+    prompt.programs.stop_all();
+    if let Some(history) = &history {
+        if let Some(directory) = history.parent() {
+            let _ = std::fs::create_dir_all(directory);
         }
+        if let Err(error) = editor.append_history(history) {
+            notices::tell(&notices::warning(
+                &format!("cannot keep the history in {}: {error}", history.display()),
+                None,
+            ));
+        }
+    }
+    status
+}
+
+/// Where lines are kept: in the user's directory of states.
+fn history_file() -> Option<PathBuf> {
+    let directory = std::env::var_os("XDG_STATE_HOME").filter(|directory| !directory.is_empty()).map(PathBuf::from);
+    let directory = directory.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")))?;
+    Some(directory.join("rtrace/history"))
+}
+
+impl Prompt {
+    fn lines(&mut self, editor: &mut rustyline::Editor<Editor, FileHistory>) -> i32 {
+        let mut edited: Option<(String, String)> = None;
+        loop {
+            self.tell_completion();
+            let line = match &edited {
+                Some((name, text)) => editor.readline_with_initial(&format!("{name}> "), (text, "")),
+                None => editor.readline("> "),
+            };
+            match line {
+                Ok(line) if line.trim().is_empty() => edited = None,
+                Ok(line) => {
+                    let _ = editor.add_history_entry(line.trim_end());
+                    match (self.line(line.trim_end(), edited.take().map(|(name, _)| name)), self.is_terminal) {
+                        (Flow::Stay, _) => {}
+                        (Flow::Leave, _) => return 0,
+                        (Flow::Edit { name, text }, _) => edited = Some((name, text)),
+                    }
+                }
+                Err(ReadlineError::Interrupted) => edited = None,
+                Err(ReadlineError::Eof) => return 0,
+                Err(error) => return fail(&format!("cannot read from the terminal: {error}"), &[]),
+            }
+        }
+    }
+
+    fn line(&mut self, line: &str, edited: Option<String>) -> Flow {
+        if line.trim_start().starts_with(':') {
+            return commands::run(self, line.trim());
+        }
+        match (text::meaning(line), edited) {
+            (Meaning::Program, Some(name)) => self.programs.run_as(&self.arguments, &name, line),
+            (Meaning::Program, None) => self.programs.run(&self.arguments, line),
+            (Meaning::Mistake(script), _) => self.programs.run(&self.arguments, &script),
+            (Meaning::Expression(value), _) if self.has_value(line, &value) => self.answer(line, &value),
+            (Meaning::Expression(_), _) => self.programs.run(&self.arguments, &text::statements(line)),
+            (Meaning::Statements, _) => self.programs.run(&self.arguments, &text::statements(line)),
+        }
+        Flow::Stay
+    }
+
+    /// False for an action, such as printf().
+    fn has_value(&self, line: &str, value: &Expr) -> bool {
+        let is_call = matches!(value.kind, ExprKind::Call { .. });
+        !is_call || type_of_value(&text::valued(line), self.completion.machine(), self.arguments.pid).is_some()
+    }
+
+    /// Shows a map of the programs that run, or any other value.
+    fn answer(&mut self, line: &str, value: &Expr) {
+        let ExprKind::Map { name, keys } = &value.kind else {
+            if let Some(text) = self.value_text(line) {
+                self.print(&text);
+            }
+            return;
+        };
+        let map = format!("@{name}");
+        let key = match (keys.first(), keys.last()) {
+            (Some(first), Some(last)) => {
+                let start = first.span.range().start - BEFORE.len();
+                let text = &line[start..last.span.range().end - BEFORE.len()];
+                // A tuple prints as the key does, in parentheses.
+                let written = if keys.len() > 1 { format!("({text})") } else { text.to_string() };
+                let Some(value) = self.value_text(&written) else { return };
+                let value = value.trim_end_matches('\n');
+                let inner = value.strip_prefix('(').and_then(|value| value.strip_suffix(')'));
+                Some(inner.filter(|_| keys.len() > 1).unwrap_or(value).to_string())
+            }
+            _ => None,
+        };
+        self.show_map(&map, key.as_deref(), Table::default());
+    }
+
+    /// What an expression is worth, as print() shows it; None where it has a mistake, which is told.
+    fn value_text(&self, expression: &str) -> Option<String> {
+        let mut arguments = self.arguments.clone();
+        arguments.format = "text".to_string();
+        let prepared = prepare(&arguments, "prompt", &format!("BEGIN {{ print({expression}); }}")).ok()?;
+        let out = Captured::default();
+        run_here(*prepared, Box::new(out.clone())).ok()?;
+        Some(out.text())
+    }
+
+    /// Tells what is wrong with an expression.
+    fn explain_expression(&self, expression: &str) {
+        if prepare(&self.arguments, "prompt", &format!("BEGIN {{ print({expression}); }}")).is_ok() {
+            fail("this has no type of its own", &[]);
+        }
+    }
+
+    /// The rows of a map in all programs that have it; those with that key alone, if there is one.
+    fn show_map(&self, map: &str, key: Option<&str>, table: Table) {
+        if let Some(text) = self.map_text(map, key, table) {
+            self.print(&text);
+        }
+    }
+
+    fn map_text(&self, map: &str, key: Option<&str>, table: Table) -> Option<String> {
+        let mut found: Vec<(String, MapEvent)> = Vec::new();
+        for (program, remote) in self.programs.running() {
+            let maps = remote.maps(Some(map), table).unwrap_or_default();
+            found.extend(maps.into_iter().map(|map| (program.name.clone(), map)));
+        }
+        if found.is_empty() {
+            self.no_map(map);
+            return None;
+        }
+        let (several, mut text) = (found.len() > 1, String::new());
+        for (program, mut event) in found {
+            if let Some(key) = key {
+                event.rows.retain(|(of_row, _)| keys(of_row) == key);
+            }
+            if several {
+                text.push_str(&format!("{program}:\n"));
+            }
+            match (event.rows.is_empty(), key) {
+                (true, Some(key)) => text.push_str(&format!("{map}[{key}] is not set\n")),
+                (true, None) => text.push_str(&format!("{map} is empty\n")),
+                (false, _) => text.push_str(&self.rendered(event)),
+            }
+        }
+        Some(text)
+    }
+
+    fn rendered(&self, event: MapEvent) -> String {
+        let out = Captured::default();
+        if let Some(format) = format_named(&self.arguments.format) {
+            let mut sink = (format.make)(Box::new(out.clone()));
+            // Nothing that is kept in memory fails.
+            let _ = sink.event(&Event::Map(event)).and_then(|()| sink.finish());
+        }
+        out.text()
+    }
+
+    /// Tells that no program has such a map, and which there are.
+    fn no_map(&self, map: &str) {
+        let names = self.map_names();
+        let near = near_misses(map, names.iter().map(String::as_str));
+        let help = did_you_mean(&near).or_else(|| match names.is_empty() {
+            true => None,
+            false => Some(format!("maps: {}", names.join(", "))),
+        });
+        fail(&format!("no program that runs has a map {map}"), &help.into_iter().collect::<Vec<_>>());
+    }
+
+    fn map_names(&self) -> Vec<String> {
+        let top = Table { top: Some(0), ..Table::default() };
+        let maps = self.programs.running().filter_map(|(_, remote)| remote.maps(None, top)).flatten();
+        maps.map(|map| map.name).collect()
+    }
+
+    fn tell_completion(&self) {
+        if self.is_terminal {
+            let programs = self.programs.all.iter().map(|program| program.name.clone()).collect();
+            self.completion.update(Known { programs, maps: self.map_names().into_iter().collect() });
+        }
+    }
+
+    /// That nobody reads is told by the next line.
+    fn print(&self, text: &str) {
+        let _ = self.programs.printer.print(text.as_bytes());
     }
 }
 
-/// Runs a command of the prompt; false to leave.
-fn command(line: &str, arguments: &Arguments) -> bool {
-    let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    match name {
-        ":quit" | ":q" => return false,
-        ":help" | ":h" => print!("{HELP}"),
-        ":list" | ":l" => {
-            let pattern = rest.trim();
-            listing::run((!pattern.is_empty()).then_some(pattern), arguments.verbose, arguments.pid);
-        }
-        ":builtins" => {
-            let aggregations = AGGREGATIONS.iter().map(|row| (row.signature, row.doc));
-            for (signature, doc) in builtins::all().map(|row| (row.signature, row.doc)).chain(aggregations) {
-                println!("{signature:<44} {doc}");
-            }
-        }
-        _ => {
-            fail(&format!("there is no command {name}"), &["commands: :list, :builtins, :help, :quit".to_string()]);
-        }
+/// Keeps what is written.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("no holder panics")).into_owned()
     }
-    true
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no holder panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

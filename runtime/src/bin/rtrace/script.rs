@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 
+use rtrace_compiler::object::Object;
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses, render};
 use rtrace_lang::source::Source;
@@ -12,7 +13,7 @@ use rtrace_runtime::child::Child;
 use rtrace_runtime::driver::{Stage, drive};
 use rtrace_runtime::metrics::MetricsServer;
 use rtrace_runtime::output::flame::Flame;
-use rtrace_runtime::output::{FORMATS, Sink, format_named, notices};
+use rtrace_runtime::output::{FORMATS, Format, Sink, format_named, notices};
 use rtrace_runtime::session::{Session, SessionError, SessionOptions};
 
 use crate::arguments::{Arguments, Origin};
@@ -57,19 +58,24 @@ pub fn read(origin: Origin<'_>) -> Result<(String, String), String> {
 }
 
 /// A message of the command line's, with its help.
-pub fn fail(message: &str, help: &[String]) -> i32 {
+pub fn failure(message: &str, help: &[String]) -> String {
     let mut text = format!("error: {message}\n");
     for help in help {
         text.push_str(&format!("  = help: {help}\n"));
     }
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    text
+}
+
+/// Tells it; gives the exit status of a mistake.
+pub fn fail(message: &str, help: &[String]) -> i32 {
+    notices::tell(&failure(message, help));
     MISTAKE
 }
 
 pub fn report(diagnostics: &[Diagnostic], source: &Source) {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let rendered: String = diagnostics.iter().map(|diagnostic| render(diagnostic, source, colour)).collect();
-    let _ = std::io::stderr().write_all(rendered.as_bytes());
+    notices::tell(&rendered);
 }
 
 /// `--explain CODE`
@@ -91,24 +97,41 @@ pub fn explain(name: &str) -> i32 {
     }
 }
 
-/// Runs a program to its end; gives the exit status. The tool ends with the last one.
-pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> i32 {
+/// A program that is ready for the kernel.
+pub struct Prepared {
+    pub machine: Machine,
+    pub object: Object,
+    pub options: SessionOptions,
+    pub format: &'static Format,
+}
+
+/// The format that the command line names, if it can be written where it is to go.
+pub fn format(arguments: &Arguments) -> Result<&'static Format, i32> {
     let Some(format) = format_named(&arguments.format) else {
         let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
-        return fail(
+        return Err(fail(
             &format!("there is no format `{}`", arguments.format),
             &[format!("formats: {}", names.join(", "))],
-        );
+        ));
     };
-    let only_shown = arguments.emit.is_some() || arguments.dry_run;
-    if format.is_binary && !only_shown && arguments.output.is_none() && std::io::stdout().is_terminal() {
+    if format.is_binary && !is_only_shown(arguments) && arguments.output.is_none() && std::io::stdout().is_terminal() {
         let help = format!("write it to a file: -f {} -o FILE", format.name);
-        return fail(&format!("{} is no text, and is not written to a terminal", format.name), &[help]);
+        return Err(fail(&format!("{} is no text, and is not written to a terminal", format.name), &[help]));
     }
+    Ok(format)
+}
+
+/// Nothing is attached.
+fn is_only_shown(arguments: &Arguments) -> bool {
+    arguments.emit.is_some() || arguments.dry_run
+}
+
+/// The cgroup that the command line names; it and the process are there.
+fn scope(arguments: &Arguments) -> Result<Option<Cgroup>, i32> {
     if let Some(pid) = arguments.pid
         && !std::path::Path::new(&format!("/proc/{pid}")).exists()
     {
-        return fail(&format!("there is no process {pid}"), &[]);
+        return Err(fail(&format!("there is no process {pid}"), &[]));
     }
     let cgroup = match (&arguments.cgroup, &arguments.container) {
         (Some(path), _) => Cgroup::at(path).map(Some),
@@ -119,7 +142,7 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) ->
         Ok(cgroup) => cgroup,
         Err(error) => {
             fail(&error.message, &error.help);
-            return if error.is_mistake { MISTAKE } else { MACHINE };
+            return Err(if error.is_mistake { MISTAKE } else { MACHINE });
         }
     };
     if let Some(cgroup) = &cgroup
@@ -127,24 +150,76 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) ->
     {
         eprintln!("Only tasks of {}", cgroup.path.display());
     }
+    Ok(cgroup)
+}
+
+/// Runs a program to its end; gives the exit status. The tool ends with the last one.
+pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> i32 {
+    run_whole(arguments, name, text, is_last).unwrap_or_else(|status| status)
+}
+
+fn run_whole(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> Result<i32, i32> {
+    format(arguments)?;
+    let cgroup = scope(arguments)?;
     let child = match &arguments.command {
-        Some(command) if !only_shown => match Child::hold(command) {
+        Some(command) if !is_only_shown(arguments) => match Child::hold(command) {
             Ok(child) => Some(child),
-            Err(error) => return fail(&error.to_string(), &[]),
+            Err(error) => return Err(fail(&error.to_string(), &[])),
         },
         _ => None,
     };
+    match prepared(arguments, name, text, cgroup, child.as_ref())? {
+        Outcome::Shown(status) => Ok(status),
+        Outcome::Ready(mut prepared) => {
+            prepared.options.is_last = is_last;
+            run_prepared(arguments, prepared, child)
+        }
+    }
+}
+
+/// `:emit` of the prompt; gives the exit status.
+pub fn emit_text(arguments: &Arguments, name: &str, text: &str, stage: &str) -> i32 {
+    let mut arguments = arguments.clone();
+    arguments.emit = Some(stage.to_string());
+    match prepared(&arguments, name, text, None, None) {
+        Ok(Outcome::Shown(status)) | Err(status) => status,
+        Ok(Outcome::Ready(_)) => MISTAKE,
+    }
+}
+
+/// What comes of a text.
+enum Outcome {
+    /// All that was asked for is done.
+    Shown(i32),
+    Ready(Box<Prepared>),
+}
+
+/// Compiles a text that is to run beside others.
+pub fn prepare(arguments: &Arguments, name: &str, text: &str) -> Result<Box<Prepared>, i32> {
+    match prepared(arguments, name, text, scope(arguments)?, None)? {
+        Outcome::Shown(status) => Err(status),
+        Outcome::Ready(prepared) => Ok(prepared),
+    }
+}
+
+fn prepared(
+    arguments: &Arguments,
+    name: &str,
+    text: &str,
+    cgroup: Option<Cgroup>,
+    child: Option<&Child>,
+) -> Result<Outcome, i32> {
     let (named, positional) = parameters::split(arguments.parameters());
     let mut machine = Machine::new();
-    if let Some(child) = &child {
+    if let Some(child) = child {
         machine.expect_program(child.pid, child.program.clone());
     }
     let options = CheckOptions {
-        pid: arguments.pid.or(child.as_ref().map(|child| child.pid)),
+        pid: arguments.pid.or(child.map(|child| child.pid)),
         in_cgroup: cgroup.is_some(),
         positional,
         named,
-        child: child.as_ref().map(|child| child.pid),
+        child: child.map(|child| child.pid),
         allow_unsafe: arguments.allow_unsafe,
         ..CheckOptions::default()
     };
@@ -159,17 +234,17 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) ->
         driven.diagnostics.retain(Diagnostic::is_error);
     }
     if let Some(status) = parameters::answer(&options.named, &driven.options, source.name()) {
-        return status;
+        return Ok(Outcome::Shown(status));
     }
     report(&driven.diagnostics, &source);
     if driven.has_errors() {
         let only_machine = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|d| d.machine);
-        return if only_machine { MACHINE } else { MISTAKE };
+        return Err(if only_machine { MACHINE } else { MISTAKE });
     }
     if let Some(stage) = &arguments.emit {
-        return emit::run(stage, &driven, &source);
+        return Ok(Outcome::Shown(emit::run(stage, &driven, &source)));
     }
-    let Some(compiled) = driven.compiled else { return MISTAKE };
+    let Some(compiled) = driven.compiled else { return Err(MISTAKE) };
     if arguments.verbose {
         emit::sizes(&compiled);
     }
@@ -180,19 +255,22 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) ->
         progress: !arguments.quiet && std::io::stderr().is_terminal(),
         quiet: arguments.quiet,
         verbose: arguments.verbose,
-        is_last,
+        is_last: false,
     };
-    let mut session = match Session::load(&machine, compiled.object, options) {
-        Ok(session) => session,
-        Err(error) => return session_error(&error),
-    };
+    let prepared = Prepared { machine, object: compiled.object, options, format: format(arguments)? };
+    Ok(Outcome::Ready(Box::new(prepared)))
+}
+
+fn run_prepared(arguments: &Arguments, prepared: Box<Prepared>, child: Option<Child>) -> Result<i32, i32> {
+    let Prepared { machine, object, options, format } = *prepared;
+    let mut session = Session::load(&machine, object, options).map_err(|error| session_error(&error))?;
     if arguments.dry_run {
-        return 0;
+        return Ok(0);
     }
     let writer: Box<dyn Write> = match &arguments.output {
         Some(path) => match File::create(path) {
             Ok(file) => Box::new(file),
-            Err(error) => return fail(&format!("cannot write {}: {error}", path.display()), &[]),
+            Err(error) => return Err(fail(&format!("cannot write {}: {error}", path.display()), &[])),
         },
         None => Box::new(std::io::stdout()),
     };
@@ -200,7 +278,7 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) ->
     if let Some(path) = &arguments.flame {
         sink = match Flame::new(sink, path) {
             Ok(flame) => Box::new(flame),
-            Err(error) => return fail(&format!("cannot write {}: {error}", path.display()), &[]),
+            Err(error) => return Err(fail(&format!("cannot write {}: {error}", path.display()), &[])),
         };
     }
     if let Some(address) = &arguments.listen {
@@ -213,22 +291,22 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) ->
             }
             Err(error) => {
                 let help = "--listen takes HOST:PORT, such as 127.0.0.1:9435 or [::1]:9435; port 0 is any free one";
-                return fail(&format!("cannot listen at {address}: {error}"), &[help.to_string()]);
+                return Err(fail(&format!("cannot listen at {address}: {error}"), &[help.to_string()]));
             }
         }
     }
     match session.run(child, &mut *sink) {
         Ok(ended) => match (arguments.propagate_exit, ended.child, ended.code) {
-            (true, Some(status), 0) => status,
-            (_, _, code) => code,
+            (true, Some(status), 0) => Ok(status),
+            (_, _, code) => Ok(code),
         },
         // Whoever reads has seen enough.
-        Err(SessionError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
-        Err(error) => session_error(&error),
+        Err(SessionError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        Err(error) => Err(session_error(&error)),
     }
 }
 
-fn session_error(error: &SessionError) -> i32 {
+pub fn session_error(error: &SessionError) -> i32 {
     fail(&error.to_string(), &error.help());
     error.exit_status()
 }

@@ -1,0 +1,235 @@
+//! The programs of a prompt: each runs in a thread of its own from the line that it was typed in until it is stopped or
+//! ends by itself.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rtrace_lang::target::Attach;
+use rtrace_runtime::event::Event;
+use rtrace_runtime::output::{Sink, notices};
+use rtrace_runtime::session::{Remote, Requests, Session, ends_by_itself, remote};
+
+use crate::arguments::Arguments;
+use crate::script::{Prepared, fail, failure, prepare};
+
+use super::printer::Printer;
+
+/// How often what a program does is looked at while the prompt waits for it.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub struct Program {
+    /// `p1`
+    pub name: String,
+    pub text: String,
+    running: Option<Running>,
+}
+
+struct Running {
+    remote: Remote,
+    thread: JoinHandle<()>,
+    /// Probes that are attached.
+    probes: usize,
+}
+
+impl Program {
+    pub fn is_running(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| !running.thread.is_finished())
+    }
+
+    pub fn remote(&self) -> Option<&Remote> {
+        self.running.as_ref().filter(|running| !running.thread.is_finished()).map(|running| &running.remote)
+    }
+
+    pub fn state(&self) -> String {
+        match &self.running {
+            Some(running) if !running.thread.is_finished() => {
+                format!("{} probe{}", running.probes, if running.probes == 1 { "" } else { "s" })
+            }
+            Some(_) | None => "stopped".to_string(),
+        }
+    }
+
+    /// Ends it, if it runs, and waits until it has printed its maps.
+    pub fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.remote.end();
+            // A panic has been told by the thread.
+            let _ = running.thread.join();
+        }
+    }
+}
+
+pub struct Programs {
+    pub all: Vec<Program>,
+    pub printer: Printer,
+    /// The number of the last name.
+    named: u32,
+}
+
+impl Programs {
+    pub fn new(printer: Printer) -> Programs {
+        Programs { all: Vec::new(), printer, named: 0 }
+    }
+
+    pub fn named(&mut self, name: &str) -> Option<&mut Program> {
+        self.all.iter_mut().find(|program| program.name == name)
+    }
+
+    pub fn running(&self) -> impl Iterator<Item = (&Program, &Remote)> {
+        self.all.iter().filter_map(|program| Some((program, program.remote()?)))
+    }
+
+    /// Runs a text. What ends by itself is over when this returns; anything else stays, under a name. A mistake is
+    /// told, and changes nothing.
+    pub fn run(&mut self, arguments: &Arguments, text: &str) {
+        let name = format!("p{}", self.named + 1);
+        let Ok(prepared) = prepare(arguments, &name, text) else { return };
+        if ends_by_itself(&prepared.object.manifest.hir) {
+            let _ = run_here(*prepared, Box::new(self.printer.lines()));
+            return;
+        }
+        if let Some(running) = start(*prepared, &name, &self.printer) {
+            self.named += 1;
+            self.tell_started(&name, &running);
+            self.all.push(Program { name, text: text.to_string(), running: Some(running) });
+        }
+    }
+
+    /// Runs a text under the name of a program that is there, in its place once it compiles.
+    pub fn run_as(&mut self, arguments: &Arguments, name: &str, text: &str) {
+        let Ok(prepared) = prepare(arguments, name, text) else { return };
+        if ends_by_itself(&prepared.object.manifest.hir) {
+            fail(&format!("this ends by itself, and does not stay as {name}"), &[]);
+            return;
+        }
+        if let Some(program) = self.named(name) {
+            program.stop();
+        }
+        let Some(running) = start(*prepared, name, &self.printer) else { return };
+        self.tell_started(name, &running);
+        if let Some(program) = self.named(name) {
+            (program.text, program.running) = (text.to_string(), Some(running));
+        }
+    }
+
+    fn tell_started(&self, name: &str, running: &Running) {
+        let plural = if running.probes == 1 { "" } else { "s" };
+        let _ = self.printer.print(format!("{name}: {} probe{plural}\n", running.probes).as_bytes());
+    }
+
+    pub fn stop_all(&mut self) {
+        self.all.iter_mut().for_each(Program::stop);
+    }
+}
+
+/// Runs a program that ends by itself to its end.
+pub fn run_here(prepared: Prepared, writer: Box<dyn std::io::Write>) -> Result<(), ()> {
+    let Prepared { machine, object, options, format } = prepared;
+    let mut sink = OfProgram { inner: (format.make)(writer), is_text: format.name == "text", attached: None };
+    let session = Session::load(&machine, object, options);
+    match session.and_then(|mut session| session.run(None, &mut sink)) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            fail(&error.to_string(), &error.help());
+            Err(())
+        }
+    }
+}
+
+/// Starts a thread; back when everything is attached. None if that failed, or the program has ended already.
+fn start(prepared: Prepared, name: &str, printer: &Printer) -> Option<Running> {
+    let is_signal = |attach: &Attach| matches!(attach, Attach::Signal { .. });
+    if prepared.object.manifest.hir.sites.iter().any(|site| is_signal(&site.attach)) {
+        let help = "write the script to a file and run it: rtrace FILE".to_string();
+        fail("a signal to rtrace itself would end the prompt", &[help]);
+        return None;
+    }
+    let (remote, requests) = match remote() {
+        Ok(both) => both,
+        Err(error) => {
+            fail(&format!("cannot run a program beside the prompt: {error}"), &[]);
+            return None;
+        }
+    };
+    let (attached, is_attached) = channel();
+    let of_thread = (name.to_string(), printer.clone());
+    let spawned = std::thread::Builder::new().name(name.to_string()).spawn(move || {
+        let (name, printer) = of_thread;
+        run(prepared, requests, attached, &name, &printer);
+    });
+    let thread = match spawned {
+        Ok(thread) => thread,
+        Err(error) => {
+            fail(&format!("cannot run a program beside the prompt: {error}"), &[]);
+            return None;
+        }
+    };
+    loop {
+        match is_attached.recv_timeout(LOOK) {
+            Ok(probes) => return Some(Running { remote, thread, probes }),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                let _ = thread.join();
+                return None;
+            }
+        }
+    }
+}
+
+fn run(prepared: Prepared, requests: Requests, attached: Sender<usize>, name: &str, printer: &Printer) {
+    let Prepared { machine, object, mut options, format } = prepared;
+    // It is said in the prompt's own words.
+    (options.quiet, options.progress) = (false, false);
+    let writer = Box::new(printer.lines());
+    let mut sink = OfProgram { inner: (format.make)(writer), is_text: format.name == "text", attached: Some(attached) };
+    let session = Session::load(&machine, object, options);
+    let outcome = session.and_then(|mut session| {
+        let asked = requests.asked_flag();
+        session.answer(requests);
+        session.run(None, &mut sink).map(|_| asked)
+    });
+    drop(sink);
+    match outcome {
+        Ok(asked) if asked.is_ended() => {}
+        Ok(_) => notices::tell(&format!("{name} has ended\n")),
+        Err(error) => notices::tell(&format!("{name}: {}", failure(&error.to_string(), &error.help()))),
+    }
+}
+
+/// What a program prints, without what only frames the output of a whole script.
+struct OfProgram {
+    inner: Box<dyn Sink>,
+    is_text: bool,
+    attached: Option<Sender<usize>>,
+}
+
+impl Sink for OfProgram {
+    fn event(&mut self, event: &Event) -> std::io::Result<()> {
+        match event {
+            Event::Attached(count) => {
+                if let Some(attached) = self.attached.take() {
+                    let _ = attached.send(*count);
+                }
+                Ok(())
+            }
+            Event::Ending if self.is_text => Ok(()),
+            Event::Text { .. }
+            | Event::Value(_)
+            | Event::Map(_)
+            | Event::Cleared(_)
+            | Event::Ending
+            | Event::Message { .. }
+            | Event::Lost { .. }
+            | Event::Problem { .. } => self.inner.event(event),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+
+    fn finish(&mut self) -> std::io::Result<()> {
+        self.inner.finish()
+    }
+}
