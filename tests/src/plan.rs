@@ -13,8 +13,8 @@ use crate::other_files::Place;
 use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    builtins, codes, documents, expectation, formats, leftovers, other_files, real_programs, reference, run, scale,
-    scrapes, stages,
+    builtins, codes, documents, expectation, formats, leftovers, other_files, prompt, real_programs, reference, run,
+    scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -108,6 +108,14 @@ impl Plan {
         let programs = self.programs.clone();
         let numbered = move || tasks::check_namespace(&programs);
         tests.push(self.gated("tasks::namespace".to_string(), 2, vec![Need::Namespaces], numbered));
+        for (name, check) in [
+            ("dialogue", prompt::check_dialogue as fn(&Programs) -> Result<()>),
+            ("terminal", prompt::check_terminal),
+            ("completion", prompt::check_completion),
+        ] {
+            let programs = self.programs.clone();
+            tests.push(self.gated(format!("prompt::{name}"), 2, Vec::new(), move || check(&programs)));
+        }
         let programs = self.programs.clone();
         let python = move || real_programs::check_python(&programs);
         tests.push(self.gated("real_programs::python".to_string(), 2, vec![Need::Python], python));

@@ -59,7 +59,9 @@ pub fn tell_all_but_maps(event: &Event) {
 }
 
 /// Where notices go in place of stderr.
-static ELSEWHERE: OnceLock<Box<dyn Fn(&[u8]) + Send + Sync>> = OnceLock::new();
+static ELSEWHERE: OnceLock<Tell> = OnceLock::new();
+
+type Tell = Box<dyn Fn(&[u8]) + Send + Sync>;
 
 /// Hands what is told from now on to `tell`: for a tool that shares its terminal with a line that is being edited.
 pub fn tell_through(tell: impl Fn(&[u8]) + Send + Sync + 'static) {

@@ -326,7 +326,7 @@ pub fn type_of_value(script: &str, machine: &Machine, pid: Option<u32>) -> Optio
     let driven = drive(&mut Source::new("prompt", script), machine, &options, Stage::Check);
     let hir = driven.hir?;
     let locals = hir.programs.iter().flat_map(|program| &program.locals);
-    locals.filter(|local| local.name == "__value").map(|local| local.ty.clone()).last()
+    locals.filter(|local| local.name == "__value").map(|local| local.ty.clone()).next_back()
 }
 
 fn shown(name: String, ty: &Type) -> Candidate {

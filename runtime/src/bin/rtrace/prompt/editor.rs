@@ -195,6 +195,6 @@ fn brackets(tokens: &[(Token, rtrace_lang::span::Span)], at: usize) -> Vec<usize
         }
     }
     let is_at = |place: usize| place == at || place + 1 == at;
-    let pair = pairs.into_iter().filter(|(from, to)| is_at(*from) || is_at(*to)).next_back();
+    let pair = pairs.into_iter().rfind(|(from, to)| is_at(*from) || is_at(*to));
     pair.map_or_else(Vec::new, |(from, to)| vec![from, to])
 }

@@ -1,0 +1,277 @@
+//! The prompt: a dialogue through pipes, and a real terminal whose screen is read.
+//! Unsafe: openpty(3), and what makes it the terminal of a child.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::environment::Programs;
+
+/// Far more than any step takes on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Lines that are typed, and what is in the output behind that of the line before.
+const DIALOGUE: &[(&str, &[&str])] = &[
+    ("1 << 20", &["1048576\n"]),
+    ("sizeof(struct task_struct) > 1000", &["true\n"]),
+    ("interval:ms:10 { @ = count(); @k[1, \"a\"] = sum(2); @once[\"b\"] = 7; }", &["p1: 1 probe\n"]),
+    (":sleep 100ms", &[]),
+    ("@once", &["@once[b]: 7\n"]),
+    ("@once[\"b\"]", &["@once[b]: 7\n"]),
+    ("@once[\"c\"]", &["@once[c] is not set\n"]),
+    ("@k[1, \"a\"]", &["@k[1, a]: "]),
+    ("@onec", &["no program that runs has a map @onec\n", "did you mean `@once`?\n"]),
+    (":type curtask.mm", &["struct mm_struct *\n"]),
+    (":type curtask.frob", &["struct task_struct has no field `frob`"]),
+    (":doc hist", &["hist(value, bits = 0)\n"]),
+    (":doc hits", &["there is no builtin `hits`\n", "did you mean `hist`?\n"]),
+    // A mistake, and a block over several lines; what runs stays.
+    ("interval:ms:10 { @ = conut(); }", &["there is no function `conut`"]),
+    ("BEGIN\n{\n  printf(\"in %d lines\\n\", 4);\n}", &["in 4 lines\n"]),
+    ("printf(\"%s\\n\", \"an action\")", &["an action\n"]),
+    ("5 +\n", &["expected a value"]),
+    (":list", &["p1   1 probe      interval:ms:10 { @ = count();"]),
+    (":clear @once", &[]),
+    (":sleep 100ms", &[]),
+    (":top @k 1", &["@k[1, a]: "]),
+    (":watch @once 20ms 2", &["@once[b]: 7\n@once[b]: 7\n"]),
+    (":emit hir", &["program interval_0"]),
+    ("interval:ms:10 { @n++; if (@n == 3) { exit(); } }", &["p2: 1 probe\n"]),
+    (":wait p2", &["@n: 3\n", "p2 has ended\n"]),
+    (":stop p1", &["@once[b]: 7\n"]),
+    (":list", &["p1   stopped", "p2   stopped"]),
+    (":start p1", &["p1: 1 probe\n"]),
+    (":frobnicate", &["there is no command :frobnicate\n"]),
+    (":stop p7", &["there is no program p7\n", "programs: p1, p2\n"]),
+    // What ends by itself is no program that stays.
+    ("BEGIN { @x = 5; }", &["@x: 5\n"]),
+];
+
+/// Each line is answered, in its order, whatever came of those before.
+pub fn check_dialogue(programs: &Programs) -> Result<()> {
+    let mut child = Command::new(&programs.rtrace)
+        .args(["--no-warnings"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start rtrace")?;
+    let mut input = child.stdin.take().context("no pipe")?;
+    let saved = std::env::temp_dir().join(format!("rtrace-test-{}.rt", std::process::id()));
+    for (line, _) in DIALOGUE {
+        writeln!(input, "{line}\n")?;
+    }
+    writeln!(input, ":save {}\n:quit", saved.display())?;
+    drop(input);
+    let output = child.wait_with_output()?;
+    let text = std::fs::read_to_string(&saved);
+    let _ = std::fs::remove_file(&saved);
+    let (out, err) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    ensure!(output.status.success(), "it ended with {}\n{out}\n{err}", output.status);
+    let (mut at_out, mut at_err) = (0, 0);
+    for (line, expected) in DIALOGUE {
+        for expected in *expected {
+            if let Some(at) = out[at_out..].find(expected) {
+                at_out += at + expected.len();
+            } else if let Some(at) = err[at_err..].find(expected) {
+                at_err += at + expected.len();
+            } else {
+                bail!("{line}: no {expected:?} in\n{}\nor\n{}", &out[at_out..], &err[at_err..]);
+            }
+        }
+    }
+    let text = text.context("nothing was saved")?;
+    let second = "interval:ms:10 { @n++; if (@n == 3) { exit(); } }\n";
+    ensure!(text.starts_with("interval:ms:10 { @ = count();") && text.ends_with(second), "it saved {text}");
+    Ok(())
+}
+
+/// A prompt on a terminal, and what is on its screen.
+struct Terminal {
+    master: File,
+    screen: vt100::Parser,
+    child: Child,
+    state: PathBuf,
+}
+
+impl Terminal {
+    fn new(programs: &Programs, name: &str) -> Result<Terminal> {
+        let (mut master, mut slave) = (0, 0);
+        let size = libc::winsize { ws_row: 50, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        let null = std::ptr::null_mut();
+        // SAFETY: the call writes two descriptors and reads the size, which are there; it takes no name or modes.
+        let result = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), &size) };
+        ensure!(result == 0, "cannot open a terminal: {}", std::io::Error::last_os_error());
+        // SAFETY: both descriptors are new and ours.
+        let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+        // SAFETY: flags of our own descriptor.
+        unsafe {
+            libc::fcntl(master.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK);
+            libc::fcntl(master.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC);
+        }
+        let state = std::env::temp_dir().join(format!("rtrace-test-{name}-{}", std::process::id()));
+        let mut command = Command::new(&programs.rtrace);
+        command.env("TERM", "xterm-256color").env("XDG_STATE_HOME", &state).env_remove("NO_COLOR");
+        command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
+        // SAFETY: both calls may be made between fork and exec; standard input is the new terminal there.
+        unsafe {
+            command.pre_exec(|| {
+                libc::setsid();
+                libc::ioctl(0, libc::TIOCSCTTY, 0);
+                Ok(())
+            });
+        }
+        let child = command.spawn().context("cannot start rtrace")?;
+        Ok(Terminal { master, screen: vt100::Parser::new(50, 120, 0), child, state })
+    }
+
+    fn keys(&mut self, keys: &str) -> Result<()> {
+        Ok(self.master.write_all(keys.as_bytes())?)
+    }
+
+    fn read(&mut self) {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.master.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(count) => self.screen.process(&bytes[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Nothing more for now, or the other side is closed.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits for what the screen is to show; gives how long that took.
+    fn wait(&mut self, what: &str, is_there: impl Fn(&str) -> bool) -> Result<Duration> {
+        let start = Instant::now();
+        loop {
+            self.read();
+            let contents = self.screen.screen().contents();
+            if is_there(&contents) {
+                return Ok(start.elapsed());
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("no {what} on the screen:\n{contents}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn shows(&mut self, text: &str) -> Result<Duration> {
+        self.wait(&format!("`{text}`"), |contents| contents.contains(text))
+    }
+
+    /// The line that is being edited: the last that is not empty.
+    fn edits(&mut self, text: &str) -> Result<Duration> {
+        self.wait(&format!("line `{text}`"), |contents| contents.trim_end().lines().last() == Some(text))
+    }
+
+    fn ended(&mut self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            self.read();
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "it ended with {status}");
+                return Ok(());
+            }
+            ensure!(start.elapsed() < PATIENCE, "it did not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.state);
+    }
+}
+
+/// Two programs print while a third is typed, whose line stays whole.
+pub fn check_terminal(programs: &Programs) -> Result<()> {
+    let mut terminal = Terminal::new(programs, "terminal")?;
+    terminal.shows("type a program, or :help")?;
+    terminal.edits(">")?;
+    terminal.keys("interval:ms:50 { @a = count(); printf(\"tick\\n\"); }\r")?;
+    terminal.shows("p1: 1 probe")?;
+    terminal.keys("interval:ms:70 { @b = count(); printf(\"tock\\n\"); }\r")?;
+    terminal.shows("p2: 1 probe")?;
+    terminal.keys("interval:s:100 { @c = co")?;
+    terminal.wait("ticks and tocks", |contents| {
+        let printed = contents.lines().skip_while(|line| !line.contains("p2: 1 probe"));
+        let (ticks, tocks): (Vec<&str>, Vec<&str>) =
+            printed.filter(|line| line.starts_with('t')).partition(|line| *line == "tick");
+        ticks.len() > 2 && tocks.len() > 2
+    })?;
+    terminal.edits("> interval:s:100 { @c = co")?;
+    terminal.keys("unt(); }\r")?;
+    terminal.shows("p3: 1 probe")?;
+    terminal.keys(":stop p1\r")?;
+    terminal.shows("@a: ")?;
+    terminal.keys(":stop p2\r")?;
+    terminal.shows("@b: ")?;
+    terminal.keys("\x0c")?;
+    terminal.edits(">")?;
+    terminal.keys("@c\r")?;
+    terminal.shows("@c: 0")?;
+    // Ctrl-C ends the watch, then the line, and Ctrl-D the prompt.
+    terminal.keys(":watch @c 50ms\r")?;
+    std::thread::sleep(Duration::from_millis(300));
+    terminal.keys("\x03")?;
+    terminal.edits(">")?;
+    terminal.keys("half a li")?;
+    terminal.edits("> half a li")?;
+    terminal.keys("\x03")?;
+    terminal.edits(">")?;
+    terminal.keys("\x04")?;
+    terminal.ended()?;
+    let history = std::fs::read_to_string(terminal.state.join("rtrace/history")).context("no history")?;
+    ensure!(history.contains(":watch @c 50ms"), "the history holds {history}");
+    Ok(())
+}
+
+/// What is typed, the key of completion at its end, and what the line is then or the screen shows.
+const COMPLETED: &[(&str, &str)] = &[
+    ("tracepoint:sched:sched_sw", "tracepoint:sched:sched_switch"),
+    ("tracepoint:sched:sched_switch { @[args.next_co", "> tracepoint:sched:sched_switch { @[args.next_comm"),
+    (
+        "interval:s:1 { $task = curtask; print($task->real_par",
+        "> interval:s:1 { $task = curtask; print($task->real_parent",
+    ),
+    ("interval:s:1 { print(curtask.mm.arg_st", "> interval:s:1 { print(curtask.mm.arg_start"),
+    ("interval:s:1 { $longer = 1; print($lon", "> interval:s:1 { $longer = 1; print($longer"),
+    ("strncm", "> strncmp("),
+    ("software:cpu-cl", "software:cpu-clock:"),
+    (":hel", "> :help"),
+    (":probes softw", "> :probes software:"),
+    (":type curtask.exit_co", "> :type curtask.exit_code"),
+];
+
+/// The tab key finds probes, members of arguments and structs, builtins, variables and commands.
+pub fn check_completion(programs: &Programs) -> Result<()> {
+    let mut terminal = Terminal::new(programs, "completion")?;
+    terminal.edits(">")?;
+    for (typed, shown) in COMPLETED {
+        terminal.keys(typed)?;
+        terminal.shows(typed)?;
+        terminal.keys("\t")?;
+        let first = Duration::from_millis(500);
+        // Where several words are left the first key goes as far as they agree, the second shows them.
+        std::thread::sleep(first);
+        terminal.keys("\t")?;
+        terminal.shows(shown).with_context(|| format!("{typed} and a tab"))?;
+        terminal.keys("\x03")?;
+        terminal.edits(">")?;
+        terminal.keys("\x0c")?;
+        terminal.edits(">")?;
+    }
+    Ok(())
+}
