@@ -139,21 +139,24 @@ impl Lower<'_> {
     fn plain_range(&mut self, local: LocalId, from: &Expr, to: &Expr, body: &[Stmt], outer: u64, span: Span) {
         let is_known = known_rounds(from, to, outer).is_some();
         let (from, to) = (self.value(from), self.value(to));
-        let (head, index) = self.b.block_with(ValueKind::Int);
+        // What is counted is the rounds, a number that the verifier knows: of rounds that it cannot tell apart it takes
+        // the second for an endless loop.
+        let (head, round) = self.b.block_with(ValueKind::Int);
         let (inside, next, after) = (self.b.block(), self.b.block(), self.b.block());
-        self.b.jump(head, &[from]);
+        let zero = self.b.int(0);
+        self.b.jump(head, &[zero]);
         self.b.enter_unsealed(head);
+        let index = self.b.binary(BinaryOp::Add, from, round);
         self.b.branch(BinaryOp::LessSigned, index, to, inside, after);
         self.b.enter(inside);
         if !is_known {
-            let round = self.b.binary(BinaryOp::Subtract, index, from);
             self.only_rounds_below(round, most_rounds(outer), after, span);
         }
         self.put_local(local, index);
         self.body(body, LoopEnds::Jump { next, after });
         self.b.jump(next, &[]);
         self.b.enter(next);
-        let following = self.b.binary_int(BinaryOp::Add, index, 1);
+        let following = self.b.binary_int(BinaryOp::Add, round, 1);
         self.b.jump(head, &[following]);
         self.b.seal(head);
         self.b.enter(after);

@@ -152,6 +152,9 @@ const ONCE_WRONG: &[&str] = &[
     // Arguments were evaluated out of their order.
     "BEGIN { $z = 0; printf(\"%d %s %x\\n\", 0, ($z ? \"\" : \"a\"), (++$z)); }",
     "BEGIN { @z = 0; print((@z++, @z ? \"one\" : \"none\", @z)); }",
+    // Rounds of a number that is not known, with a call in them: refused by 5.10.
+    "fn words($a) { @avg = avg($a ^ 5); return $a; } BEGIN { @k[0] = 5; $a = 1;
+     for $n : (@k[0] & 1)..2 { $a = $a + $n; @by[words($a < 62761)] = count(); } }",
 ];
 
 #[test]
