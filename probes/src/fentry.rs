@@ -1,6 +1,8 @@
 //! `fentry` and `fexit`: the entry and the return of a kernel function, with typed arguments, through a trampoline of
 //! the kernel's. Cheaper per event than a kprobe; one program for each function.
 
+mod programs;
+
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -41,14 +43,20 @@ impl Provider for Trampoline {
     fn documentation(&self) -> &'static Documentation {
         if self.is_return {
             &Documentation {
-                summary: "Fires when a kernel function returns; has its arguments and `retval`.",
-                usage: &["fexit:FUNCTION", "fexit:MODULE:FUNCTION"],
+                summary: "Fires when a function of the kernel returns, or of a BPF program; has its arguments and `retval`.",
+                usage: &["fexit:FUNCTION", "fexit:MODULE:FUNCTION", "fexit:bpf:FUNCTION", "fexit:bpf:PROGRAM:FUNCTION"],
                 example: "fexit:vfs_read { @bytes = hist(retval); }",
             }
         } else {
             &Documentation {
-                summary: "Fires when a kernel function is entered, with its arguments as `args.NAME`.",
-                usage: &["fentry:FUNCTION", "fentry:MODULE:FUNCTION"],
+                summary: "Fires when a function of the kernel is entered, or of a BPF program (by number or name), with its arguments as \
+                          `args.NAME`.",
+                usage: &[
+                    "fentry:FUNCTION",
+                    "fentry:MODULE:FUNCTION",
+                    "fentry:bpf:FUNCTION",
+                    "fentry:bpf:PROGRAM:FUNCTION",
+                ],
                 example: "fentry:vfs_read { @[comm] = sum(args.count); }",
             }
         }
@@ -60,7 +68,9 @@ impl Provider for Trampoline {
         spec: &ProbeSpec,
         options: &ResolveOptions,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let program = programs::parse(&spec.parts);
         let (module, pattern) = match spec.parts.as_slice() {
+            _ if program.is_some() => (None, &spec.parts[0]),
             [function] if !function.is_empty() => (None, function),
             [module, function] if !module.is_empty() && !function.is_empty() => (Some(module.as_str()), function),
             parts => return Err(wrong_form(self, "not a function", (parts.len() > 2).then_some(3))),
@@ -73,6 +83,9 @@ impl Provider for Trampoline {
                 return Err(may_not_load(self.name()));
             }
             return Err(unsupported(self.name(), "this kernel refuses fentry and fexit programs"));
+        }
+        if let Some((program, function)) = program {
+            return self.sites_in_programs(machine, program, function, options);
         }
         let found = self.sites(machine, module, pattern, options, self.name());
         if found.is_empty() {

@@ -16,6 +16,7 @@ use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 
 use crate::dwarf::{DebugError, DebugInfo};
 use crate::elf::{ElfError, Located, locate, locate_expected};
+use crate::kernel::bpf::InKernel;
 use crate::kernel::btf::{Access, BTF_DIRECTORY, Btf, Kind, SOURCE_SHIFT};
 use crate::kernel::features::Features;
 use crate::kernel::functions::FunctionList;
@@ -30,15 +31,27 @@ const MOST_SOURCES: u32 = (1 << (32 - SOURCE_SHIFT)) - 1;
 
 /// Where types come from.
 enum Source {
-    Module { name: String, btf: Option<Arc<Btf>> },
-    Program { path: PathBuf, info: Result<Arc<DebugInfo>, DebugError> },
+    Module {
+        name: String,
+        btf: Option<Arc<Btf>>,
+    },
+    Program {
+        path: PathBuf,
+        info: Result<Arc<DebugInfo>, DebugError>,
+    },
+    /// A BPF program in the kernel; its descriptor keeps it there.
+    InKernel {
+        id: u32,
+        fd: Arc<OwnedFd>,
+        btf: Arc<Btf>,
+    },
 }
 
 impl Source {
     fn module_name(&self) -> Option<&str> {
         match self {
             Source::Module { name, btf: _ } => Some(name),
-            Source::Program { .. } => None,
+            Source::Program { .. } | Source::InKernel { .. } => None,
         }
     }
 }
@@ -97,7 +110,7 @@ impl Machine {
         let mut sources = self.sources.lock().expect("no holder panics");
         let known = sources.iter().find_map(|source| match source {
             Source::Module { name, btf } if name == module => Some(btf.clone()),
-            Source::Module { .. } | Source::Program { .. } => None,
+            Source::Module { .. } | Source::Program { .. } | Source::InKernel { .. } => None,
         });
         if let Some(known) = known {
             return known;
@@ -114,7 +127,7 @@ impl Machine {
         let mut sources = self.sources.lock().expect("no holder panics");
         let known = sources.iter().find_map(|source| match source {
             Source::Program { path, info } if path == program => Some(info.clone()),
-            Source::Program { .. } | Source::Module { .. } => None,
+            Source::Program { .. } | Source::Module { .. } | Source::InKernel { .. } => None,
         });
         if let Some(known) = known {
             return known;
@@ -127,6 +140,25 @@ impl Machine {
         };
         sources.push(Source::Program { path: program.to_path_buf(), info: info.clone() });
         info
+    }
+
+    /// The types of a BPF program that is in the kernel, and the number of their source; None where they can't be read.
+    pub(crate) fn types_of_program(&self, program: &InKernel) -> Option<(Arc<Btf>, u32)> {
+        let mut sources = self.sources.lock().expect("no holder panics");
+        let known = sources.iter().enumerate().find_map(|(at, source)| match source {
+            Source::InKernel { id: known, btf, fd: _ } if *known == program.id => Some((btf.clone(), at as u32 + 1)),
+            Source::InKernel { .. } | Source::Module { .. } | Source::Program { .. } => None,
+        });
+        if known.is_some() {
+            return known;
+        }
+        let number = sources.len() as u32 + 1;
+        if number > MOST_SOURCES {
+            return None;
+        }
+        let btf = Arc::new(Btf::from_bytes(bpf::btf_bytes(program.btf).ok()?, number).ok()?);
+        sources.push(Source::InKernel { id: program.id, fd: program.fd.clone(), btf: btf.clone() });
+        Some((btf, number))
     }
 
     /// Modules that have types of their own.
@@ -146,6 +178,7 @@ impl Machine {
         let sources = self.sources.lock().expect("no holder panics");
         match sources.get(source as usize)? {
             Source::Module { name: _, btf } => Some(Origin::Kernel(btf.clone()?, number)),
+            Source::InKernel { btf, .. } => Some(Origin::Kernel(btf.clone(), number)),
             Source::Program { path: _, info } => Some(Origin::Program(info.clone().ok()?)),
         }
     }
@@ -167,13 +200,19 @@ impl Machine {
     }
 
     /// What the kernel takes as `attach_btf_id` and `attach_btf_obj_fd` for the id in a `ProgramKind::Tracing`: a
-    /// module's id goes with its BTF object.
+    /// module's id goes with its BTF object, one of a BPF program with that program (`attach_prog_fd`, the same place).
     pub fn btf_attachment(&self, btf_id: u32) -> Result<(u32, Option<OwnedFd>), KernelError> {
         let number = btf_id & ((1 << SOURCE_SHIFT) - 1);
         let Some(module) = (btf_id >> SOURCE_SHIFT).checked_sub(1) else { return Ok((number, None)) };
-        let name = {
-            let sources = self.sources.lock().expect("no holder panics");
-            sources.get(module as usize).and_then(Source::module_name).unwrap_or_default().to_string()
+        let name = match self.sources.lock().expect("no holder panics").get(module as usize) {
+            Some(Source::InKernel { fd, .. }) => {
+                let program = fd
+                    .try_clone()
+                    .map_err(|error| KernelError::Call { call: "dup", errno: error.raw_os_error().unwrap_or(0) })?;
+                return Ok((number, Some(program)));
+            }
+            Some(Source::Module { name, btf: _ }) => name.clone(),
+            Some(Source::Program { .. }) | None => String::new(),
         };
         Ok((number, Some(bpf::btf_of_module(&name)?)))
     }

@@ -13,8 +13,8 @@ use crate::other_files::Place;
 use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    builtins, codes, documents, expectation, formats, leftovers, other_files, real_programs, reference, run, scale,
-    scrapes, stages,
+    bpf_programs, builtins, codes, documents, expectation, formats, leftovers, other_files, real_programs, reference,
+    run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -102,6 +102,9 @@ impl Plan {
         let (programs, in_guest) = (self.programs.clone(), self.environment.in_guest);
         let many = move || scale::check_uprobes(&programs, in_guest);
         tests.push(self.gated("scale::uprobes".to_string(), 2, vec![Need::UprobeMulti], many));
+        let programs = self.programs.clone();
+        let traced = move || bpf_programs::check(&programs);
+        tests.push(self.gated("bpf_programs::traced".to_string(), 3, vec![Need::Fentry], traced));
         let programs = self.programs.clone();
         let bar = move || scale::check_bar(&programs);
         tests.push(self.gated("scale::bar".to_string(), 3, vec![Need::Kprobes], bar));

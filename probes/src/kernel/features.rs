@@ -3,7 +3,7 @@
 //! asks about.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, OnceLock};
 
 use aya_obj::generated::{bpf_attach_type, bpf_map_type, bpf_prog_type};
@@ -165,6 +165,29 @@ fn attaches_trampoline(btf: &Btf) -> bool {
     };
     let Ok(program) = bpf::program_load(&config) else { return false };
     btf.find(Kind::Func, TEST_FUNCTION).is_none() || bpf::raw_tracepoint_open(None, program.fd.as_fd(), None).is_ok()
+}
+
+/// Whether an fentry or fexit program for a function of another program passes the verifier, and why not. With `word`
+/// it loads that word of its context.
+pub(crate) fn takes_trampoline(
+    program: BorrowedFd<'_>,
+    function: u32,
+    is_return: bool,
+    word: Option<u32>,
+) -> Result<(), KernelError> {
+    let load = instruction(LOAD64, 1, 1, word.unwrap_or(0) as i16 * 8, 0);
+    let instructions = [load, RETURN_ZERO[0], EXIT];
+    let attach = if is_return { bpf_attach_type::BPF_TRACE_FEXIT } else { bpf_attach_type::BPF_TRACE_FENTRY };
+    let config = ProgramConfig {
+        program_type: bpf_prog_type::BPF_PROG_TYPE_TRACING,
+        expected_attach_type: Some(attach),
+        attach_btf_id: function,
+        attach_btf_obj_fd: Some(program),
+        instructions: if word.is_some() { &instructions } else { &RETURN_ZERO },
+        name: "rtrace_feature",
+        ..ProgramConfig::default()
+    };
+    bpf::program_load(&config).map(|_| ())
 }
 
 fn loads_iterator(btf: &Btf) -> bool {
