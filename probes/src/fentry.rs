@@ -1,6 +1,7 @@
 //! `fentry` and `fexit`: the entry and the return of a kernel function, with typed arguments, through a trampoline of
 //! the kernel's. Cheaper per event than a kprobe; one program for each function.
 
+pub(crate) mod absent;
 mod programs;
 
 use std::os::fd::BorrowedFd;
@@ -9,17 +10,19 @@ use std::sync::Arc;
 use aya_obj::generated::bpf_attach_type;
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
 use rtrace_lang::target::{
-    Argument, Attach, Feature, Layout, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target,
-    TracingKind,
+    Argument, Attach, Feature, Layout, ProbeSite, ProgramKind, ResolveError, ResolveOptions, Target, TracingKind,
 };
 use rtrace_lang::types::Type;
 
 use crate::kernel::bpf;
 use crate::kernel::btf::{Btf, Kind, Parameter, SOURCE_SHIFT};
+use crate::kprobe::no_such_module;
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::near_matches;
-use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, may_not_load, not_found, wrong_form};
+use crate::provider::{
+    AttachError, Documentation, Link, Provider, empty_layout, is_pattern, may_not_load, not_found, wrong_form,
+};
 
 pub static FENTRY: Trampoline = Trampoline { is_return: false };
 pub static FEXIT: Trampoline = Trampoline { is_return: true };
@@ -75,23 +78,28 @@ impl Provider for Trampoline {
             [module, function] if !module.is_empty() && !function.is_empty() => (Some(module.as_str()), function),
             parts => return Err(wrong_form(self, "not a function", (parts.len() > 2).then_some(3))),
         };
-        let Some(vmlinux) = machine.btf() else {
-            return Err(unsupported(self.name(), "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"));
+        let reason = match machine.btf() {
+            None => Some("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"),
+            Some(_) if machine.has(Feature::Trampolines) => None,
+            Some(_) if machine.features().may_not_load() => return Err(may_not_load(self.name())),
+            Some(_) => Some("this kernel refuses fentry and fexit programs"),
         };
-        if !machine.has(Feature::Trampolines) {
-            if machine.features().may_not_load() {
-                return Err(may_not_load(self.name()));
+        match (reason, program) {
+            (Some(reason), Some(_)) => return Err(absent::unsupported(self.name(), reason)),
+            (Some(reason), None) => return absent::stand_in(self, machine, reason, spec, options),
+            (None, Some((program, function))) => {
+                return self.sites_in_programs(machine, program, function, options);
             }
-            return Err(unsupported(self.name(), "this kernel refuses fentry and fexit programs"));
-        }
-        if let Some((program, function)) = program {
-            return self.sites_in_programs(machine, program, function, options);
+            (None, None) => {}
         }
         let found = self.sites(machine, module, pattern, options, self.name());
         if found.is_empty() {
-            let functions = vmlinux.records().filter(|record| record.kind == Kind::Func);
-            let names: Vec<&str> = functions.map(|record| vmlinux.name(&record)).collect();
-            let near = near_matches(pattern, names.into_iter(), 3);
+            if let Some(error) = module.and_then(|module| no_such_module(machine, module, self.name())) {
+                return Err(error);
+            }
+            let records = machine.btf().into_iter().flat_map(|btf| btf.records().map(move |record| (btf, record)));
+            let functions = records.filter(|(_, record)| record.kind == Kind::Func);
+            let near = near_matches(pattern, functions.map(|(btf, record)| btf.name(&record)), 3);
             let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
             let message = format!("there is no kernel function `{pattern}` that {} can attach to", self.name());
             return Err(not_found(message, &near, Some(spec.parts.len())));
@@ -109,6 +117,10 @@ impl Provider for Trampoline {
         program: BorrowedFd<'_>,
         sites: &[(u64, &ProbeSite)],
     ) -> Result<Vec<Link>, AttachError> {
+        let is_stand_in = |(_, site): &(u64, &ProbeSite)| matches!(site.attach, Attach::Kprobe { .. });
+        if sites.first().is_some_and(is_stand_in) {
+            return absent::attach(self, machine, program, sites);
+        }
         attach_trampolines(machine, program, sites)
     }
 }
@@ -179,7 +191,7 @@ impl Trampoline {
                 function: name.into(),
                 provider,
                 program: ProgramKind::Tracing { attach: kind, btf_id: id | source << SOURCE_SHIFT },
-                layout: Arc::new(layout),
+                layout,
                 selector: None,
                 attach: Attach::Trampoline,
             });
@@ -188,38 +200,44 @@ impl Trampoline {
 
     /// The context is an array of words: the arguments, a struct of up to 16 bytes in two of them, and behind them the
     /// return value. None for what a trampoline does not take.
-    fn layout(&self, machine: &Machine, btf: &Btf, id: u32, options: &ResolveOptions) -> Option<Layout> {
+    fn layout(&self, machine: &Machine, btf: &Btf, id: u32, options: &ResolveOptions) -> Option<Arc<Layout>> {
+        let all = argument_words(btf, id)?;
+        // Most functions of a wildcard are asked for nothing, and their types take longest.
+        if !options.uses_arguments {
+            return Some(empty_layout());
+        }
         let prototype = btf.prototype(id)?;
         let mut arguments = Vec::new();
         let mut words = 0;
         for parameter in prototype.parameters {
-            let size = match &parameter.ty {
-                // A parameter of no type is the `...` of a variadic function.
-                Type::Void => return None,
-                ty => ty.size(),
-            };
-            if size > 16 {
-                return None;
-            }
+            let size = parameter.ty.size();
             // A small struct travels in words and has no address.
-            let is_struct = matches!(parameter.ty, Type::Struct(_));
-            if options.uses_arguments && !parameter.name.is_empty() && !is_struct {
+            if !parameter.name.is_empty() && !matches!(parameter.ty, Type::Struct(_)) {
                 let at = machine.context_word(parameter.access, words * 8);
                 arguments.push(Argument { name: parameter.name, ty: parameter.ty, at });
             }
             words += size.div_ceil(8);
         }
-        if words > MOST_WORDS {
-            return None;
-        }
         let Parameter { ty, access, .. } = prototype.returns;
         let return_value = (self.is_return && !matches!(ty, Type::Void | Type::Struct(_))).then(|| Argument {
             name: "retval".into(),
             ty,
-            at: machine.context_word(access, words * 8),
+            at: machine.context_word(access, all * 8),
         });
-        Some(Layout { arguments, return_value, ..Layout::default() })
+        Some(Arc::new(Layout { arguments, return_value, ..Layout::default() }))
     }
+}
+
+/// How many words the arguments of a function take; None for what a trampoline does not pass.
+fn argument_words(btf: &Btf, id: u32) -> Option<u32> {
+    let mut words = 0;
+    for size in btf.parameter_sizes(id)? {
+        if size == 0 || size > 16 {
+            return None;
+        }
+        words += size.div_ceil(8);
+    }
+    (words <= MOST_WORDS).then_some(words)
 }
 
 pub(crate) fn attach_trampolines(
@@ -247,14 +265,4 @@ pub(crate) fn attach_trampolines(
         links.push(Link::slow(fd.map_err(|error| AttachError::new(site, error))?));
     }
     Ok(links)
-}
-
-fn unsupported(provider: &str, reason: &str) -> ResolveError {
-    ResolveError {
-        kind: ResolveErrorKind::Unsupported,
-        message: format!("{provider} does not work here: {reason}"),
-        label: "not offered by this kernel".to_string(),
-        help: vec!["`tracepoint` and `rawtracepoint` have events at many of the same places.".to_string()],
-        part: Some(0),
-    }
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rtrace_lang::probe::ProbeSpec;
 use rtrace_lang::target::{
-    Absence, Feature, Flags, Location, ProbeSite, ProcessNamespace, ProgramSymbol, ResolveError, ResolveErrorKind,
-    ResolveOptions, Target, TypeTag,
+    Absence, Attach, Feature, Flags, Location, ProbeSite, ProcessNamespace, ProgramSymbol, ResolveError,
+    ResolveErrorKind, ResolveOptions, Target, TypeTag,
 };
 use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 
@@ -18,13 +18,13 @@ use crate::dwarf::{DebugError, DebugInfo};
 use crate::elf::{ElfError, Located, locate, locate_expected};
 use crate::kernel::bpf::InKernel;
 use crate::kernel::btf::{Access, BTF_DIRECTORY, Btf, Kind, SOURCE_SHIFT};
-use crate::kernel::features::Features;
+use crate::kernel::features::{self, Features};
 use crate::kernel::functions::FunctionList;
 use crate::kernel::tracefs::Tracefs;
 use crate::kernel::{KernelError, allocation, bpf, symbols, system};
 use crate::nearest::near_misses;
 use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
-use crate::{d_names, uprobe, usdt};
+use crate::{d_names, fentry, uprobe, usdt};
 
 /// Sources of types that an id has room to name.
 const MOST_SOURCES: u32 = (1 << (32 - SOURCE_SHIFT)) - 1;
@@ -84,6 +84,15 @@ pub struct Machine {
 impl Machine {
     pub fn new() -> Machine {
         Machine::default()
+    }
+
+    /// A machine whose kernel counts as one that lacks the features of these names. Gives the first name that is none.
+    pub fn without(names: &[String]) -> Result<Machine, &str> {
+        let machine = Machine::new();
+        for name in names {
+            machine.features.leave_out(features::named(name).ok_or(name.as_str())?);
+        }
+        Ok(machine)
     }
 
     /// The process will run that program: until then it has mapped something else.
@@ -225,6 +234,18 @@ impl Machine {
             text.lines().filter_map(|line| line.split_whitespace().nth(1).map(str::to_string)).collect()
         });
         names.contains(function)
+    }
+
+    /// The module that the function of a kprobe is in; None for functions of the kernel itself, and other probes.
+    pub fn module_of(&self, site: &ProbeSite) -> Option<String> {
+        let Attach::Kprobe { function, .. } = &site.attach else { return None };
+        if let Some((module, _)) = function.split_once(':') {
+            return Some(module.to_string());
+        }
+        if function.is_empty() || self.has_kernel_function(function) {
+            return None;
+        }
+        self.traceable_set()?.named(function).find_map(|found| found.module).map(str::to_string)
     }
 
     pub(crate) fn features(&self) -> &Features {
@@ -456,6 +477,7 @@ impl Target for Machine {
     fn absence(&self, site: &ProbeSite, argument: Option<&str>) -> Option<Absence> {
         match site.provider {
             "usdt" => usdt::absence(site, argument),
+            "fexit" => fentry::absent::absence(site),
             _ => uprobe::absence(self, site, argument),
         }
     }

@@ -9,6 +9,8 @@ mod report;
 mod run;
 mod speculations;
 mod tables;
+mod unloaded;
+mod ways;
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
@@ -34,6 +36,7 @@ use crate::symbols::MappingEvents;
 use globals::GlobalData;
 use replaced::TracedFile;
 use speculations::Speculations;
+use unloaded::TracedModule;
 
 pub use run::Ended;
 
@@ -151,6 +154,8 @@ pub struct Session<'m> {
     told: HashMap<u32, u64>,
     /// Programs and libraries that are attached to, of all processes.
     files: Vec<TracedFile>,
+    /// Modules of the kernel that are attached to.
+    modules: Vec<TracedModule>,
     /// What the followed process maps, where user addresses are shown and the kernel tells.
     mappings: Option<MappingEvents>,
     /// Who asks for the maps while the script runs (`--listen`).
@@ -189,6 +194,7 @@ impl<'m> Session<'m> {
             speculations: Speculations::default(),
             told: HashMap::new(),
             files: Vec::new(),
+            modules: Vec::new(),
             hir,
             object,
             maps,

@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock};
 
 use aya_obj::generated::{bpf_attach_type, bpf_map_type, bpf_prog_type};
 use rtrace_lang::calls as lang_calls;
-use rtrace_lang::target::Feature;
+use rtrace_lang::target::{FEATURE_NAMES, Feature};
 
 use super::bpf::{self, MapConfig, ProgramConfig};
 use super::btf::{Btf, Kind};
@@ -25,6 +25,11 @@ pub struct Features {
 }
 
 impl Features {
+    /// From now on the kernel counts as one that lacks the feature.
+    pub fn leave_out(&self, feature: Feature) {
+        self.known.lock().expect("no holder panics").insert(feature, false);
+    }
+
     /// Whether the kernel has the feature. `btf` is asked for only by features of tracing programs. Without the
     /// privilege to load programs every answer that takes a program is no.
     pub fn has<'a>(&self, feature: Feature, btf: impl FnOnce() -> Option<&'a Btf>) -> bool {
@@ -52,6 +57,12 @@ impl Features {
     pub fn loads_integer_pointers(&self, btf: &Btf) -> bool {
         *self.integer_pointers.get_or_init(|| loads_integer_pointer(btf))
     }
+}
+
+/// The feature of that name; helpers go by the kernel's names, without `bpf_`.
+pub fn named(name: &str) -> Option<Feature> {
+    let row = FEATURE_NAMES.iter().find(|(known, _)| *known == name).map(|(_, feature)| *feature);
+    row.or_else(|| calls::helper_named(name).map(Feature::Helper))
 }
 
 /// One row a feature.

@@ -64,7 +64,7 @@ fn command(line: &str, arguments: &Arguments) -> bool {
         ":help" | ":h" => print!("{HELP}"),
         ":list" | ":l" => {
             let pattern = rest.trim();
-            listing::run((!pattern.is_empty()).then_some(pattern), arguments.verbose, arguments.pid);
+            listing::run(arguments, (!pattern.is_empty()).then_some(pattern));
         }
         ":builtins" => {
             let aggregations = AGGREGATIONS.iter().map(|row| (row.signature, row.doc));

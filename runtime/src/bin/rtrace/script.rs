@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Read, Write};
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses, render};
 use rtrace_lang::source::Source;
+use rtrace_lang::target::FEATURE_NAMES;
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::cgroup::Cgroup;
 use rtrace_runtime::child::Child;
@@ -91,6 +92,15 @@ pub fn explain(name: &str) -> i32 {
     }
 }
 
+/// The machine, or what the command line leaves of it.
+pub fn machine(arguments: &Arguments) -> Result<Machine, i32> {
+    Machine::without(&arguments.without).map_err(|name| {
+        let names: Vec<&str> = FEATURE_NAMES.iter().map(|(name, _)| *name).collect();
+        let known = format!("Features are {}, and helpers such as loop.", names.join(", "));
+        fail(&format!("there is no feature `{name}`"), &[known])
+    })
+}
+
 /// Runs a program to its end; gives the exit status. The tool ends with the last one.
 pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> i32 {
     let Some(format) = format_named(&arguments.format) else {
@@ -135,7 +145,10 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) ->
         _ => None,
     };
     let (named, positional) = parameters::split(arguments.parameters());
-    let mut machine = Machine::new();
+    let mut machine = match machine(arguments) {
+        Ok(machine) => machine,
+        Err(status) => return status,
+    };
     if let Some(child) = &child {
         machine.expect_program(child.pid, child.program.clone());
     }
