@@ -163,22 +163,15 @@ impl Trampoline {
         provider: &'static str,
         found: &mut Vec<ProbeSite>,
     ) {
-        let mut functions: Vec<(&str, u32)> = if is_pattern(pattern) {
-            let functions = btf.records().filter(|record| record.kind == Kind::Func);
-            let mut functions: Vec<(&str, u32)> = functions
-                .map(|record| (btf.name(&record), record.id))
-                .filter(|(name, _)| wildcard_match(pattern, name))
-                .collect();
-            // Without that list the kernel refuses some of them only when they are attached to.
-            if let Some(traceable) = machine.traceable_set() {
-                functions.retain(|(name, _)| traceable.contains(name));
-            }
-            functions
-        } else {
+        let functions: Vec<(&str, u32)> = if !is_pattern(pattern) {
             btf.find(Kind::Func, pattern).map(|record| (btf.name(&record), record.id)).into_iter().collect()
+        } else if module.is_none() {
+            let functions = machine.kernel_functions(btf).iter().map(|(name, id)| (btf.string(*name), *id));
+            functions.filter(|(name, _)| wildcard_match(pattern, name)).collect()
+        } else {
+            let functions = traceable_functions(machine, btf).into_iter().map(|(name, id)| (btf.string(name), id));
+            functions.filter(|(name, _)| wildcard_match(pattern, name)).collect()
         };
-        functions.sort_unstable();
-        functions.dedup_by_key(|function| function.0);
         let source = module.and_then(|module| machine.module_source(module)).unwrap_or(0);
         for (name, id) in functions {
             let Some(layout) = self.layout(machine, btf, id, options) else { continue };
@@ -226,6 +219,24 @@ impl Trampoline {
         });
         Some(Arc::new(Layout { arguments, return_value, ..Layout::default() }))
     }
+}
+
+/// The functions of a blob that can be traced, by name, each once: where its name is, and its id.
+pub(crate) fn traceable_functions(machine: &Machine, btf: &Btf) -> Vec<(u32, u32)> {
+    let functions = btf.records().filter(|record| record.kind == Kind::Func);
+    let mut functions: Vec<(&str, u32, u32)> =
+        functions.map(|record| (btf.name(&record), record.name_offset, record.id)).collect();
+    functions.sort_unstable();
+    functions.dedup_by_key(|function| function.0);
+    // Without that list the kernel refuses some of them only when they are attached to. Both are sorted.
+    if let Some(traceable) = machine.traceable_set() {
+        let mut names = traceable.iter().peekable();
+        functions.retain(|(name, ..)| {
+            while names.next_if(|listed| listed < name).is_some() {}
+            names.peek() == Some(name)
+        });
+    }
+    functions.into_iter().map(|(_, name, id)| (name, id)).collect()
 }
 
 /// How many words the arguments of a function take; None for what a trampoline does not pass.

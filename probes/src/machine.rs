@@ -75,6 +75,7 @@ pub struct Machine {
     process_namespace: OnceLock<Option<ProcessNamespace>>,
     allocation_flags: OnceLock<Flags>,
     traceable: OnceLock<Option<FunctionList>>,
+    kernel_functions: OnceLock<Vec<(u32, u32)>>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
     /// A process that does not run its program yet.
@@ -200,6 +201,11 @@ impl Machine {
     pub(crate) fn traceable_set(&self) -> Option<&FunctionList> {
         let read = || self.tracefs().ok()?.filter_functions().ok();
         self.traceable.get_or_init(read).as_ref()
+    }
+
+    /// The functions of the kernel itself that fentry can attach to, by name: where the name is in its BTF, and the id.
+    pub(crate) fn kernel_functions(&self, btf: &Btf) -> &[(u32, u32)] {
+        self.kernel_functions.get_or_init(|| fentry::traceable_functions(self, btf))
     }
 
     /// The number of a module's blob in the ids of its types; None where it was never asked for.
