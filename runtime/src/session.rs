@@ -231,14 +231,15 @@ impl<'m> Session<'m> {
     /// Lets go of all attachments. Events that still come from those that end slowly do not count from here on.
     fn detach(&mut self) {
         self.iterators.clear();
-        let links = std::mem::take(&mut self.links);
-        let slow: Vec<_> = links.iter().filter(|link| link.is_slow()).flat_map(Link::fds).collect();
-        if !slow.is_empty() {
+        let (slow, quick): (Vec<Link>, Vec<Link>) =
+            std::mem::take(&mut self.links).into_iter().partition(Link::is_slow);
+        // The child would hold these as well, and their programs do not look whether they are stopped.
+        drop(quick);
+        let fds: Vec<_> = slow.iter().flat_map(Link::fds).collect();
+        if !fds.is_empty() {
             self.globals.set(STOPPED_OFFSET, 1);
-            signals::close_elsewhere(&slow);
+            signals::close_elsewhere(&fds);
         }
-        drop(slow);
-        drop(links);
     }
 }
 
