@@ -25,9 +25,9 @@ mod typenames;
 mod values;
 mod warnings;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::ast::{self, Item, Script};
+use crate::ast::{self, Clause, Item, Script};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::dtrace;
 use crate::entries;
@@ -146,9 +146,13 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
     }
     if !diagnostics.iter().any(Diagnostic::is_error) {
         diagnostics.append(&mut warnings::warnings(script));
-        let predicates = groups.iter().map(|group| group.clause.predicate.as_ref());
+        let all = || groups.iter().map(|group| group.clause).zip(&programs);
+        // Where each site has a program of its own, a predicate may choose among them.
+        let running: HashSet<*const Clause> =
+            all().filter(|(_, program)| !program.never_runs()).map(|(clause, _)| clause as *const Clause).collect();
+        let idle = all().filter(|(clause, _)| !running.contains(&(*clause as *const Clause)));
         diagnostics
-            .extend(predicates.zip(&programs).filter_map(|(written, program)| warnings::never_true(written, program)));
+            .extend(idle.filter_map(|(clause, program)| warnings::never_true(clause.predicate.as_ref(), program)));
     }
     dedup(&mut diagnostics);
     let settings = checker.items.settings.clone();

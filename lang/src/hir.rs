@@ -82,6 +82,13 @@ pub struct Program {
     pub span: Span,
 }
 
+impl Program {
+    /// Whether its predicate is known to be false.
+    pub fn never_runs(&self) -> bool {
+        self.predicate.as_ref().is_some_and(|predicate| predicate.constant() == Some(0))
+    }
+}
+
 /// `fn name(...) { ... }`, as one program runs it. The caller sets the locals that are its parameters, and finds what it
 /// gives in another.
 #[derive(Clone, PartialEq, Debug)]

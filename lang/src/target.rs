@@ -421,6 +421,21 @@ pub enum Feature {
     CpuV4,
 }
 
+/// Names of features, for those who want to see what happens without one. Helpers have names of their own.
+pub static FEATURE_NAMES: &[(&str, Feature)] = &[
+    ("kprobes", Feature::Kprobes),
+    ("kprobe_multi", Feature::KprobeMulti),
+    ("uprobe_multi", Feature::UprobeMulti),
+    ("fentry", Feature::Trampolines),
+    ("iterators", Feature::Iterators),
+    ("map_allocator", Feature::MapAllocator),
+    ("large_keys", Feature::LargeKeys),
+    ("task_storage", Feature::TaskStorage),
+    ("attach_cookie", Feature::AttachCookie),
+    ("fentry_cookie", Feature::TrampolineCookie),
+    ("raw_tracepoint_cookie", Feature::RawTracepointCookie),
+];
+
 /// Why no site was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResolveError {

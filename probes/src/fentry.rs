@@ -1,23 +1,28 @@
 //! `fentry` and `fexit`: the entry and the return of a kernel function, with typed arguments, through a trampoline of
 //! the kernel's. Cheaper per event than a kprobe; one program for each function.
 
+pub(crate) mod absent;
+mod programs;
+
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use aya_obj::generated::bpf_attach_type;
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
 use rtrace_lang::target::{
-    Argument, Attach, Feature, Layout, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target,
-    TracingKind,
+    Argument, Attach, Feature, Layout, ProbeSite, ProgramKind, ResolveError, ResolveOptions, Target, TracingKind,
 };
 use rtrace_lang::types::Type;
 
 use crate::kernel::bpf;
 use crate::kernel::btf::{Btf, Kind, Parameter, SOURCE_SHIFT};
+use crate::kprobe::no_such_module;
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::near_matches;
-use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, may_not_load, not_found, wrong_form};
+use crate::provider::{
+    AttachError, Documentation, Link, Provider, empty_layout, is_pattern, may_not_load, not_found, wrong_form,
+};
 
 pub static FENTRY: Trampoline = Trampoline { is_return: false };
 pub static FEXIT: Trampoline = Trampoline { is_return: true };
@@ -41,14 +46,20 @@ impl Provider for Trampoline {
     fn documentation(&self) -> &'static Documentation {
         if self.is_return {
             &Documentation {
-                summary: "Fires when a kernel function returns; has its arguments and `retval`.",
-                usage: &["fexit:FUNCTION", "fexit:MODULE:FUNCTION"],
+                summary: "Fires when a function of the kernel returns, or of a BPF program; has its arguments and `retval`.",
+                usage: &["fexit:FUNCTION", "fexit:MODULE:FUNCTION", "fexit:bpf:FUNCTION", "fexit:bpf:PROGRAM:FUNCTION"],
                 example: "fexit:vfs_read { @bytes = hist(retval); }",
             }
         } else {
             &Documentation {
-                summary: "Fires when a kernel function is entered, with its arguments as `args.NAME`.",
-                usage: &["fentry:FUNCTION", "fentry:MODULE:FUNCTION"],
+                summary: "Fires when a function of the kernel is entered, or of a BPF program (by number or name), with its arguments as \
+                          `args.NAME`.",
+                usage: &[
+                    "fentry:FUNCTION",
+                    "fentry:MODULE:FUNCTION",
+                    "fentry:bpf:FUNCTION",
+                    "fentry:bpf:PROGRAM:FUNCTION",
+                ],
                 example: "fentry:vfs_read { @[comm] = sum(args.count); }",
             }
         }
@@ -60,25 +71,35 @@ impl Provider for Trampoline {
         spec: &ProbeSpec,
         options: &ResolveOptions,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let program = programs::parse(&spec.parts);
         let (module, pattern) = match spec.parts.as_slice() {
+            _ if program.is_some() => (None, &spec.parts[0]),
             [function] if !function.is_empty() => (None, function),
             [module, function] if !module.is_empty() && !function.is_empty() => (Some(module.as_str()), function),
             parts => return Err(wrong_form(self, "not a function", (parts.len() > 2).then_some(3))),
         };
-        let Some(vmlinux) = machine.btf() else {
-            return Err(unsupported(self.name(), "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"));
+        let reason = match machine.btf() {
+            None => Some("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"),
+            Some(_) if machine.has(Feature::Trampolines) => None,
+            Some(_) if machine.features().may_not_load() => return Err(may_not_load(self.name())),
+            Some(_) => Some("this kernel refuses fentry and fexit programs"),
         };
-        if !machine.has(Feature::Trampolines) {
-            if machine.features().may_not_load() {
-                return Err(may_not_load(self.name()));
+        match (reason, program) {
+            (Some(reason), Some(_)) => return Err(absent::unsupported(self.name(), reason)),
+            (Some(reason), None) => return absent::stand_in(self, machine, reason, spec, options),
+            (None, Some((program, function))) => {
+                return self.sites_in_programs(machine, program, function, options);
             }
-            return Err(unsupported(self.name(), "this kernel refuses fentry and fexit programs"));
+            (None, None) => {}
         }
         let found = self.sites(machine, module, pattern, options, self.name());
         if found.is_empty() {
-            let functions = vmlinux.records().filter(|record| record.kind == Kind::Func);
-            let names: Vec<&str> = functions.map(|record| vmlinux.name(&record)).collect();
-            let near = near_matches(pattern, names.into_iter(), 3);
+            if let Some(error) = module.and_then(|module| no_such_module(machine, module, self.name())) {
+                return Err(error);
+            }
+            let records = machine.btf().into_iter().flat_map(|btf| btf.records().map(move |record| (btf, record)));
+            let functions = records.filter(|(_, record)| record.kind == Kind::Func);
+            let near = near_matches(pattern, functions.map(|(btf, record)| btf.name(&record)), 3);
             let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
             let message = format!("there is no kernel function `{pattern}` that {} can attach to", self.name());
             return Err(not_found(message, &near, Some(spec.parts.len())));
@@ -96,6 +117,10 @@ impl Provider for Trampoline {
         program: BorrowedFd<'_>,
         sites: &[(u64, &ProbeSite)],
     ) -> Result<Vec<Link>, AttachError> {
+        let is_stand_in = |(_, site): &(u64, &ProbeSite)| matches!(site.attach, Attach::Kprobe { .. });
+        if sites.first().is_some_and(is_stand_in) {
+            return absent::attach(self, machine, program, sites);
+        }
         attach_trampolines(machine, program, sites)
     }
 }
@@ -138,22 +163,15 @@ impl Trampoline {
         provider: &'static str,
         found: &mut Vec<ProbeSite>,
     ) {
-        let mut functions: Vec<(&str, u32)> = if is_pattern(pattern) {
-            let functions = btf.records().filter(|record| record.kind == Kind::Func);
-            let mut functions: Vec<(&str, u32)> = functions
-                .map(|record| (btf.name(&record), record.id))
-                .filter(|(name, _)| wildcard_match(pattern, name))
-                .collect();
-            // Without that list the kernel refuses some of them only when they are attached to.
-            if let Some(traceable) = machine.traceable_set() {
-                functions.retain(|(name, _)| traceable.contains(name));
-            }
-            functions
-        } else {
+        let functions: Vec<(&str, u32)> = if !is_pattern(pattern) {
             btf.find(Kind::Func, pattern).map(|record| (btf.name(&record), record.id)).into_iter().collect()
+        } else if module.is_none() {
+            let functions = machine.kernel_functions(btf).iter().map(|(name, id)| (btf.string(*name), *id));
+            functions.filter(|(name, _)| wildcard_match(pattern, name)).collect()
+        } else {
+            let functions = traceable_functions(machine, btf).into_iter().map(|(name, id)| (btf.string(name), id));
+            functions.filter(|(name, _)| wildcard_match(pattern, name)).collect()
         };
-        functions.sort_unstable();
-        functions.dedup_by_key(|function| function.0);
         let source = module.and_then(|module| machine.module_source(module)).unwrap_or(0);
         for (name, id) in functions {
             let Some(layout) = self.layout(machine, btf, id, options) else { continue };
@@ -166,7 +184,7 @@ impl Trampoline {
                 function: name.into(),
                 provider,
                 program: ProgramKind::Tracing { attach: kind, btf_id: id | source << SOURCE_SHIFT },
-                layout: Arc::new(layout),
+                layout,
                 selector: None,
                 attach: Attach::Trampoline,
             });
@@ -175,38 +193,62 @@ impl Trampoline {
 
     /// The context is an array of words: the arguments, a struct of up to 16 bytes in two of them, and behind them the
     /// return value. None for what a trampoline does not take.
-    fn layout(&self, machine: &Machine, btf: &Btf, id: u32, options: &ResolveOptions) -> Option<Layout> {
+    fn layout(&self, machine: &Machine, btf: &Btf, id: u32, options: &ResolveOptions) -> Option<Arc<Layout>> {
+        let all = argument_words(btf, id)?;
+        // Most functions of a wildcard are asked for nothing, and their types take longest.
+        if !options.uses_arguments {
+            return Some(empty_layout());
+        }
         let prototype = btf.prototype(id)?;
         let mut arguments = Vec::new();
         let mut words = 0;
         for parameter in prototype.parameters {
-            let size = match &parameter.ty {
-                // A parameter of no type is the `...` of a variadic function.
-                Type::Void => return None,
-                ty => ty.size(),
-            };
-            if size > 16 {
-                return None;
-            }
+            let size = parameter.ty.size();
             // A small struct travels in words and has no address.
-            let is_struct = matches!(parameter.ty, Type::Struct(_));
-            if options.uses_arguments && !parameter.name.is_empty() && !is_struct {
+            if !parameter.name.is_empty() && !matches!(parameter.ty, Type::Struct(_)) {
                 let at = machine.context_word(parameter.access, words * 8);
                 arguments.push(Argument { name: parameter.name, ty: parameter.ty, at });
             }
             words += size.div_ceil(8);
         }
-        if words > MOST_WORDS {
-            return None;
-        }
         let Parameter { ty, access, .. } = prototype.returns;
         let return_value = (self.is_return && !matches!(ty, Type::Void | Type::Struct(_))).then(|| Argument {
             name: "retval".into(),
             ty,
-            at: machine.context_word(access, words * 8),
+            at: machine.context_word(access, all * 8),
         });
-        Some(Layout { arguments, return_value, ..Layout::default() })
+        Some(Arc::new(Layout { arguments, return_value, ..Layout::default() }))
     }
+}
+
+/// The functions of a blob that can be traced, by name, each once: where its name is, and its id.
+pub(crate) fn traceable_functions(machine: &Machine, btf: &Btf) -> Vec<(u32, u32)> {
+    let functions = btf.records().filter(|record| record.kind == Kind::Func);
+    let mut functions: Vec<(&str, u32, u32)> =
+        functions.map(|record| (btf.name(&record), record.name_offset, record.id)).collect();
+    functions.sort_unstable();
+    functions.dedup_by_key(|function| function.0);
+    // Without that list the kernel refuses some of them only when they are attached to. Both are sorted.
+    if let Some(traceable) = machine.traceable_set() {
+        let mut names = traceable.iter().peekable();
+        functions.retain(|(name, ..)| {
+            while names.next_if(|listed| listed < name).is_some() {}
+            names.peek() == Some(name)
+        });
+    }
+    functions.into_iter().map(|(_, name, id)| (name, id)).collect()
+}
+
+/// How many words the arguments of a function take; None for what a trampoline does not pass.
+fn argument_words(btf: &Btf, id: u32) -> Option<u32> {
+    let mut words = 0;
+    for size in btf.parameter_sizes(id)? {
+        if size == 0 || size > 16 {
+            return None;
+        }
+        words += size.div_ceil(8);
+    }
+    (words <= MOST_WORDS).then_some(words)
 }
 
 pub(crate) fn attach_trampolines(
@@ -234,14 +276,4 @@ pub(crate) fn attach_trampolines(
         links.push(Link::slow(fd.map_err(|error| AttachError::new(site, error))?));
     }
     Ok(links)
-}
-
-fn unsupported(provider: &str, reason: &str) -> ResolveError {
-    ResolveError {
-        kind: ResolveErrorKind::Unsupported,
-        message: format!("{provider} does not work here: {reason}"),
-        label: "not offered by this kernel".to_string(),
-        help: vec!["`tracepoint` and `rawtracepoint` have events at many of the same places.".to_string()],
-        part: Some(0),
-    }
 }

@@ -19,6 +19,7 @@ use crate::fentry::{self, FENTRY, FEXIT};
 use crate::kernel::KernelError;
 use crate::kernel::bpf::{self, KprobeTargets};
 use crate::kernel::btf::{Kind, Parameter};
+use crate::kernel::functions::ListedFunction;
 use crate::kernel::perf::{self, PerfKind, PerfScope};
 use crate::kernel::symbols;
 use crate::listing::{self, ListedProbe};
@@ -202,32 +203,40 @@ impl Kprobe {
         let is_of_module = |module: Option<&str>| {
             wanted.module.is_none_or(|wanted| wildcard_match(wanted, module.unwrap_or("vmlinux")))
         };
-        let mut names: Vec<&str> = match (machine.traceable_set(), wanted.module) {
+        // Each with the module that it is asked for by.
+        let mut found: Vec<(&str, Option<&str>)> = match (machine.traceable_set(), wanted.module) {
             (Some(list), Some(_)) => {
                 let functions = list.functions().filter(|function| is_of_module(function.module));
-                functions.map(|function| function.name).filter(is_meant).collect()
+                let named = functions.map(|function| (function.name, Some(function.module.unwrap_or(KERNEL))));
+                named.filter(|(name, _)| is_meant(name)).collect()
             }
-            (Some(_) | None, _) => function_names(machine).filter(is_meant).collect(),
+            (Some(_) | None, module) => function_names(machine).filter(is_meant).map(|name| (name, module)).collect(),
         };
-        names.sort_unstable();
-        names.dedup();
-        if names.is_empty() {
-            let near = near_matches(wanted.function, function_names(machine), 3);
-            let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
-            let message = format!("no kernel function matches `{}`", wanted.function);
-            return Err(not_found(message, &near, Some(wanted.part)));
+        found.sort_unstable();
+        found.dedup();
+        if found.is_empty() {
+            return Err(self.nothing_matches(machine, wanted));
         }
         // The kernel takes many functions by names alone.
-        let is_multi = names.len() > 1 && wanted.module.is_none() && machine.has(Feature::KprobeMulti);
+        let is_multi = found.len() > 1 && wanted.module.is_none() && machine.has(Feature::KprobeMulti);
         let multi = if is_multi { MultiKind::KprobeMulti } else { MultiKind::Single };
-        let site = |name: &str| {
-            let full = match wanted.module {
+        let site = |(name, module): (&str, Option<&str>)| {
+            let full = match module {
                 None => format!("{}:{name}", self.name()),
                 Some(module) => format!("{}:{module}:{name}", self.name()),
             };
-            self.site(machine, wanted, name, full, multi, options)
+            let wanted = Wanted { module, ..*wanted };
+            ProbeSite {
+                attach: Attach::Kprobe {
+                    function: symbol(module, name),
+                    offset: 0,
+                    is_return: self.is_return,
+                    is_matched: true,
+                },
+                ..self.site(machine, &wanted, name, full, multi, options)
+            }
         };
-        Ok(names.into_iter().map(site).collect())
+        Ok(found.into_iter().map(site).collect())
     }
 
     fn site(
@@ -246,11 +255,6 @@ impl Kprobe {
         } else {
             entry_layout()
         };
-        // The kernel takes a module's function by both names.
-        let symbol = match wanted.module {
-            Some(module) if module != "vmlinux" && !is_pattern(module) => format!("{module}:{function}").into(),
-            Some(_) | None => Arc::from(function),
-        };
         ProbeSite {
             name: name.into(),
             function: function.into(),
@@ -259,20 +263,33 @@ impl Kprobe {
             layout,
             selector: None,
             attach: Attach::Kprobe {
-                function: symbol,
+                function: symbol(wanted.module, function),
                 offset: wanted.offset,
                 is_return: self.is_return,
-                is_matched: is_pattern(wanted.function) || wanted.module.is_some_and(is_pattern),
+                is_matched: false,
             },
         }
     }
 
-    fn no_such_function(&self, machine: &Machine, wanted: &Wanted<'_>) -> ResolveError {
-        let mut names: Vec<&str> = machine.traceable_set().map(|list| list.iter().collect()).unwrap_or_default();
-        if let Some(btf) = machine.btf() {
-            names.extend(btf.records().filter(|record| record.kind == Kind::Func).map(|record| btf.name(&record)));
+    /// Nothing matches a pattern: the module is at fault, where there is none of that name.
+    fn nothing_matches(&self, machine: &Machine, wanted: &Wanted<'_>) -> ResolveError {
+        if let Some(error) = wanted.module.and_then(|module| no_such_module(machine, module, self.name())) {
+            return error;
         }
-        let near = near_misses(wanted.function, names.into_iter(), 3);
+        let near = near_matches(wanted.function, function_names(machine), 3);
+        let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
+        let message = match wanted.module {
+            None => format!("no kernel function matches `{}`", wanted.function),
+            Some(module) => format!("no function of `{module}` matches `{}`", wanted.function),
+        };
+        not_found(message, &near, Some(wanted.part))
+    }
+
+    fn no_such_function(&self, machine: &Machine, wanted: &Wanted<'_>) -> ResolveError {
+        if let Some(error) = wanted.module.and_then(|module| no_such_module(machine, module, self.name())) {
+            return error;
+        }
+        let near = near_misses(wanted.function, function_names(machine), 3);
         let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
         let mut error =
             not_found(format!("there is no kernel function `{}`", wanted.function), &near, Some(wanted.part));
@@ -311,6 +328,40 @@ impl Kprobe {
             .map_err(|error| AttachError::new(first, error))?;
         Ok(vec![Link::slow(link)])
     }
+}
+
+/// What the kernel itself is called where a module is named.
+pub(crate) const KERNEL: &str = "vmlinux";
+
+/// The kernel takes a module's function by both names.
+fn symbol(module: Option<&str>, function: &str) -> Arc<str> {
+    match module {
+        Some(module) if module != KERNEL => format!("{module}:{function}").into(),
+        Some(_) | None => function.into(),
+    }
+}
+
+/// The error for a module, or a pattern of modules, that the kernel has not loaded.
+pub(crate) fn no_such_module(machine: &Machine, module: &str, provider: &str) -> Option<ResolveError> {
+    // Modules that are built in have a directory there too, if they have parameters; all that are loaded have this file.
+    let entries = std::fs::read_dir("/sys/module").into_iter().flatten().flatten();
+    let loaded = entries.filter(|entry| entry.path().join("refcnt").exists());
+    let mut names: Vec<String> = loaded.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.extend(machine.module_names());
+    names.push(KERNEL.to_string());
+    if names.iter().any(|name| wildcard_match(module, name)) {
+        return None;
+    }
+    let near: Vec<String> = near_matches(module, names.iter().map(String::as_str), 3);
+    let near: Vec<String> = near.iter().map(|module| format!("{provider}:{module}")).collect();
+    let message = match is_pattern(module) {
+        true => format!("no loaded module matches `{module}`"),
+        false => format!("the module `{module}` is not loaded"),
+    };
+    let mut error = not_found(message, &near, Some(1));
+    error.label = "no such module".to_string();
+    error.help.push("/proc/modules lists what is loaded; functions of the kernel itself take no module.".to_string());
+    Some(error)
 }
 
 /// The address of a site's function, where the kernel lists it.
@@ -369,7 +420,14 @@ fn attach_single(
         Err(error) if error.errno() == Some(libc::ENOENT) && *offset == 0 => {
             match compiled_parts(machine, function).as_slice() {
                 [] => Err(error),
-                parts => parts.iter().map(|part| attach_to(part)).collect(),
+                parts => {
+                    let attach_to_part = |part: &&str| {
+                        let mut link = attach_to(part)?;
+                        link.rename(part);
+                        Ok(link)
+                    };
+                    parts.iter().map(attach_to_part).collect()
+                }
             }
         }
         result => result.map(|link| vec![link]),
@@ -401,7 +459,8 @@ fn c_string(name: &str) -> CString {
     CString::new(name).unwrap_or_default()
 }
 
-/// A function that can be named: BTF knows most, the symbol table all.
+/// A function that can be named: BTF knows most, ftrace's list others; of the rest the kernel is asked, since reading its
+/// table of symbols takes longest.
 fn exists(machine: &Machine, module: Option<&str>, function: &str) -> bool {
     let in_vmlinux = || machine.btf().is_some_and(|btf| btf.find(Kind::Func, function).is_some());
     let in_module = |module| machine.module_btf(module).is_some_and(|btf| btf.find(Kind::Func, function).is_some());
@@ -409,7 +468,23 @@ fn exists(machine: &Machine, module: Option<&str>, function: &str) -> bool {
         None | Some("vmlinux") => in_vmlinux(),
         Some(module) => in_module(module),
     };
-    known || symbols::has_function(function).unwrap_or(false)
+    let is_of_module = |found: ListedFunction<'_>| module.is_none_or(|module| found.module.unwrap_or(KERNEL) == module);
+    known
+        || machine.traceable_set().is_some_and(|list| list.named(function).any(is_of_module))
+        || is_probed(machine, &symbol(module, function))
+}
+
+/// Whether the kernel knows the function: it makes a kprobe, or refuses it for another reason than its name.
+fn is_probed(machine: &Machine, function: &str) -> bool {
+    if machine.features().may_not_load() {
+        return symbols::has_function(function).unwrap_or(false);
+    }
+    let name = c_string(function);
+    let kind = PerfKind::Kprobe { function: &name, offset: 0, is_return: false };
+    match perf::perf_event_open(kind, PerfScope::Cpu(0)) {
+        Ok(_) => true,
+        Err(error) => error.errno() != Some(libc::ENOENT),
+    }
 }
 
 fn parse_address(text: &str) -> Option<u64> {

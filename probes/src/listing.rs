@@ -42,7 +42,8 @@ pub fn list(
         },
         Some(pattern) => matching(machine, pattern, verbose, pid)?,
     };
-    found.sort_unstable();
+    // Most come sorted, provider by provider, which this kind of sorting makes use of.
+    found.sort();
     found.dedup();
     Ok(found)
 }

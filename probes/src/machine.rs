@@ -9,36 +9,49 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rtrace_lang::probe::ProbeSpec;
 use rtrace_lang::target::{
-    Absence, Feature, Flags, Location, ProbeSite, ProcessNamespace, ProgramSymbol, ResolveError, ResolveErrorKind,
-    ResolveOptions, Target, TypeTag,
+    Absence, Attach, Feature, Flags, Location, ProbeSite, ProcessNamespace, ProgramSymbol, ResolveError,
+    ResolveErrorKind, ResolveOptions, Target, TypeTag,
 };
 use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 
 use crate::dwarf::{DebugError, DebugInfo};
 use crate::elf::{ElfError, Located, locate, locate_expected};
+use crate::kernel::bpf::InKernel;
 use crate::kernel::btf::{Access, BTF_DIRECTORY, Btf, Kind, SOURCE_SHIFT};
-use crate::kernel::features::Features;
+use crate::kernel::features::{self, Features};
 use crate::kernel::functions::FunctionList;
 use crate::kernel::tracefs::Tracefs;
 use crate::kernel::{KernelError, allocation, bpf, symbols, system};
 use crate::nearest::near_misses;
 use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
-use crate::{d_names, uprobe, usdt};
+use crate::{d_names, fentry, uprobe, usdt};
 
 /// Sources of types that an id has room to name.
 const MOST_SOURCES: u32 = (1 << (32 - SOURCE_SHIFT)) - 1;
 
 /// Where types come from.
 enum Source {
-    Module { name: String, btf: Option<Arc<Btf>> },
-    Program { path: PathBuf, info: Result<Arc<DebugInfo>, DebugError> },
+    Module {
+        name: String,
+        btf: Option<Arc<Btf>>,
+    },
+    Program {
+        path: PathBuf,
+        info: Result<Arc<DebugInfo>, DebugError>,
+    },
+    /// A BPF program in the kernel; its descriptor keeps it there.
+    InKernel {
+        id: u32,
+        fd: Arc<OwnedFd>,
+        btf: Arc<Btf>,
+    },
 }
 
 impl Source {
     fn module_name(&self) -> Option<&str> {
         match self {
             Source::Module { name, btf: _ } => Some(name),
-            Source::Program { .. } => None,
+            Source::Program { .. } | Source::InKernel { .. } => None,
         }
     }
 }
@@ -62,6 +75,7 @@ pub struct Machine {
     process_namespace: OnceLock<Option<ProcessNamespace>>,
     allocation_flags: OnceLock<Flags>,
     traceable: OnceLock<Option<FunctionList>>,
+    kernel_functions: OnceLock<Vec<(u32, u32)>>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
     /// A process that does not run its program yet.
@@ -71,6 +85,15 @@ pub struct Machine {
 impl Machine {
     pub fn new() -> Machine {
         Machine::default()
+    }
+
+    /// A machine whose kernel counts as one that lacks the features of these names. Gives the first name that is none.
+    pub fn without(names: &[String]) -> Result<Machine, &str> {
+        let machine = Machine::new();
+        for name in names {
+            machine.features.leave_out(features::named(name).ok_or(name.as_str())?);
+        }
+        Ok(machine)
     }
 
     /// The process will run that program: until then it has mapped something else.
@@ -97,7 +120,7 @@ impl Machine {
         let mut sources = self.sources.lock().expect("no holder panics");
         let known = sources.iter().find_map(|source| match source {
             Source::Module { name, btf } if name == module => Some(btf.clone()),
-            Source::Module { .. } | Source::Program { .. } => None,
+            Source::Module { .. } | Source::Program { .. } | Source::InKernel { .. } => None,
         });
         if let Some(known) = known {
             return known;
@@ -114,7 +137,7 @@ impl Machine {
         let mut sources = self.sources.lock().expect("no holder panics");
         let known = sources.iter().find_map(|source| match source {
             Source::Program { path, info } if path == program => Some(info.clone()),
-            Source::Program { .. } | Source::Module { .. } => None,
+            Source::Program { .. } | Source::Module { .. } | Source::InKernel { .. } => None,
         });
         if let Some(known) = known {
             return known;
@@ -127,6 +150,25 @@ impl Machine {
         };
         sources.push(Source::Program { path: program.to_path_buf(), info: info.clone() });
         info
+    }
+
+    /// The types of a BPF program that is in the kernel, and the number of their source; None where they can't be read.
+    pub(crate) fn types_of_program(&self, program: &InKernel) -> Option<(Arc<Btf>, u32)> {
+        let mut sources = self.sources.lock().expect("no holder panics");
+        let known = sources.iter().enumerate().find_map(|(at, source)| match source {
+            Source::InKernel { id: known, btf, fd: _ } if *known == program.id => Some((btf.clone(), at as u32 + 1)),
+            Source::InKernel { .. } | Source::Module { .. } | Source::Program { .. } => None,
+        });
+        if known.is_some() {
+            return known;
+        }
+        let number = sources.len() as u32 + 1;
+        if number > MOST_SOURCES {
+            return None;
+        }
+        let btf = Arc::new(Btf::from_bytes(bpf::btf_bytes(program.btf).ok()?, number).ok()?);
+        sources.push(Source::InKernel { id: program.id, fd: program.fd.clone(), btf: btf.clone() });
+        Some((btf, number))
     }
 
     /// Modules that have types of their own.
@@ -146,6 +188,7 @@ impl Machine {
         let sources = self.sources.lock().expect("no holder panics");
         match sources.get(source as usize)? {
             Source::Module { name: _, btf } => Some(Origin::Kernel(btf.clone()?, number)),
+            Source::InKernel { btf, .. } => Some(Origin::Kernel(btf.clone(), number)),
             Source::Program { path: _, info } => Some(Origin::Program(info.clone().ok()?)),
         }
     }
@@ -160,6 +203,11 @@ impl Machine {
         self.traceable.get_or_init(read).as_ref()
     }
 
+    /// The functions of the kernel itself that fentry can attach to, by name: where the name is in its BTF, and the id.
+    pub(crate) fn kernel_functions(&self, btf: &Btf) -> &[(u32, u32)] {
+        self.kernel_functions.get_or_init(|| fentry::traceable_functions(self, btf))
+    }
+
     /// The number of a module's blob in the ids of its types; None where it was never asked for.
     pub(crate) fn module_source(&self, module: &str) -> Option<u32> {
         let sources = self.sources.lock().expect("no holder panics");
@@ -167,13 +215,19 @@ impl Machine {
     }
 
     /// What the kernel takes as `attach_btf_id` and `attach_btf_obj_fd` for the id in a `ProgramKind::Tracing`: a
-    /// module's id goes with its BTF object.
+    /// module's id goes with its BTF object, one of a BPF program with that program (`attach_prog_fd`, the same place).
     pub fn btf_attachment(&self, btf_id: u32) -> Result<(u32, Option<OwnedFd>), KernelError> {
         let number = btf_id & ((1 << SOURCE_SHIFT) - 1);
         let Some(module) = (btf_id >> SOURCE_SHIFT).checked_sub(1) else { return Ok((number, None)) };
-        let name = {
-            let sources = self.sources.lock().expect("no holder panics");
-            sources.get(module as usize).and_then(Source::module_name).unwrap_or_default().to_string()
+        let name = match self.sources.lock().expect("no holder panics").get(module as usize) {
+            Some(Source::InKernel { fd, .. }) => {
+                let program = fd
+                    .try_clone()
+                    .map_err(|error| KernelError::Call { call: "dup", errno: error.raw_os_error().unwrap_or(0) })?;
+                return Ok((number, Some(program)));
+            }
+            Some(Source::Module { name, btf: _ }) => name.clone(),
+            Some(Source::Program { .. }) | None => String::new(),
         };
         Ok((number, Some(bpf::btf_of_module(&name)?)))
     }
@@ -186,6 +240,18 @@ impl Machine {
             text.lines().filter_map(|line| line.split_whitespace().nth(1).map(str::to_string)).collect()
         });
         names.contains(function)
+    }
+
+    /// The module that the function of a kprobe is in; None for functions of the kernel itself, and other probes.
+    pub fn module_of(&self, site: &ProbeSite) -> Option<String> {
+        let Attach::Kprobe { function, .. } = &site.attach else { return None };
+        if let Some((module, _)) = function.split_once(':') {
+            return Some(module.to_string());
+        }
+        if function.is_empty() || self.has_kernel_function(function) {
+            return None;
+        }
+        self.traceable_set()?.named(function).find_map(|found| found.module).map(str::to_string)
     }
 
     pub(crate) fn features(&self) -> &Features {
@@ -417,6 +483,7 @@ impl Target for Machine {
     fn absence(&self, site: &ProbeSite, argument: Option<&str>) -> Option<Absence> {
         match site.provider {
             "usdt" => usdt::absence(site, argument),
+            "fexit" => fentry::absent::absence(site),
             _ => uprobe::absence(self, site, argument),
         }
     }

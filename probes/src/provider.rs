@@ -124,17 +124,19 @@ pub struct Link {
     is_slow: bool,
     /// The address that it watches.
     watched: Option<u64>,
+    /// The symbol of a function that is not there under its own name.
+    renamed: Option<Arc<str>>,
 }
 
 impl Link {
     /// An attachment that ends at once when its descriptor is closed.
     pub(crate) fn quick(fd: OwnedFd) -> Link {
-        Link { fds: vec![fd], is_slow: false, watched: None }
+        Link { fds: vec![fd], is_slow: false, watched: None, renamed: None }
     }
 
     /// An attachment whose end takes the kernel tens of milliseconds.
     pub(crate) fn slow(fd: OwnedFd) -> Link {
-        Link { fds: vec![fd], is_slow: true, watched: None }
+        Link { fds: vec![fd], is_slow: true, watched: None, renamed: None }
     }
 
     /// The descriptors that hold the attachment: closing all copies of all of them ends it.
@@ -149,6 +151,15 @@ impl Link {
     /// The address that a watchpoint watches.
     pub fn watched(&self) -> Option<u64> {
         self.watched
+    }
+
+    pub(crate) fn rename(&mut self, symbol: &str) {
+        self.renamed = Some(symbol.into());
+    }
+
+    /// What the compiler has called the function, where that is another name.
+    pub fn renamed(&self) -> Option<&Arc<str>> {
+        self.renamed.as_ref()
     }
 
     /// True if closing the descriptors waits for the kernel (60-130 ms each, one after the other), so that a process of
@@ -168,12 +179,12 @@ pub(crate) fn link_perf_event(
     match bpf::link_create_perf_event(program, event.as_fd(), cookie) {
         Ok(link) => {
             perf::enable(event.as_fd())?;
-            Ok(Link { fds: vec![link], is_slow, watched: None })
+            Ok(Link { fds: vec![link], is_slow, watched: None, renamed: None })
         }
         Err(error) if error.errno() == Some(libc::EINVAL) => {
             perf::set_program(event.as_fd(), program)?;
             perf::enable(event.as_fd())?;
-            Ok(Link { fds: vec![event], is_slow, watched: None })
+            Ok(Link { fds: vec![event], is_slow, watched: None, renamed: None })
         }
         Err(error) => Err(error),
     }

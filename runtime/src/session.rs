@@ -10,6 +10,8 @@ mod report;
 mod run;
 mod speculations;
 mod tables;
+mod unloaded;
+mod ways;
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
@@ -35,6 +37,7 @@ use crate::symbols::MappingEvents;
 use globals::GlobalData;
 use replaced::TracedFile;
 use speculations::Speculations;
+use unloaded::TracedModule;
 
 pub use crate::signals::Interrupt;
 pub use remote::{Remote, Requests, remote};
@@ -154,6 +157,8 @@ pub struct Session<'m> {
     told: HashMap<u32, u64>,
     /// Programs and libraries that are attached to, of all processes.
     files: Vec<TracedFile>,
+    /// Modules of the kernel that are attached to.
+    modules: Vec<TracedModule>,
     /// What the followed process maps, where user addresses are shown and the kernel tells.
     mappings: Option<MappingEvents>,
     /// Who asks for the maps while the script runs (`--listen`).
@@ -200,6 +205,7 @@ impl<'m> Session<'m> {
             speculations: Speculations::default(),
             told: HashMap::new(),
             files: Vec::new(),
+            modules: Vec::new(),
             hir,
             object,
             maps,
@@ -231,14 +237,15 @@ impl<'m> Session<'m> {
     /// Lets go of all attachments. Events that still come from those that end slowly do not count from here on.
     fn detach(&mut self) {
         self.iterators.clear();
-        let links = std::mem::take(&mut self.links);
-        let slow: Vec<_> = links.iter().filter(|link| link.is_slow()).flat_map(Link::fds).collect();
-        if !slow.is_empty() {
+        let (slow, quick): (Vec<Link>, Vec<Link>) =
+            std::mem::take(&mut self.links).into_iter().partition(Link::is_slow);
+        // The child would hold these as well, and their programs do not look whether they are stopped.
+        drop(quick);
+        let fds: Vec<_> = slow.iter().flat_map(Link::fds).collect();
+        if !fds.is_empty() {
             self.globals.set(STOPPED_OFFSET, 1);
-            signals::close_elsewhere(&slow);
+            signals::close_elsewhere(&fds);
         }
-        drop(slow);
-        drop(links);
     }
 }
 

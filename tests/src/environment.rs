@@ -13,7 +13,7 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
-use crate::{other_files, real_programs, scrapes, tasks};
+use crate::{modules, other_files, real_programs, scrapes, tasks};
 
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +55,10 @@ pub enum Need {
     Override,
     /// Programs may write the memory of processes.
     WriteUser,
+    /// The module tun, which guests have; it is loaded when a case needs it.
+    Tun,
+    /// The same, and the kernel shows the types of modules.
+    TunTypes,
 }
 
 const NEEDS: &[(&str, Need)] = &[
@@ -77,6 +81,8 @@ const NEEDS: &[(&str, Need)] = &[
     ("watchpoints", Need::Watchpoints),
     ("override", Need::Override),
     ("write_user", Need::WriteUser),
+    ("tun", Need::Tun),
+    ("tun_types", Need::TunTypes),
 ];
 
 impl Need {
@@ -102,6 +108,8 @@ impl Need {
             Need::Watchpoints => has_watchpoints(),
             Need::Override => machine.has(Feature::Helper(calls::OVERRIDE_RETURN)),
             Need::WriteUser => machine.has(Feature::Helper(calls::PROBE_WRITE_USER)),
+            Need::Tun => modules::load(modules::KEPT).is_ok(),
+            Need::TunTypes => modules::load(modules::KEPT).is_ok() && machine.module_btf(modules::KEPT).is_some(),
             Need::TaskMappings => machine.struct_named(StructKind::Struct, "bpf_iter__task_vma").is_some(),
             Need::KernelVariables => machine.kernel_symbol("__per_cpu_offset").is_some(),
             Need::OtherRoot => other_files::can_change_root(),
@@ -117,12 +125,14 @@ impl Need {
     /// in their tier; no guest has a processor's counters.
     fn may_be_missing(self, in_guest: bool) -> bool {
         match self {
-            Need::Kprobes | Need::Fentry | Need::KernelVariables | Need::WriteUser => !in_guest,
+            Need::Kprobes | Need::Fentry | Need::KernelVariables | Need::WriteUser | Need::Tun => !in_guest,
             // Not every machine has them installed, and no guest has.
             Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql | Need::Promtool => {
                 true
             }
             Need::Hardware | Need::Watchpoints => true,
+            // Kernels before 5.11 have no types of modules.
+            Need::TunTypes => true,
             // A matter of the kernel's configuration.
             Need::Override => true,
             // Kernels before 5.13, 5.15, 5.17, 5.19 and 6.6 lack one or another of them.

@@ -1,7 +1,8 @@
 //! The data-driven test runner of rtrace: cases are scripts with expected texts beside them (docs/testing.md). Holds no
 //! case itself, and never compares anything loosely: what varies is replaced by a rule that the case states.
 
-pub mod builtins;
+pub mod bpf_programs;
+mod builtins;
 pub mod case;
 pub mod child;
 pub mod codes;
@@ -11,7 +12,9 @@ pub mod documents;
 pub mod environment;
 pub mod expectation;
 pub mod formats;
+pub mod kernel_functions;
 pub mod leftovers;
+pub mod modules;
 pub mod other_files;
 pub mod plan;
 pub mod prompt;

@@ -13,8 +13,8 @@ use crate::other_files::Place;
 use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    builtins, codes, documents, expectation, formats, leftovers, other_files, prompt, real_programs, reference, run,
-    scale, scrapes, stages,
+    bpf_programs, builtins, codes, documents, expectation, formats, kernel_functions, leftovers, modules, other_files,
+    prompt, real_programs, reference, run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -102,6 +102,22 @@ impl Plan {
         let (programs, in_guest) = (self.programs.clone(), self.environment.in_guest);
         let many = move || scale::check_uprobes(&programs, in_guest);
         tests.push(self.gated("scale::uprobes".to_string(), 2, vec![Need::UprobeMulti], many));
+        let programs = self.programs.clone();
+        let traced = move || bpf_programs::check(&programs);
+        tests.push(self.gated("bpf_programs::traced".to_string(), 3, vec![Need::Fentry], traced));
+        for (provider, needs) in
+            [("kprobe", vec![Need::Kprobes, Need::Tun]), ("fentry", vec![Need::Fentry, Need::TunTypes])]
+        {
+            let programs = self.programs.clone();
+            let unloaded = move || modules::check_unloaded(&programs, provider);
+            tests.push(self.gated(format!("modules::unloaded_{provider}"), 3, needs, unloaded));
+        }
+        let programs = self.programs.clone();
+        let renamed = move || kernel_functions::check_renamed(&programs);
+        tests.push(self.gated("kernel_functions::renamed".to_string(), 3, vec![Need::Kprobes], renamed));
+        let programs = self.programs.clone();
+        let places = move || kernel_functions::check_places(&programs);
+        tests.push(self.gated("kernel_functions::places".to_string(), 3, vec![Need::Kprobes], places));
         let programs = self.programs.clone();
         let bar = move || scale::check_bar(&programs);
         tests.push(self.gated("scale::bar".to_string(), 3, vec![Need::Kprobes], bar));

@@ -14,13 +14,16 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -650,6 +653,44 @@ static void run_mangled(long count, const char *unused)
 	}
 }
 
+/* maps N: N mappings of 64 KiB without a file. */
+static void run_maps(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		if (syscall(SYS_mmap, NULL, 65536L, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L) == -1)
+			fail("mmap");
+}
+
+/* stats N PATH: asks N times (newfstatat) about a file, which need not be there. */
+static void run_stats(long count, const char *path)
+{
+	struct stat file;
+
+	for (long i = 0; i < count; i++)
+		syscall(SYS_newfstatat, AT_FDCWD, path, &file, 0);
+}
+
+/* waits N: waits N times a millisecond for a futex that nobody wakes. */
+static void run_waits(long count, const char *unused)
+{
+	static int word;
+	struct timespec millisecond = { .tv_nsec = 1000000 };
+
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &millisecond, NULL, 0);
+}
+
+/* priorities N: raises its own priority N times by one, up to 19, each of which takes a capability. */
+static void run_priorities(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 1; i <= count; i++)
+		if (setpriority(PRIO_PROCESS, 0, (int)-i) != 0)
+			fail("setpriority");
+}
+
 /* lines N: N times sum_of_lines(3), which is at the end of this file, in lines with numbers of their own. */
 TRACED long sum_of_lines(long count);
 
@@ -698,6 +739,10 @@ static const struct subcommand subcommands[] = {
 	{ "operands", run_operands, 1, "N" },
 	{ "mangled", run_mangled, 1, "N" },
 	{ "lines", run_lines, 1, "N" },
+	{ "maps", run_maps, 1, "N" },
+	{ "stats", run_stats, 2, "N PATH" },
+	{ "waits", run_waits, 1, "N" },
+	{ "priorities", run_priorities, 1, "N" },
 	{ "true", run_true, 0, "" },
 };
 

@@ -15,12 +15,14 @@ pub struct HostProgram {
     pub packages: &'static [&'static str],
 }
 
-/// What guests need of the machine: the image is made by mke2fs, QEMU dies with its parent through setpriv.
+/// What guests need of the machine: the image is made by mke2fs, QEMU dies with its parent through setpriv, modules are
+/// packed by xz.
 pub const FOR_GUESTS: &[HostProgram] = &[
     HostProgram { program: "mke2fs", packages: &["e2fsprogs"] },
     HostProgram { program: "setpriv", packages: &["util-linux"] },
     HostProgram { program: "dpkg-deb", packages: &["dpkg"] },
     HostProgram { program: "tar", packages: &["tar"] },
+    HostProgram { program: "xz", packages: &["xz-utils"] },
 ];
 
 /// What the workloads need: a C compiler with the static C library, and what moves and packs debug information.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::debian::{Suite, unpack};
+use crate::process;
 use crate::workspace;
 
 /// A kernel version of interest and the release that has it.
@@ -30,6 +31,15 @@ pub const KERNELS: &[Kernel] = &[
     Kernel { version: "7.2", suite: "sid", package_prefix: "linux-binary-", rolling: true },
 ];
 
+/// Modules that tests load, by their places below the directory of modules. What a kernel has built in is no module.
+const MODULES: &[&str] = &["kernel/drivers/net/tun.ko", "kernel/fs/fuse/fuse.ko", "kernel/fs/fuse/cuse.ko"];
+
+/// The file beside the kept modules that says which were asked for.
+const MODULES_LIST: &str = "list";
+
+/// How the packages with the modules begin where they are not in that of the image.
+const MODULES_PREFIX: &str = "linux-modules-";
+
 const PACKAGE_SUFFIX: &str = "-cloud-amd64";
 
 /// Looks a kernel up by its version as typed, such as `6.12`.
@@ -42,27 +52,75 @@ pub fn parse(version: &str) -> Result<Kernel, String> {
 
 /// The kernel's image, fetched if it is not there yet. Call it with the cache locked.
 pub fn image(kernel: Kernel) -> Result<PathBuf> {
-    let directory = workspace::guests().join("kernels").join(kernel.version);
+    let directory = directory(kernel);
     let image = directory.join("vmlinuz");
-    if image.exists() {
+    if image.exists() && has_modules(kernel) {
         return Ok(image);
     }
     let suite = Suite::open(kernel.suite)?;
     let package = choose(kernel, &suite.search(&format!("^{}[0-9].*{PACKAGE_SUFFIX}$", kernel.package_prefix))?)?;
     eprintln!("fetching {package} of Debian {}", kernel.suite);
     workspace::create_empty_directory(&directory)?;
-    let files = suite.download(&[&package], &directory.join("packages"))?;
+    let with_modules = package.replacen(kernel.package_prefix, MODULES_PREFIX, 1);
+    let packages = match suite.search(&format!("^{}$", with_modules.replace('+', "[+]")))?.is_empty() {
+        true => vec![package.as_str()],
+        false => vec![package.as_str(), with_modules.as_str()],
+    };
+    let files = suite.download(&packages, &directory.join("packages"))?;
     let unpacked = directory.join("unpacked");
     unpack(&files, &unpacked)?;
     let found = find_image(&unpacked)?.with_context(|| format!("the package {package} has no kernel image"))?;
     fs::write(directory.join("package"), format!("{package}\n"))?;
     let unfinished = directory.join("vmlinuz.unfinished");
     fs::copy(&found, &unfinished).with_context(|| format!("cannot copy {}", found.display()))?;
-    // The modules take 80 MB and no guest loads one.
+    // All modules take 80 MB, and guests load few.
+    keep_modules(kernel, &unpacked)?;
     fs::remove_dir_all(&unpacked)?;
     fs::remove_dir_all(directory.join("packages"))?;
     fs::rename(&unfinished, &image)?;
     Ok(image)
+}
+
+fn directory(kernel: Kernel) -> PathBuf {
+    workspace::guests().join("kernels").join(kernel.version)
+}
+
+/// The directory of the modules that guests may load.
+fn modules_directory(kernel: Kernel) -> PathBuf {
+    directory(kernel).join("modules")
+}
+
+fn has_modules(kernel: Kernel) -> bool {
+    let list = fs::read_to_string(modules_directory(kernel).join(MODULES_LIST));
+    list.is_ok_and(|list| list.lines().eq(MODULES.iter().copied()))
+}
+
+/// The files of those modules.
+pub fn modules(kernel: Kernel) -> Vec<PathBuf> {
+    let entries = fs::read_dir(modules_directory(kernel)).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "ko")).collect()
+}
+
+/// Keeps the modules that tests load, unpacked.
+fn keep_modules(kernel: Kernel, unpacked: &Path) -> Result<()> {
+    let roots = ["lib/modules", "usr/lib/modules"].map(|root| unpacked.join(root));
+    let releases = roots.iter().filter_map(|root| fs::read_dir(root).ok()).flatten();
+    let releases: Vec<PathBuf> = releases.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let to = modules_directory(kernel);
+    workspace::create_empty_directory(&to)?;
+    for place in MODULES {
+        let file = to.join(Path::new(place).file_name().unwrap_or_default());
+        let packed = |release: &PathBuf| release.join(format!("{place}.xz"));
+        if let Some(plain) = releases.iter().map(|release| release.join(place)).find(|path| path.exists()) {
+            fs::copy(&plain, &file).with_context(|| format!("cannot copy {}", plain.display()))?;
+        } else if let Some(packed) = releases.iter().map(packed).find(|path| path.exists()) {
+            process::output(process::command("xz", ["--decompress", "--keep"]).arg(&packed))?;
+            let plain = packed.with_extension("");
+            fs::copy(&plain, &file).with_context(|| format!("cannot copy {}", plain.display()))?;
+        }
+    }
+    fs::write(to.join(MODULES_LIST), MODULES.join("\n"))?;
+    Ok(())
 }
 
 /// The newest package of the kernel's version, or of any version where the release rolls on.

@@ -28,12 +28,16 @@ impl DebugInfo {
     pub fn of(program: &ProgramObject, source: &Source) -> DebugInfo {
         let mut types = Types::default();
         let int = types.int();
-        let signature = types.signature(int);
+        let word = types.unsigned_long();
+        let signatures = types.signatures(int, word);
         // Static functions: with global linkage the verifier would check their arguments on their own.
         let functions: Vec<[u32; 2]> = program
             .functions
             .iter()
-            .map(|function| [function.instruction, types.function(&function.name, signature, Linkage::Static).0])
+            .map(|function| {
+                let signature = signatures.of(function.instruction);
+                [function.instruction, types.function(&function.name, signature, Linkage::Static).0]
+            })
             .collect();
         let line_info = lines(&mut types, program, source);
         DebugInfo {
@@ -105,6 +109,20 @@ pub struct SectionPart {
     pub variable: TypeId,
     pub offset: u32,
     pub bytes: u32,
+}
+
+/// The types of a program's functions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Signatures {
+    main: TypeId,
+    function: TypeId,
+}
+
+impl Signatures {
+    /// That of the function that begins at the instruction.
+    pub fn of(&self, instruction: u32) -> TypeId {
+        if instruction == 0 { self.main } else { self.function }
+    }
 }
 
 /// Types and strings, in the order in which they are added.
@@ -186,9 +204,15 @@ impl Types {
         self.add("", STRUCT, members.len() as u32, members.len() as u32 * 8, &rest)
     }
 
-    /// `int (void)`
-    pub fn signature(&mut self, int: TypeId) -> TypeId {
-        self.add("", FUNC_PROTO, 0, int.0, &[])
+    /// What programs and their functions take. Whoever attaches to one of them (fentry) keeps only those registers over its
+    /// own program that the types say are arguments: a function that takes more would go on with garbage. So functions
+    /// have as many as there can be.
+    pub fn signatures(&mut self, int: TypeId, word: TypeId) -> Signatures {
+        let mut signature = |names: &[&str]| {
+            let parameters: Vec<u32> = names.iter().flat_map(|name| [self.string(name), word.0]).collect();
+            self.add("", FUNC_PROTO, names.len() as u32, int.0, &parameters)
+        };
+        Signatures { main: signature(&["context"]), function: signature(&["r1", "r2", "r3", "r4", "r5"]) }
     }
 
     pub fn function(&mut self, name: &str, signature: TypeId, linkage: Linkage) -> TypeId {

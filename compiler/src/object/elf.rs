@@ -137,7 +137,8 @@ impl Writer {
     }
 
     fn programs(&mut self, object: &Object, int: TypeId, source: &Source) {
-        let signature = self.types.signature(int);
+        let word = self.types.unsigned_long();
+        let signatures = self.types.signatures(int, word);
         // Programs of one kind and target share their section, as libbpf expects: each is found by its symbol.
         let mut sections: BTreeMap<String, Vec<&ProgramObject>> = BTreeMap::new();
         for program in &object.programs {
@@ -154,7 +155,7 @@ impl Writer {
                 for function in &program.functions {
                     // What helpers call back must not be visible outside.
                     let linkage = if function.instruction == 0 { Linkage::Global } else { Linkage::Static };
-                    let number = self.types.function(&function.name, signature, linkage).0;
+                    let number = self.types.function(&function.name, signatures.of(function.instruction), linkage).0;
                     section_functions.push([start + function.instruction * 8, number]);
                 }
                 for mut line in btf::lines(&mut self.types, program, source) {

@@ -42,7 +42,7 @@ pub fn warnings(script: &Script) -> Vec<Diagnostic> {
 
 /// The predicate of a clause that is known to be false. One that depends on a parameter switches the clause off on purpose.
 pub fn never_true(written: Option<&Expr>, program: &Program) -> Option<Diagnostic> {
-    let predicate = program.predicate.as_ref().filter(|predicate| predicate.constant() == Some(0))?;
+    let predicate = program.predicate.as_ref().filter(|_| program.never_runs())?;
     let mut parameters = Parameters(false);
     parameters.expr(&mut written?.clone());
     (!parameters.0).then(|| {

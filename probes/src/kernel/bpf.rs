@@ -6,10 +6,12 @@
 //! Unsafe: the system call, and the unions that its attribute is made of.
 
 mod link;
+mod loaded;
 mod map;
 mod program;
 
 pub use link::*;
+pub use loaded::*;
 pub use map::*;
 pub use program::*;
 
@@ -42,6 +44,8 @@ fn call_name(command: bpf_cmd) -> &'static str {
         bpf_cmd::BPF_ITER_CREATE => "BPF_ITER_CREATE",
         bpf_cmd::BPF_BTF_LOAD => "BPF_BTF_LOAD",
         bpf_cmd::BPF_ENABLE_STATS => "BPF_ENABLE_STATS",
+        bpf_cmd::BPF_PROG_GET_NEXT_ID => "BPF_PROG_GET_NEXT_ID",
+        bpf_cmd::BPF_PROG_GET_FD_BY_ID => "BPF_PROG_GET_FD_BY_ID",
         bpf_cmd::BPF_BTF_GET_NEXT_ID => "BPF_BTF_GET_NEXT_ID",
         bpf_cmd::BPF_BTF_GET_FD_BY_ID => "BPF_BTF_GET_FD_BY_ID",
         _ => "bpf",

@@ -182,9 +182,9 @@ impl Btf {
         )
     }
 
-    /// A blob that is in memory already.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Btf, KernelError> {
-        Btf::new(FileBytes::from(bytes), None, 0, "BTF")
+    /// A blob that is in memory already, with types of its own alone; `source` is the number for its ids.
+    pub fn from_bytes(bytes: Vec<u8>, source: u32) -> Result<Btf, KernelError> {
+        Btf::new(FileBytes::from(bytes), None, source, "BTF")
     }
 
     fn new(bytes: FileBytes, base: Option<Arc<Btf>>, source: u32, what: &str) -> Result<Btf, KernelError> {

@@ -117,6 +117,11 @@ pub fn helper_name(number: u32) -> (&'static str, &'static str) {
     }
 }
 
+/// The number of the helper of that name.
+pub fn helper_named(name: &str) -> Option<u32> {
+    HELPERS.iter().find(|(_, known, _)| *known == name).map(|(number, _, _)| *number)
+}
+
 /// The type of program that has to be asked about the helper; all types of tracing share the others.
 pub(super) fn program_type(number: u32) -> bpf_prog_type {
     match number {

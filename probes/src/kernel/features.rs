@@ -3,12 +3,12 @@
 //! asks about.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, OnceLock};
 
 use aya_obj::generated::{bpf_attach_type, bpf_map_type, bpf_prog_type};
 use rtrace_lang::calls as lang_calls;
-use rtrace_lang::target::Feature;
+use rtrace_lang::target::{FEATURE_NAMES, Feature};
 
 use super::bpf::{self, MapConfig, ProgramConfig};
 use super::btf::{Btf, Kind};
@@ -25,6 +25,11 @@ pub struct Features {
 }
 
 impl Features {
+    /// From now on the kernel counts as one that lacks the feature.
+    pub fn leave_out(&self, feature: Feature) {
+        self.known.lock().expect("no holder panics").insert(feature, false);
+    }
+
     /// Whether the kernel has the feature. `btf` is asked for only by features of tracing programs. Without the
     /// privilege to load programs every answer that takes a program is no.
     pub fn has<'a>(&self, feature: Feature, btf: impl FnOnce() -> Option<&'a Btf>) -> bool {
@@ -52,6 +57,12 @@ impl Features {
     pub fn loads_integer_pointers(&self, btf: &Btf) -> bool {
         *self.integer_pointers.get_or_init(|| loads_integer_pointer(btf))
     }
+}
+
+/// The feature of that name; helpers go by the kernel's names, without `bpf_`.
+pub fn named(name: &str) -> Option<Feature> {
+    let row = FEATURE_NAMES.iter().find(|(known, _)| *known == name).map(|(_, feature)| *feature);
+    row.or_else(|| calls::helper_named(name).map(Feature::Helper))
 }
 
 /// One row a feature.
@@ -165,6 +176,29 @@ fn attaches_trampoline(btf: &Btf) -> bool {
     };
     let Ok(program) = bpf::program_load(&config) else { return false };
     btf.find(Kind::Func, TEST_FUNCTION).is_none() || bpf::raw_tracepoint_open(None, program.fd.as_fd(), None).is_ok()
+}
+
+/// Whether an fentry or fexit program for a function of another program passes the verifier, and why not. With `word`
+/// it loads that word of its context.
+pub(crate) fn takes_trampoline(
+    program: BorrowedFd<'_>,
+    function: u32,
+    is_return: bool,
+    word: Option<u32>,
+) -> Result<(), KernelError> {
+    let load = instruction(LOAD64, 1, 1, word.unwrap_or(0) as i16 * 8, 0);
+    let instructions = [load, RETURN_ZERO[0], EXIT];
+    let attach = if is_return { bpf_attach_type::BPF_TRACE_FEXIT } else { bpf_attach_type::BPF_TRACE_FENTRY };
+    let config = ProgramConfig {
+        program_type: bpf_prog_type::BPF_PROG_TYPE_TRACING,
+        expected_attach_type: Some(attach),
+        attach_btf_id: function,
+        attach_btf_obj_fd: Some(program),
+        instructions: if word.is_some() { &instructions } else { &RETURN_ZERO },
+        name: "rtrace_feature",
+        ..ProgramConfig::default()
+    };
+    bpf::program_load(&config).map(|_| ())
 }
 
 fn loads_iterator(btf: &Btf) -> bool {

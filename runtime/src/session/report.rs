@@ -12,12 +12,13 @@ use crate::event::{Event, Place};
 
 use super::Session;
 use super::replaced::newly_replaced;
+use super::unloaded::newly_unloaded;
 
 impl Session<'_> {
     /// One event for each thing that went wrong since the last time, with how often it did.
     pub(super) fn new_problems(&mut self) -> Vec<Event> {
         let mut events = self.problems(false);
-        self.add_replaced(&mut events);
+        self.add_vanished(&mut events);
         events
     }
 
@@ -25,13 +26,14 @@ impl Session<'_> {
     pub(super) fn all_problems(&mut self) -> Vec<Event> {
         let mut events = self.problems(true);
         self.add_missed(&mut events);
-        self.add_replaced(&mut events);
+        self.add_vanished(&mut events);
         events
     }
 
-    fn add_replaced(&mut self, events: &mut Vec<Event>) {
+    fn add_vanished(&mut self, events: &mut Vec<Event>) {
         let event = |message| Event::Problem { message, place: None, count: 1, in_total: false };
         events.extend(newly_replaced(&mut self.files).into_iter().map(event));
+        events.extend(newly_unloaded(&mut self.modules).into_iter().map(event));
     }
 
     /// What a counter of the global data says: since the last time, or in total; and whether some of it was told before.

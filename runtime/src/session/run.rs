@@ -27,6 +27,8 @@ use crate::symbols::MappingEvents;
 
 use super::progress::Progress;
 use super::replaced::traced_files;
+use super::unloaded::traced_modules;
+use super::ways::Ways;
 use super::{Session, SessionError, ends_by_itself};
 
 /// How a session ended.
@@ -299,6 +301,7 @@ impl Session<'_> {
         if self.site_count() > FEW_PROBES {
             system::raise_file_limit();
         }
+        let mut ways = Ways::default();
         let progress = Progress::new(self.site_count(), self.options.progress);
         for (program, fd) in self.object.programs.iter().zip(&self.programs) {
             // Only who asks for it pays for a cookie.
@@ -320,6 +323,9 @@ impl Session<'_> {
                 if links.is_empty() && matches!(first.attach, Attach::Kprobe { .. }) {
                     self.left_out.extend(sites.iter().map(|(_, site)| site.name.clone()));
                 }
+                if self.options.verbose && !links.is_empty() {
+                    ways.note(sites.iter().map(|(_, site)| *site), &links);
+                }
                 match first.attach {
                     Attach::Iterator { .. } => self.iterators.extend(links),
                     _ => self.links.extend(links),
@@ -327,6 +333,9 @@ impl Session<'_> {
                 progress.advance(sites.len());
             }
         }
+        drop(progress);
+        self.modules = traced_modules(&self.hir, self.machine);
+        notices::tell(&ways.text());
         Ok(false)
     }
 

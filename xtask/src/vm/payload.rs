@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::guest::Guest;
+use crate::kernels;
 use crate::process;
 use crate::workloads;
 use crate::workspace;
@@ -23,6 +24,7 @@ const PACKAGES: &[&str] = &["rtrace-runtime", "rtrace-tests"];
 /// Where things are inside of the guest.
 const PROGRAMS: &str = "usr/local/bin";
 const HOME: &str = "rtrace";
+const MODULES: &str = "lib/modules";
 
 /// A file or directory of this machine and its absolute path in the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +78,10 @@ pub fn stage(guest: &Guest, root: &Path) -> Result<()> {
         }
     }
     stage_workloads(root)?;
+    for module in kernels::modules(guest.kernel) {
+        let name = module.file_name().unwrap_or_default();
+        copy(&module, &root.join(MODULES).join(name))?;
+    }
     for name in ["README.md", "docs", "examples", "tests/cases"] {
         let from = workspace::root().join(name);
         if from.exists() {

@@ -273,6 +273,36 @@ impl Btf {
         None
     }
 
+    /// The sizes of a function's parameters in bytes, without their types; 0 for one of no type, which is the `...` of a
+    /// variadic function. None for what is no function.
+    pub fn parameter_sizes(&self, id: u32) -> Option<impl Iterator<Item = u32>> {
+        let function = self.record(id).filter(|record| record.kind == Kind::Func)?;
+        let prototype = self.record(function.size_or_type).filter(|record| record.kind == Kind::FuncProto)?;
+        let count = prototype.tail.len() / PARAMETER;
+        Some((0..count).map(move |index| self.size_of(prototype.word(index, PARAMETER, 1))))
+    }
+
+    /// Bytes of a value of that type; 0 where it has none.
+    fn size_of(&self, id: u32) -> u32 {
+        let Some(record) = self.strip(id) else { return 0 };
+        match record.kind {
+            Kind::Int | Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 | Kind::Float => record.size_or_type,
+            Kind::Ptr => 8,
+            Kind::Array => self.size_of(record.word(0, 0, 0)).saturating_mul(record.word(0, 0, 2)),
+            Kind::Fwd
+            | Kind::Typedef
+            | Kind::Volatile
+            | Kind::Const
+            | Kind::Restrict
+            | Kind::Func
+            | Kind::FuncProto
+            | Kind::Var
+            | Kind::Datasec
+            | Kind::DeclTag
+            | Kind::TypeTag => 0,
+        }
+    }
+
     /// Where the kernel's BTF carries no address-space tags, a parameter that points to plain data may well point into
     /// user memory: the address decides. Structs are nearly always the kernel's own.
     fn parameter_type(&self, id: u32) -> Type {

@@ -74,7 +74,7 @@ fn small_blob() -> Vec<u8> {
 
 #[test]
 fn finds_types_by_name() {
-    let btf = Btf::from_bytes(small_blob()).unwrap();
+    let btf = Btf::from_bytes(small_blob(), 0).unwrap();
     let task = btf.find(Kind::Struct, "task").unwrap();
     assert_eq!((task.id, task.size_or_type), (5, 32));
     assert!(btf.find(Kind::Union, "task").is_none());
@@ -84,7 +84,7 @@ fn finds_types_by_name() {
 
 #[test]
 fn members_carry_places_and_widths() {
-    let btf = Btf::from_bytes(small_blob()).unwrap();
+    let btf = Btf::from_bytes(small_blob(), 0).unwrap();
     let fields = btf.members(5);
     let names: Vec<&str> = fields.iter().map(|field| &*field.name).collect();
     assert_eq!(names, ["next", "pid", "flag", "comm"]);
@@ -98,7 +98,7 @@ fn members_carry_places_and_widths() {
 
 #[test]
 fn prototypes_know_user_pointers() {
-    let btf = Btf::from_bytes(small_blob()).unwrap();
+    let btf = Btf::from_bytes(small_blob(), 0).unwrap();
     let function = btf.find(Kind::Func, "do_open").unwrap();
     let prototype = btf.prototype(function.id).unwrap();
     assert_eq!(prototype.returns.ty, Type::Int { bytes: 4, signed: true });
@@ -111,7 +111,7 @@ fn prototypes_know_user_pointers() {
 
 #[test]
 fn enumerators_keep_their_sign() {
-    let btf = Btf::from_bytes(small_blob()).unwrap();
+    let btf = Btf::from_bytes(small_blob(), 0).unwrap();
     assert_eq!(btf.enumerator_named("LAST").unwrap().0, -2);
     assert_eq!(btf.enumerator_named("BIG").unwrap().0, 1 | 2 << 32);
     assert!(btf.enumerator_named("task").is_none());
@@ -121,14 +121,14 @@ fn enumerators_keep_their_sign() {
 fn damaged_blobs_are_errors_or_end_early() {
     let blob = small_blob();
     for length in 0..blob.len() {
-        if let Ok(btf) = Btf::from_bytes(blob[..length].to_vec()) {
+        if let Ok(btf) = Btf::from_bytes(blob[..length].to_vec(), 0) {
             btf.records().count();
         }
     }
     for at in 0..blob.len() {
         let mut damaged = blob.clone();
         damaged[at] ^= 0xff;
-        let Ok(btf) = Btf::from_bytes(damaged) else { continue };
+        let Ok(btf) = Btf::from_bytes(damaged, 0) else { continue };
         for record in btf.records() {
             btf.type_of(record.id);
             btf.members(record.id);

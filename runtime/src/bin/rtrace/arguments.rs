@@ -90,6 +90,11 @@ pub struct Arguments {
     #[arg(long, value_name = "STAGE")]
     pub emit: Option<String>,
 
+    /// For debugging: go on as if the kernel lacked a feature, such as kprobes, kprobe_multi, uprobe_multi, fentry, or a
+    /// helper by its name (loop); may be given several times
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    pub without: Vec<String>,
+
     /// End with the status of the command of -c
     #[arg(long)]
     pub propagate_exit: bool,

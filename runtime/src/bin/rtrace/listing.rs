@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::source::Source;
 use rtrace_lang::target::ResolveErrorKind;
-use rtrace_probes::{ListedProbe, Machine, list, list_types};
+use rtrace_probes::{ListedProbe, list, list_types};
 use rtrace_runtime::driver::{Stage, drive};
 
 use crate::arguments::{Arguments, Origin};
@@ -14,8 +14,12 @@ use crate::parameters;
 use crate::script::{self, fail};
 
 /// Lists the probes that match; gives the exit status.
-pub fn run(pattern: Option<&str>, verbose: bool, pid: Option<u32>) -> i32 {
-    let machine = Machine::new();
+pub fn run(arguments: &Arguments, pattern: Option<&str>) -> i32 {
+    let (verbose, pid) = (arguments.verbose, arguments.pid);
+    let machine = match script::machine(arguments) {
+        Ok(machine) => machine,
+        Err(status) => return status,
+    };
     if let Some(lines) = pattern.and_then(|pattern| list_types(&machine, pattern, verbose)) {
         if lines.is_empty() {
             fail(&format!("the kernel has no type `{}`", pattern.unwrap_or_default()), &[]);
@@ -46,7 +50,10 @@ pub fn of_script(arguments: &Arguments, origin: Origin<'_>) -> i32 {
         Ok(source) => source,
         Err(message) => return fail(&message, &[]),
     };
-    let machine = Machine::new();
+    let machine = match script::machine(arguments) {
+        Ok(machine) => machine,
+        Err(status) => return status,
+    };
     // Where -l has taken the file, all words are parameters.
     let words = if let Some(Some(_)) = arguments.list { &arguments.words } else { arguments.parameters() };
     let (named, positional) = parameters::split(words);

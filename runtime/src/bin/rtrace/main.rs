@@ -34,7 +34,7 @@ fn main() -> ExitCode {
             (None, Some(file)) if std::path::Path::new(file).is_file() => {
                 listing::of_script(&arguments, Origin::File(file))
             }
-            (None, _) => listing::run(pattern, arguments.verbose, arguments.pid),
+            (None, _) => listing::run(&arguments, pattern),
         }
     } else if let Some(code) = &arguments.explain {
         script::explain(code)

@@ -81,7 +81,10 @@ pub fn run(mut arguments: Arguments) -> i32 {
         let above = printer.clone();
         notices::tell_through(move |text| _ = above.print(text));
     }
-    let completion = Completion::new(arguments.pid);
+    let completion = match script::machine(&arguments) {
+        Ok(machine) => Completion::new(machine, arguments.pid),
+        Err(status) => return status,
+    };
     editor.set_helper(Some(Editor {
         completion: completion.clone(),
         history: HistoryHinter::new(),

@@ -7,6 +7,7 @@ use rtrace_compiler::object::Object;
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses, render};
 use rtrace_lang::source::Source;
+use rtrace_lang::target::FEATURE_NAMES;
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::cgroup::Cgroup;
 use rtrace_runtime::child::Child;
@@ -95,6 +96,15 @@ pub fn explain(name: &str) -> i32 {
             fail(&format!("there is no code {name}"), &did_you_mean(&near).into_iter().collect::<Vec<_>>())
         }
     }
+}
+
+/// The machine, or what the command line leaves of it.
+pub fn machine(arguments: &Arguments) -> Result<Machine, i32> {
+    Machine::without(&arguments.without).map_err(|name| {
+        let names: Vec<&str> = FEATURE_NAMES.iter().map(|(name, _)| *name).collect();
+        let known = format!("Features are {}, and helpers such as loop.", names.join(", "));
+        fail(&format!("there is no feature `{name}`"), &[known])
+    })
 }
 
 /// A program that is ready for the kernel.
@@ -210,7 +220,7 @@ fn prepared(
     child: Option<&Child>,
 ) -> Result<Outcome, i32> {
     let (named, positional) = parameters::split(arguments.parameters());
-    let mut machine = Machine::new();
+    let mut machine = machine(arguments)?;
     if let Some(child) = child {
         machine.expect_program(child.pid, child.program.clone());
     }

@@ -320,14 +320,18 @@ fn flame(prompt: &mut Prompt, words: &str) -> Flow {
 }
 
 fn probes(prompt: &mut Prompt, words: &str) -> Flow {
-    listing::run((!words.is_empty()).then_some(words), false, prompt.arguments.pid);
+    listing::run(&prompt.arguments, (!words.is_empty()).then_some(words));
     Flow::Stay
 }
 
 fn fields(prompt: &mut Prompt, words: &str) -> Flow {
     match words.is_empty() {
         true => _ = fail(":fields takes a probe, or `struct NAME`", &[]),
-        false => _ = listing::run(Some(words), true, prompt.arguments.pid),
+        false => {
+            let mut arguments = prompt.arguments.clone();
+            arguments.verbose = true;
+            listing::run(&arguments, Some(words));
+        }
     }
     Flow::Stay
 }

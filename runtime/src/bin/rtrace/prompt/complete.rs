@@ -61,9 +61,9 @@ struct Shared {
 }
 
 impl Completion {
-    pub fn new(pid: Option<u32>) -> Completion {
+    pub fn new(machine: Machine, pid: Option<u32>) -> Completion {
         let (known, probes) = (Mutex::default(), Mutex::default());
-        Completion(Arc::new(Shared { machine: Machine::new(), known, probes, pid }))
+        Completion(Arc::new(Shared { machine, known, probes, pid }))
     }
 
     pub fn machine(&self) -> &Machine {

@@ -1,0 +1,75 @@
+//! A BPF program of one rtrace, traced by another: its runs are counted exactly, by the program's number and by the
+//! name of its function.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::child::Child;
+use crate::directives::{Workload, WorkloadMode};
+use crate::environment::Programs;
+use crate::workload;
+
+/// How often the traced program runs.
+const RUNS: u32 = 12;
+
+/// What is traced: a program with a function of its own, which is called for every run.
+const TRACED: &str = "fn rtrace_twice($a: int64): int64 { if ($a > 1000) { return 0; } return $a * 2; } \
+                      uprobe:workload:workload_call { @ = sum(rtrace_twice(arg2)); }";
+
+pub fn check(programs: &Programs) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let wanted = Workload {
+        mode: WorkloadMode::Process,
+        program: "workload".into(),
+        arguments: vec!["calls".into(), RUNS.to_string()],
+    };
+    let mut waiting = workload::start(&wanted, programs, deadline)?;
+    let pid = waiting.pid.to_string();
+    let rtrace = |words: &[&str]| {
+        let mut command = Command::new(&programs.rtrace);
+        command.env("PATH", &programs.workloads).args(words);
+        Child::start(&mut command, deadline)
+    };
+    let traced = rtrace(&["-p", &pid, "-e", TRACED])?;
+    traced.await_error("Attached ")?.context("what should be traced did not attach")?;
+    let listed = rtrace(&["-l", "fentry:bpf:*_rtrace_twice"])?.finish()?;
+    let listed = String::from_utf8(listed.output)?;
+    let name = listed.lines().next().with_context(|| "the function of the traced program is not listed")?;
+    let [_, _, program, function] = name.split(':').collect::<Vec<_>>()[..] else {
+        bail!("`{name}` is not fentry:bpf:PROGRAM:FUNCTION");
+    };
+    let script = format!(
+        "fentry:bpf:{function} {{ @by_name = count(); }} \
+         fentry:bpf:{program}:{function} {{ @by_number[probe, func] = count(); }} \
+         fexit:bpf:{program}:* {{ @left[func, retval] = count(); }}"
+    );
+    let tracer = rtrace(&["-p", &pid, "-e", &script])?;
+    tracer.await_error("Attached ")?.context("the tracer of the program did not attach")?;
+    waiting.go()?;
+    tracer.signal(libc::SIGINT);
+    let ended = tracer.finish()?;
+    traced.signal(libc::SIGINT);
+    let went_on = String::from_utf8(traced.finish()?.output)?;
+    waiting.finish()?;
+    let main = function.strip_suffix("_rtrace_twice").unwrap_or_default();
+    let expected = [
+        format!("@by_name: {RUNS}"),
+        format!("@by_number[{name}, {function}]: {RUNS}"),
+        format!("@left[{main}, 0]: {RUNS}"),
+        format!("@left[{function}, 0]: {RUNS}"),
+    ];
+    let output = String::from_utf8_lossy(&ended.output);
+    let mut found: Vec<&str> = output.lines().filter(|line| line.starts_with('@')).collect();
+    found.sort_unstable();
+    if found != expected {
+        bail!("expected {expected:?}, found {found:?}\n{}", String::from_utf8_lossy(&ended.errors));
+    }
+    // Its arguments are the numbers from 0, and each counts twice.
+    let sum = format!("@: {}", RUNS * (RUNS - 1));
+    if went_on.trim() != sum {
+        bail!("the traced program should have gone on to {sum}, and has {went_on}");
+    }
+    Ok(())
+}
