@@ -218,10 +218,38 @@ impl Decoder {
                 symbol: symbol.as_ref().map(|symbol| symbol.to_string().into()),
                 module: symbol.and_then(|symbol| symbol.module).map(Arc::from),
                 build_id: None,
+                line: None,
+                is_inlined: false,
             })
             .collect();
+        let frames = match pid {
+            Some(pid) if self.hir.settings.show_debug_info => self.with_lines(pid as u32, &frames),
+            Some(_) | None => frames,
+        };
         self.stacks.insert(key, frames.clone());
         frames
+    }
+
+    /// The same frames with their lines, and those of inlined functions between them.
+    fn with_lines(&mut self, pid: u32, frames: &[Frame]) -> Arc<[Frame]> {
+        // All but the first are where a call returns to: the call is before.
+        let places: Vec<u64> = frames
+            .iter()
+            .enumerate()
+            .map(|(number, frame)| frame.address.saturating_sub(u64::from(number > 0)))
+            .collect();
+        let places = self.user.source_places(pid, &places);
+        let mut all = Vec::with_capacity(frames.len());
+        for (frame, place) in frames.iter().zip(places) {
+            all.extend(place.inlined.into_iter().map(|(name, line)| Frame {
+                symbol: Some(name.into()),
+                line: line.map(Arc::from),
+                is_inlined: true,
+                ..frame.clone()
+            }));
+            all.push(Frame { line: place.line.map(Arc::from), ..frame.clone() });
+        }
+        all.into()
     }
 
     /// The same frames by their places in the files of a process.
