@@ -13,6 +13,7 @@ mod tables;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aya::maps::{Map as AyaMap, MapData, RingBuf};
 use rtrace_compiler::object::{Object, STOPPED_OFFSET};
@@ -54,6 +55,12 @@ pub struct SessionOptions {
     pub verbose: bool,
     /// The tool ends with the session: once that is over, SIGINT and SIGTERM change nothing any more.
     pub is_last: bool,
+    /// Ends after so long.
+    pub duration: Option<Duration>,
+    /// Ends when the script has printed so often.
+    pub count: Option<u64>,
+    /// Strings are shown with their control characters escaped, which a terminal would obey.
+    pub for_terminal: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +164,10 @@ pub struct Session<'m> {
     metrics: Option<MetricsServer>,
     /// What of them is known to be no metric.
     told_of_metrics: HashSet<String>,
+    /// How often the script has printed.
+    printed: u64,
+    /// END and what follows is not counted.
+    is_ending: bool,
     options: SessionOptions,
     cpus: u32,
 }
@@ -183,7 +194,7 @@ impl<'m> Session<'m> {
         let hir = object.manifest.hir.clone();
         Ok(Session {
             machine,
-            decoder: Decoder::new(hir.clone()),
+            decoder: Decoder::new(hir.clone(), options.for_terminal),
             packets: Packets::default(),
             normals: vec![1; hir.maps.len()],
             speculations: Speculations::default(),
@@ -201,6 +212,8 @@ impl<'m> Session<'m> {
             globals,
             metrics: None,
             told_of_metrics: HashSet::new(),
+            printed: 0,
+            is_ending: false,
             options,
             cpus,
         })

@@ -13,8 +13,8 @@ use crate::other_files::Place;
 use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    builtins, codes, documents, expectation, formats, leftovers, other_files, real_programs, reference, run, scale,
-    scrapes, stages,
+    builtins, codes, documents, endings, expectation, formats, leftovers, other_files, real_programs, reference, run,
+    scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -83,6 +83,10 @@ impl Plan {
             let programs = self.programs.clone();
             let lowered = move || leftovers::check_semaphore(&programs, signal);
             tests.push(self.gated(format!("leftovers::semaphore_{name}"), 2, Vec::new(), lowered));
+        }
+        for (name, check) in endings::ALL {
+            let programs = self.programs.clone();
+            tests.push(self.gated(format!("endings::{name}"), 2, Vec::new(), move || check(&programs)));
         }
         let programs = self.programs.clone();
         let replaced = move || leftovers::check_replaced(&programs);

@@ -181,6 +181,10 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) ->
         quiet: arguments.quiet,
         verbose: arguments.verbose,
         is_last,
+        duration: arguments.duration,
+        count: arguments.count,
+        // JSON has escapes of its own.
+        for_terminal: arguments.output.is_none() && arguments.format != "json" && std::io::stdout().is_terminal(),
     };
     let mut session = match Session::load(&machine, compiled.object, options) {
         Ok(session) => session,
