@@ -13,8 +13,10 @@ use crate::environment::Programs;
 use crate::scale;
 use crate::workload;
 
+type Check = fn(&Programs) -> Result<()>;
+
 /// The tests by their names.
-pub const ALL: &[(&str, fn(&Programs) -> Result<()>)] = &[
+pub const ALL: &[(&str, Check)] = &[
     ("full_disk", check_full_disk),
     ("closed_pipe", check_closed_pipe),
     ("terminal", check_terminal),
