@@ -1,6 +1,7 @@
 //! Signals that end the tool, and timers, as descriptors that a loop can wait for. Never runs anything itself.
 //! Unsafe: calls signalfd, timerfd, poll and fork.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -51,9 +52,17 @@ impl SignalWaiter {
 
     /// True if a signal has arrived.
     pub fn take(&self) -> bool {
-        let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
-        // SAFETY: the buffer is as long as said.
-        unsafe { libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) > 0 }
+        self.take_info().is_some()
+    }
+
+    /// The number of a signal that has arrived, and whether a process has sent it: not the terminal.
+    fn take_info(&self) -> Option<(i32, bool)> {
+        // SAFETY: a struct of plain integers; all zeroes is a value of it.
+        let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+        let bytes = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the struct is as long as said.
+        let read = unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut info).cast(), bytes) };
+        (read > 0).then_some((info.ssi_signo as i32, info.ssi_code <= 0))
     }
 
     /// Gives the next one its usual effect.
@@ -76,11 +85,12 @@ impl Drop for SignalWaiter {
 /// Becomes readable when SIGINT or SIGTERM arrives. From then on a second one ends the process at once.
 pub struct Ending {
     waiter: SignalWaiter,
+    pass_on: Cell<i32>,
 }
 
 impl Ending {
     pub fn new() -> io::Result<Ending> {
-        Ok(Ending { waiter: SignalWaiter::new(&ENDING)? })
+        Ok(Ending { waiter: SignalWaiter::new(&ENDING)?, pass_on: Cell::new(libc::SIGTERM) })
     }
 
     pub fn as_raw_fd(&self) -> RawFd {
@@ -94,11 +104,20 @@ impl Ending {
 
     /// True if a signal has arrived. Gives the next one its usual effect.
     pub fn take(&self) -> bool {
-        let arrived = self.waiter.take();
-        if arrived {
+        let arrived = self.waiter.take_info();
+        if let Some((number, is_sent)) = arrived {
             self.waiter.unblock();
+            // A terminal's Ctrl-C reaches the command without the tool.
+            if is_sent {
+                self.pass_on.set(number);
+            }
         }
-        arrived
+        arrived.is_some()
+    }
+
+    /// What ends the command of `-c`: the signal that a process has sent to the tool, or SIGTERM.
+    pub fn pass_on(&self) -> i32 {
+        self.pass_on.get()
     }
 }
 

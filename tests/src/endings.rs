@@ -21,6 +21,8 @@ pub const ALL: &[(&str, Check)] = &[
     ("closed_pipe", check_closed_pipe),
     ("terminal", check_terminal),
     ("burst", check_burst),
+    ("signal_passed_on", check_signal_passed_on),
+    ("stubborn_command", check_stubborn_command),
     ("capabilities", check_capabilities),
     ("no_capabilities", check_no_capabilities),
 ];
@@ -163,6 +165,40 @@ fn check_burst(programs: &Programs) -> Result<()> {
     let [(_, first), (_, second)] = lost[..] else { bail!("not each probe has lost some: {lost:?}") };
     if [printed[0] + first, printed[1] + second] != [CALLS; 2] || printed.contains(&0) {
         bail!("each probe fired {CALLS} times; printed {printed:?}, lost {lost:?}");
+    }
+    Ok(())
+}
+
+/// A signal that rtrace is sent reaches the command, whose status becomes that of rtrace.
+fn check_signal_passed_on(programs: &Programs) -> Result<()> {
+    let shell = "sh -c 'trap \"exit 7\" INT; trap \"exit 8\" TERM; echo ready; while :; do sleep 0.01; done'";
+    for (signal, status) in [(libc::SIGINT, 7), (libc::SIGTERM, 8)] {
+        let mut command = Command::new(&programs.rtrace);
+        command.args(["-q", "--propagate-exit", "-e", "interval:s:100 { }", "-c", shell]);
+        let child = Child::start(&mut command, Instant::now() + PATIENCE)?;
+        child.await_output("ready")?;
+        child.signal(signal);
+        let ended = child.finish()?;
+        if ended.status.code() != Some(status) {
+            bail!("sent signal {signal}, it ended with {}: {}", ended.status, errors(&ended));
+        }
+    }
+    Ok(())
+}
+
+/// What was collected is printed before a command has ended that does not want to.
+fn check_stubborn_command(programs: &Programs) -> Result<()> {
+    let shell = "sh -c 'trap \"\" TERM; echo ready; sleep 2; echo over'";
+    let mut command = Command::new(&programs.rtrace);
+    command.args(["-q", "-e", "BEGIN { @ = 5; } interval:s:100 { }", "-c", shell]);
+    let child = Child::start(&mut command, Instant::now() + PATIENCE)?;
+    child.await_output("ready")?;
+    child.signal(libc::SIGTERM);
+    let ended = child.finish()?;
+    let output = String::from_utf8_lossy(&ended.output).into_owned();
+    let lines: Vec<&str> = output.lines().filter(|line| !line.is_empty()).collect();
+    if lines != ["ready", "@: 5", "over"] || !ended.status.success() {
+        bail!("it ended with {} and printed {output}", ended.status);
     }
     Ok(())
 }

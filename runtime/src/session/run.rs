@@ -129,8 +129,12 @@ impl Session<'_> {
         self.run_all(|attach| matches!(attach, Attach::End))?;
         self.drain(sink)?;
         self.note_mappings();
-        let child_status = child.as_mut().map(Child::finish);
+        if let Some(child) = &mut child {
+            child.ask_to_end(ending.pass_on());
+        }
+        // A command that takes its time keeps nobody from reading the results.
         self.print_at_end(sink)?;
+        let child_status = child.as_mut().map(Child::finish);
         if self.options.is_last {
             ending.keep_blocked();
         }
