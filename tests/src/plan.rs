@@ -84,7 +84,8 @@ impl Plan {
             let lowered = move || leftovers::check_semaphore(&programs, signal);
             tests.push(self.gated(format!("leftovers::semaphore_{name}"), 2, Vec::new(), lowered));
         }
-        for (name, check) in endings::ALL {
+        let outside_guests = if self.environment.in_guest { &[][..] } else { endings::OUTSIDE_GUESTS };
+        for (name, check) in endings::ALL.iter().chain(outside_guests) {
             let programs = self.programs.clone();
             tests.push(self.gated(format!("endings::{name}"), 2, Vec::new(), move || check(&programs)));
         }
