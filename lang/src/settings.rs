@@ -14,6 +14,7 @@ pub struct Settings {
     pub print_maps_on_exit: bool,
     pub missing_probes: MissingProbes,
     pub stack_mode: StackMode,
+    pub show_debug_info: bool,
 }
 
 /// What becomes of a probe that this machine does not have.
@@ -51,6 +52,7 @@ impl Default for Settings {
             print_maps_on_exit: true,
             missing_probes: MissingProbes::default(),
             stack_mode: StackMode::default(),
+            show_debug_info: false,
         }
     }
 }
@@ -110,6 +112,13 @@ pub static SETTINGS: &[Setting] = &[
         written: |settings| settings.print_maps_on_exit.to_string(),
     },
     Setting {
+        name: "show_debug_info",
+        takes: "true or false",
+        doc: "Whether frames of processes are shown with their lines of source code, and with the functions that were inlined there.",
+        set: |settings, value| truth(value).map(|on| settings.show_debug_info = on).is_some(),
+        written: |settings| settings.show_debug_info.to_string(),
+    },
+    Setting {
         name: "stack_mode",
         takes: "bpftrace, perf, raw or build_id",
         doc: "How stacks are printed where the script does not say.",
@@ -129,7 +138,6 @@ pub const IGNORED: &[&str] = &[
     "max_probes",
     "on_stack_limit",
     "perf_rb_pages",
-    "show_debug_info",
     "str_trunc_trailer",
     "use_blazesym",
 ];

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 pub use convention::{Function, Parameter, Passed};
 use files::Sections;
-pub use files::debug_files;
+pub use files::{debug_file, debug_files};
 use search::Known;
 pub use search::{Found, Sought};
 use view::{Entry, View};

@@ -6,7 +6,9 @@ mod names;
 mod notes;
 mod stripped;
 
+pub use crate::dwarf::debug_file;
 pub use locate::{Located, locate, locate_expected};
+pub use names::shown as shown_name;
 pub use notes::Note;
 
 use std::cell::OnceCell;

@@ -29,6 +29,7 @@ pub struct Child {
     gate: Option<OwnedFd>,
     process: OwnedFd,
     status: Option<i32>,
+    is_asked: bool,
 }
 
 impl Child {
@@ -68,7 +69,7 @@ impl Child {
                 let (read, write) = unsafe { (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1])) };
                 drop(read);
                 let process = signals::process_fd(pid as u32).map_err(|error| ChildError::Call("pidfd_open", error))?;
-                Ok(Child { pid: pid as u32, program: path, gate: Some(write), process, status: None })
+                Ok(Child { pid: pid as u32, program: path, gate: Some(write), process, status: None, is_asked: false })
             }
         }
     }
@@ -86,20 +87,27 @@ impl Child {
         self.process.as_raw_fd()
     }
 
-    /// Ends the command if it still runs. Gives its status as a shell does: its exit code, or 128 and the signal.
+    /// Asks the command to end, if it still runs: once.
+    pub fn ask_to_end(&mut self, signal: i32) {
+        self.gate = None;
+        if self.status.is_none() && !self.is_asked {
+            self.is_asked = true;
+            // SAFETY: two numbers; the child is ours and not waited for yet, so the id is its own. One that has ended stays
+            // as it is.
+            unsafe { libc::kill(self.pid as i32, signal) };
+        }
+    }
+
+    /// Waits for the end of the command, which is asked for if it still runs. Gives its status as a shell does: its exit
+    /// code, or 128 and the signal.
     pub fn finish(&mut self) -> i32 {
         if let Some(status) = self.status {
             return status;
         }
-        self.gate = None;
+        self.ask_to_end(libc::SIGTERM);
         let mut status = 0;
-        // SAFETY: plain calls on our own child; the status outlives them.
-        unsafe {
-            if libc::waitpid(self.pid as i32, &mut status, libc::WNOHANG) == 0 {
-                libc::kill(self.pid as i32, libc::SIGTERM);
-                libc::waitpid(self.pid as i32, &mut status, 0);
-            }
-        }
+        // SAFETY: a plain call on our own child; the status outlives it.
+        unsafe { libc::waitpid(self.pid as i32, &mut status, 0) };
         let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
         self.status = Some(code);
         code

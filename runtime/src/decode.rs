@@ -22,6 +22,8 @@ pub struct Decoder {
     enumerators: HashMap<u32, Vec<(Arc<str>, i64)>>,
     names: Names,
     stacks: HashMap<(u64, u64), Arc<[Frame]>>,
+    /// Control characters of strings and names are escaped.
+    for_terminal: bool,
 }
 
 pub fn word(bytes: &[u8], at: usize) -> u64 {
@@ -29,7 +31,7 @@ pub fn word(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl Decoder {
-    pub fn new(hir: Arc<Hir>) -> Decoder {
+    pub fn new(hir: Arc<Hir>, for_terminal: bool) -> Decoder {
         Decoder {
             hir,
             kernel: KernelSymbols::new(),
@@ -37,6 +39,7 @@ impl Decoder {
             enumerators: HashMap::new(),
             names: Names::default(),
             stacks: HashMap::new(),
+            for_terminal,
         }
     }
 
@@ -52,6 +55,12 @@ impl Decoder {
 
     /// The value at the start of `bytes`, which hold at least `ty.stored_bytes()`.
     pub fn value(&mut self, ty: &Type, bytes: &[u8], target: &dyn Target, stacks: &StackReader<'_>) -> Value {
+        let value = self.exact(ty, bytes, target, stacks);
+        if self.for_terminal { without_controls(value) } else { value }
+    }
+
+    /// The value as it is.
+    fn exact(&mut self, ty: &Type, bytes: &[u8], target: &dyn Target, stacks: &StackReader<'_>) -> Value {
         let first = word(bytes, 0);
         match ty {
             Type::Bool => Value::Bool(first != 0),
@@ -218,10 +227,38 @@ impl Decoder {
                 symbol: symbol.as_ref().map(|symbol| symbol.to_string().into()),
                 module: symbol.and_then(|symbol| symbol.module).map(Arc::from),
                 build_id: None,
+                line: None,
+                is_inlined: false,
             })
             .collect();
+        let frames = match pid {
+            Some(pid) if self.hir.settings.show_debug_info => self.with_lines(pid as u32, &frames),
+            Some(_) | None => frames,
+        };
         self.stacks.insert(key, frames.clone());
         frames
+    }
+
+    /// The same frames with their lines, and those of inlined functions between them.
+    fn with_lines(&mut self, pid: u32, frames: &[Frame]) -> Arc<[Frame]> {
+        // All but the first are where a call returns to: the call is before.
+        let places: Vec<u64> = frames
+            .iter()
+            .enumerate()
+            .map(|(number, frame)| frame.address.saturating_sub(u64::from(number > 0)))
+            .collect();
+        let places = self.user.source_places(pid, &places);
+        let mut all = Vec::with_capacity(frames.len());
+        for (frame, place) in frames.iter().zip(places) {
+            all.extend(place.inlined.into_iter().map(|(name, line)| Frame {
+                symbol: Some(name.into()),
+                line: line.map(Arc::from),
+                is_inlined: true,
+                ..frame.clone()
+            }));
+            all.push(Frame { line: place.line.map(Arc::from), ..frame.clone() });
+        }
+        all.into()
     }
 
     /// The same frames by their places in the files of a process.
@@ -230,6 +267,62 @@ impl Decoder {
         let places = self.user.build_ids(pid, &addresses);
         frames.iter().zip(places).map(|(frame, place)| Frame { build_id: place, ..frame.clone() }).collect()
     }
+}
+
+/// The value with the control characters of its strings and names as `\x1b`: traced programs choose them, and a terminal
+/// would obey. Line feeds and tabs stay.
+fn without_controls(value: Value) -> Value {
+    match value {
+        Value::Str(bytes) => Value::Str(escape_controls(bytes)),
+        Value::Named { text, number } => Value::Named { text: escape_text(text), number },
+        Value::Symbol(text) => Value::Symbol(escape_text(text)),
+        Value::Stack { frames, mode, user } => {
+            let escaped = |frame: &Frame| Frame {
+                symbol: frame.symbol.clone().map(escape_text),
+                module: frame.module.clone().map(escape_text),
+                line: frame.line.clone().map(escape_text),
+                ..frame.clone()
+            };
+            Value::Stack { frames: frames.iter().map(escaped).collect(), mode, user }
+        }
+        Value::Tuple(parts) => Value::Tuple(parts.into_iter().map(without_controls).collect()),
+        Value::Record(parts) => {
+            Value::Record(parts.into_iter().map(|(name, part)| (name, without_controls(part))).collect())
+        }
+        Value::Array(parts) => Value::Array(parts.into_iter().map(without_controls).collect()),
+        Value::Int(_) | Value::Uint(_) | Value::Bool(_) | Value::Buffer(_) | Value::Pointer(_) | Value::Enum { .. } => {
+            value
+        }
+    }
+}
+
+fn escape_text(text: Arc<str>) -> Arc<str> {
+    if text.chars().any(is_control) {
+        String::from_utf8_lossy(&escape_controls(text.as_bytes().to_vec())).into()
+    } else {
+        text
+    }
+}
+
+fn is_control(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
+}
+
+/// Bytes that are no UTF-8 are escaped as well: alone, some of them are controls.
+fn escape_controls(bytes: Vec<u8>) -> Vec<u8> {
+    if std::str::from_utf8(&bytes).is_ok_and(|text| !text.chars().any(is_control)) {
+        return bytes;
+    }
+    let escape = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let mut buffer = [0; 4];
+            if is_control(c) { out.push_str(&escape(c.encode_utf8(&mut buffer).as_bytes())) } else { out.push(c) }
+        }
+        out.push_str(&escape(chunk.invalid()));
+    }
+    out.into_bytes()
 }
 
 /// A number of up to 8 bytes; those that are missing are zero.
@@ -245,4 +338,19 @@ fn is_own_frame(name: &str) -> bool {
     ["bpf_prog_", "bpf_trace_run", "__bpf_trace_", "bpf_trampoline_", "__traceiter_"]
         .iter()
         .any(|own| name.starts_with(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_no_controls() {
+        let shown = |bytes: &[u8]| String::from_utf8(escape_controls(bytes.to_vec())).expect("text");
+        assert_eq!(shown("sch\u{f6}n\t1\n".as_bytes()), "sch\u{f6}n\t1\n");
+        assert_eq!(shown(b"\x1b[2Jx\x07\r\x7f"), "\\x1b[2Jx\\x07\\x0d\\x7f");
+        // C1, as UTF-8 and alone.
+        assert_eq!(shown(b"\xc2\x9b2J"), "\\xc2\\x9b2J");
+        assert_eq!(shown(b"\x9b2J"), "\\x9b2J");
+    }
 }

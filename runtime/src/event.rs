@@ -50,6 +50,10 @@ pub struct Frame {
     pub module: Option<Arc<str>>,
     /// The build id of its file and the offset there, where the stack is printed so.
     pub build_id: Option<Arc<str>>,
+    /// `file.c:12`, where the script asks for lines and they are known.
+    pub line: Option<Arc<str>>,
+    /// Of a function that the compiler has inlined in that of the next frame; it has the same address.
+    pub is_inlined: bool,
 }
 
 /// A value of a map.

@@ -17,6 +17,9 @@ const NO_PREALLOC: u32 = 1;
 /// BPF_F_MMAPABLE
 const MMAPABLE: u32 = 1 << 10;
 
+/// An update changes what is there, and adds nothing.
+const BPF_EXIST: u64 = 2;
+
 /// A map in the kernel.
 pub struct LiveMap {
     pub data: MapData,
@@ -86,20 +89,21 @@ impl LiveMap {
         match self.object.kind {
             MapKind::Array | MapKind::PerCpuArray => self.zero(cpus),
             MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash | MapKind::LruPerCpuHash => {
-                for key in self.keys(cpus)? {
-                    bpf::map_delete(self.fd(), &key)?;
-                }
-                Ok(())
+                let (key_bytes, value_bytes) = (self.object.key_bytes as usize, self.value_bytes(cpus));
+                bpf::map_lookup_and_delete_batch(self.fd(), key_bytes, value_bytes, &mut |_, _| {})
             }
             MapKind::RingBuffer | MapKind::TaskStorage | MapKind::Cgroups => Ok(()),
         }
     }
 
-    /// Sets all values to zero, and keeps the keys.
+    /// Sets all values to zero, and keeps the keys. A key that a program removes meanwhile stays removed.
     pub fn zero(&self, cpus: u32) -> Result<(), KernelError> {
         let zero = vec![0; self.value_bytes(cpus)];
         for key in self.keys(cpus)? {
-            bpf::map_update(self.fd(), &key, &zero, 0)?;
+            match bpf::map_update(self.fd(), &key, &zero, BPF_EXIST) {
+                Err(error) if error.errno() == Some(libc::ENOENT) => {}
+                other => other?,
+            }
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod ways;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aya::maps::{Map as AyaMap, MapData, RingBuf};
 use rtrace_compiler::object::{Object, STOPPED_OFFSET};
@@ -60,6 +61,12 @@ pub struct SessionOptions {
     pub verbose: bool,
     /// The tool ends with the session: once that is over, SIGINT and SIGTERM change nothing any more.
     pub is_last: bool,
+    /// Ends after so long.
+    pub duration: Option<Duration>,
+    /// Ends when the script has printed so often.
+    pub count: Option<u64>,
+    /// Strings are shown with their control characters escaped, which a terminal would obey.
+    pub for_terminal: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +174,10 @@ pub struct Session<'m> {
     told_of_metrics: HashSet<String>,
     /// Another thread that asks for maps and ends the session.
     requests: Option<Requests>,
+    /// How often the script has printed.
+    printed: u64,
+    /// END and what follows is not counted.
+    is_ending: bool,
     options: SessionOptions,
     cpus: u32,
 }
@@ -199,7 +210,7 @@ impl<'m> Session<'m> {
         let hir = object.manifest.hir.clone();
         Ok(Session {
             machine,
-            decoder: Decoder::new(hir.clone()),
+            decoder: Decoder::new(hir.clone(), options.for_terminal),
             packets: Packets::default(),
             normals: vec![1; hir.maps.len()],
             speculations: Speculations::default(),
@@ -219,6 +230,8 @@ impl<'m> Session<'m> {
             metrics: None,
             told_of_metrics: HashSet::new(),
             requests: None,
+            printed: 0,
+            is_ending: false,
             options,
             cpus,
         })

@@ -1,6 +1,7 @@
 //! Signals that end the tool, and timers, as descriptors that a loop can wait for. Never runs anything itself.
 //! Unsafe: calls signalfd, timerfd, poll and fork.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -54,9 +55,17 @@ impl SignalWaiter {
 
     /// True if a signal has arrived.
     pub fn take(&self) -> bool {
-        let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
-        // SAFETY: the buffer is as long as said.
-        unsafe { libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) > 0 }
+        self.take_info().is_some()
+    }
+
+    /// The number of a signal that has arrived, and whether a process has sent it: not the terminal.
+    fn take_info(&self) -> Option<(i32, bool)> {
+        // SAFETY: a struct of plain integers; all zeroes is a value of it.
+        let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+        let bytes = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the struct is as long as said.
+        let read = unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut info).cast(), bytes) };
+        (read > 0).then_some((info.ssi_signo as i32, info.ssi_code <= 0))
     }
 
     /// Gives the next one its usual effect.
@@ -85,19 +94,23 @@ pub struct Asked {
 /// What ends a session.
 pub enum Ending {
     /// SIGINT or SIGTERM. From then on a second one ends the process at once.
-    Signals(SignalWaiter),
+    Signals {
+        waiter: SignalWaiter,
+        /// The signal that a process has sent to the tool.
+        sent: Cell<i32>,
+    },
     Asked(Asked),
 }
 
 impl Ending {
     pub fn by_signals() -> io::Result<Ending> {
-        Ok(Ending::Signals(SignalWaiter::new(&ENDING)?))
+        Ok(Ending::Signals { waiter: SignalWaiter::new(&ENDING)?, sent: Cell::new(libc::SIGTERM) })
     }
 
     /// Becomes readable when the session may have to end.
     pub fn as_raw_fd(&self) -> RawFd {
         match self {
-            Ending::Signals(waiter) => waiter.as_raw_fd(),
+            Ending::Signals { waiter, sent: _ } => waiter.as_raw_fd(),
             Ending::Asked(asked) => asked.wakeups.as_raw_fd(),
         }
     }
@@ -110,14 +123,26 @@ impl Ending {
     /// True if the session is to end. Gives the next signal its usual effect.
     pub fn take(&self) -> bool {
         match self {
-            Ending::Signals(waiter) => {
-                let arrived = waiter.take();
-                if arrived {
+            Ending::Signals { waiter, sent } => {
+                let arrived = waiter.take_info();
+                if let Some((number, is_sent)) = arrived {
                     waiter.unblock();
+                    // A terminal's Ctrl-C reaches the command without the tool.
+                    if is_sent {
+                        sent.set(number);
+                    }
                 }
-                arrived
+                arrived.is_some()
             }
             Ending::Asked(asked) => asked.is_ended.load(Ordering::Acquire),
+        }
+    }
+
+    /// What ends the command of `-c`: the signal that a process has sent to the tool, or SIGTERM.
+    pub fn pass_on(&self) -> i32 {
+        match self {
+            Ending::Signals { waiter: _, sent } => sent.get(),
+            Ending::Asked(_) => libc::SIGTERM,
         }
     }
 }

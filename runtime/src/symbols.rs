@@ -1,11 +1,14 @@
 //! Names of addresses, in the kernel and in processes. Resolves when something is printed, never while events come in.
 
 mod kernel;
+mod lines;
 mod mappings;
 mod process;
 mod user;
+mod vdso;
 
 pub use kernel::KernelSymbols;
+pub use lines::SourcePlace;
 pub use mappings::{MappingEvent, MappingEvents, NewMapping};
 pub use user::UserSymbols;
 

@@ -32,7 +32,7 @@ pub struct Directives {
 }
 
 /// Variants of the workload: loaded anywhere in memory, stripped, marked as one of Go.
-const VARIANTS: [&str; 3] = ["pie", "stripped", "go"];
+const VARIANTS: [&str; 4] = ["pie", "split", "stripped", "go"];
 
 /// The program whose events a case counts.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,6 +9,7 @@ pub mod codes;
 pub mod directives;
 pub mod directory;
 pub mod documents;
+pub mod endings;
 pub mod environment;
 pub mod expectation;
 pub mod formats;

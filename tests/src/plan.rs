@@ -13,8 +13,8 @@ use crate::other_files::Place;
 use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    bpf_programs, builtins, codes, documents, expectation, formats, kernel_functions, leftovers, modules, other_files,
-    prompt, real_programs, reference, run, scale, scrapes, stages,
+    bpf_programs, builtins, codes, documents, endings, expectation, formats, kernel_functions, leftovers, modules,
+    other_files, prompt, real_programs, reference, run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -83,6 +83,11 @@ impl Plan {
             let programs = self.programs.clone();
             let lowered = move || leftovers::check_semaphore(&programs, signal);
             tests.push(self.gated(format!("leftovers::semaphore_{name}"), 2, Vec::new(), lowered));
+        }
+        let outside_guests = if self.environment.in_guest { &[][..] } else { endings::OUTSIDE_GUESTS };
+        for (name, check) in endings::ALL.iter().chain(outside_guests) {
+            let programs = self.programs.clone();
+            tests.push(self.gated(format!("endings::{name}"), 2, Vec::new(), move || check(&programs)));
         }
         let programs = self.programs.clone();
         let replaced = move || leftovers::check_replaced(&programs);

@@ -103,7 +103,7 @@ pub fn check_bar(programs: &Programs) -> Result<()> {
 }
 
 /// Both sides of a terminal; the first does not wait.
-fn terminal() -> Result<(File, Stdio)> {
+pub fn terminal() -> Result<(File, Stdio)> {
     let (mut master, mut slave) = (0, 0);
     let null = std::ptr::null_mut();
     // SAFETY: the call writes two descriptors, which are there; it takes no name, modes or size.

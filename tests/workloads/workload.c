@@ -105,6 +105,29 @@ static void run_chain(long count, const char *unused)
 		outer_function(i);
 }
 
+/* inlined N: N calls of inlined_callee from outer_inlined, which is inlined in inlined_caller. */
+TRACED long inlined_callee(long number)
+{
+	return inner_function(number) + 1;
+}
+
+static inline __attribute__((always_inline)) long outer_inlined(long number)
+{
+	return inlined_callee(number + 1) + 1;
+}
+
+TRACED long inlined_caller(long number)
+{
+	return outer_inlined(number) + 1;
+}
+
+static void run_inlined(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		inlined_caller(i);
+}
+
 /* recursion N: one call of recurse(N), which calls itself down to recurse(0); it returns its depth. */
 TRACED long recurse(long depth)
 {
@@ -718,6 +741,7 @@ static const struct subcommand subcommands[] = {
 	{ "getppid", run_getppid, 1, "N" },
 	{ "calls", run_calls, 1, "N" },
 	{ "chain", run_chain, 1, "N" },
+	{ "inlined", run_inlined, 1, "N" },
 	{ "recursion", run_recursion, 1, "DEPTH" },
 	{ "records", run_records, 1, "N" },
 	{ "typed", run_typed, 1, "N" },

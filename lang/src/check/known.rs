@@ -133,8 +133,15 @@ impl Body<'_, '_, '_> {
 
     /// All settings as a record.
     fn config(&mut self, span: Span) -> Expr {
-        let Settings { max_map_keys, max_strlen, max_cat_bytes, print_maps_on_exit, missing_probes: _, stack_mode: _ } =
-            self.checker.items.settings.clone();
+        let Settings {
+            max_map_keys,
+            max_strlen,
+            max_cat_bytes,
+            print_maps_on_exit,
+            missing_probes: _,
+            stack_mode: _,
+            show_debug_info: _,
+        } = self.checker.items.settings.clone();
         let number =
             |name: &str, value: u64| (Arc::from(name), Expr { ty: Type::U64, ..Expr::int(value as i64, span) });
         let parts: Vec<(Arc<str>, Expr)> = vec![

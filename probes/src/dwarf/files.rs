@@ -114,6 +114,20 @@ fn has_debug_info(object: &object::File<'_>) -> bool {
     object.section_by_name(".debug_info").is_some_and(|section| section.file_range().is_some_and(|range| range.1 > 0))
 }
 
+/// The file with the debug information of a program: the program itself, or one of the same build.
+pub fn debug_file(path: &Path) -> Option<PathBuf> {
+    let bytes = FileBytes::open(path).ok()?;
+    let object = object::File::parse(bytes.as_slice()).ok()?;
+    if has_debug_info(&object) {
+        return Some(path.to_path_buf());
+    }
+    debug_files(path, &object).into_iter().find(|other| {
+        let Ok(bytes) = FileBytes::open(other) else { return false };
+        object::File::parse(bytes.as_slice())
+            .is_ok_and(|other| has_debug_info(&other) && other.build_id().ok() == object.build_id().ok())
+    })
+}
+
 /// Where the debug information of a program may be, best first.
 pub fn debug_files(path: &Path, object: &object::File<'_>) -> Vec<PathBuf> {
     let build_id = object.build_id().ok().flatten();

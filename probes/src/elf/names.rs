@@ -1,5 +1,7 @@
 //! Names of functions as compilers mangle them, and as people write them.
 
+use std::borrow::Cow;
+
 /// True if `wanted` is what a mangled name says: `ns::f(int)`, or `ns::f`.
 pub fn is_demangled(wanted: &str, mangled: &str) -> bool {
     demangled(mangled).iter().any(|name| name == wanted)
@@ -19,8 +21,36 @@ pub fn demangled(mangled: &str) -> Vec<String> {
             found.push(text);
         }
     }
+    found.extend(d_name(mangled));
     found.dedup();
     found
+}
+
+/// A function's name as it is shown: as its source has it where that is known, with the parameters of C++.
+pub fn shown(mangled: &str) -> Cow<'_, str> {
+    let names = demangled(mangled);
+    // Rust's older names look like those of C++; a name of C++ comes without its parameters first.
+    let name = if mangled.starts_with("_ZN") && rustc_demangle::try_demangle(mangled).is_ok() {
+        names.into_iter().next()
+    } else {
+        names.into_iter().last()
+    };
+    name.map_or(Cow::Borrowed(mangled), Cow::Owned)
+}
+
+/// `_D3std5stdio7writelnFZv` is `std.stdio.writeln` (D's ABI, name mangling). None for templates and back references.
+fn d_name(mangled: &str) -> Option<String> {
+    let mut rest = mangled.strip_prefix("_D")?;
+    let mut parts = Vec::new();
+    while rest.starts_with(|c: char| c.is_ascii_digit()) {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let length: usize = rest[..digits].parse().ok()?;
+        let part = rest[digits..].get(..length).filter(|part| !part.is_empty() && !part.starts_with("__T"))?;
+        parts.push(part);
+        rest = &rest[digits + length..];
+    }
+    // A type follows; Q refers back to a part before.
+    (!parts.is_empty() && !rest.is_empty() && !rest.starts_with('Q')).then(|| parts.join("."))
 }
 
 /// The parameters at the end of a demangled C++ name: `(int, char const*) const`.
@@ -43,11 +73,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn shown_names() {
+        for (mangled, name) in [
+            ("main", "main"),
+            ("_ZN2ns1fEi", "ns::f(int)"),
+            ("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE", "core::fmt::Formatter::pad"),
+            ("_RNvC7mycrate3foo", "mycrate::foo"),
+            ("_D3app3runFiZi", "app.run"),
+            ("main.(*server).handle", "main.(*server).handle"),
+        ] {
+            assert_eq!(shown(mangled), name);
+        }
+    }
+
+    #[test]
     fn demangled_names() {
         assert!(is_demangled("ns::f", "_ZN2ns1fEi"));
         assert!(is_demangled("ns::f(int)", "_ZN2ns1fEi"));
         assert!(!is_demangled("ns::g", "_ZN2ns1fEi"));
         assert!(demangled("main").is_empty());
+        assert!(is_demangled("std.stdio.writeln", "_D3std5stdio7writelnFZv"));
+        for name in ["_D", "_D3", "_D9short", "_D3std9__T3addZv", "_D3stdQeZv", "_Do_something"] {
+            assert!(demangled(name).is_empty(), "{name}");
+        }
         assert_eq!(parameters("a::operator()(int, void (*)(char)) const"), "(int, void (*)(char)) const");
     }
 }

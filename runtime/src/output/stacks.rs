@@ -188,6 +188,7 @@ impl Parts {
 
 fn stack_frame(frame: &Frame, is_kernel: bool) -> StackFrame {
     let name = match &frame.symbol {
+        Some(symbol) if frame.is_inlined => symbol.to_string(),
         // Of `name+offset`.
         Some(symbol) => symbol.rsplit_once('+').map_or(&**symbol, |(name, _)| name).to_string(),
         None => format!("{:#x}", frame.address),
@@ -249,7 +250,8 @@ mod tests {
 
     fn shown(counts: &[(u64, i64)]) -> Event {
         let row = |(address, value): &(u64, i64)| {
-            let frame = Frame { address: *address, symbol: None, module: None, build_id: None };
+            let frame =
+                Frame { address: *address, symbol: None, module: None, build_id: None, line: None, is_inlined: false };
             let stack = Value::Stack { frames: [frame].into(), mode: StackMode::Bpftrace, user: true };
             (vec![stack], Cell::Number { value: *value, signed: true })
         };

@@ -76,9 +76,12 @@ pub fn keys(parts: &[Value]) -> String {
 /// A frame of a stack, as its mode prints it.
 fn frame_line(frame: &Frame, mode: StackMode) -> String {
     let address = frame.address;
+    let line = frame.line.as_ref().map_or(String::new(), |line| format!("@{line}"));
     match (mode, &frame.symbol, &frame.build_id) {
-        (StackMode::Bpftrace, Some(symbol), _) => format!("        {symbol}\n"),
+        (StackMode::Bpftrace, Some(symbol), _) if frame.is_inlined => format!("        [inlined] {symbol}{line}\n"),
+        (StackMode::Bpftrace, Some(symbol), _) => format!("        {symbol}{line}\n"),
         (StackMode::Bpftrace, None, _) => format!("        {address:#x}\n"),
+        (StackMode::Perf, Some(symbol), _) if frame.is_inlined => format!("\t{address:x} {symbol} (inlined)\n"),
         (StackMode::Perf, symbol, _) => {
             let symbol = symbol.as_deref().unwrap_or("[unknown]");
             let module =
@@ -127,7 +130,12 @@ pub(super) fn render(value: &Value) -> Vec<u8> {
         Value::Enum { name: None, number } => number.to_string().into_bytes(),
         Value::Symbol(name) | Value::Named { text: name, .. } => name.as_bytes().to_vec(),
         Value::Stack { frames, mode, .. } => {
-            let lines = frames.iter().map(|frame| frame_line(frame, *mode));
+            // Raw addresses and build ids have no line for a function within another.
+            let is_shown = |frame: &&Frame| match mode {
+                StackMode::Bpftrace | StackMode::Perf => true,
+                StackMode::Raw | StackMode::BuildId => !frame.is_inlined,
+            };
+            let lines = frames.iter().filter(is_shown).map(|frame| frame_line(frame, *mode));
             std::iter::once("\n".to_string()).chain(lines).collect::<String>().into_bytes()
         }
         Value::Tuple(parts) => {

@@ -75,6 +75,9 @@ const BETWEEN_PROBLEMS: Duration = Duration::from_secs(1);
 /// Objects that an iterator goes through between two looks at its events: few enough for all of them to fit the buffer.
 const OBJECTS_AT_ONCE: usize = 64;
 
+/// Bytes of records that wait in the tool's memory to be printed, about: a million short ones.
+const MOST_WAITING: usize = 128 << 20;
+
 /// Pause of the reader after events: an event is shown at most this much later, and the next ones come together.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -102,7 +105,7 @@ impl Session<'_> {
         self.run_all(|attach| matches!(attach, Attach::Begin))?;
         self.drain(sink)?;
         let wakeups = self.wakeups()?;
-        if !self.exit_called() {
+        if !self.exit_called() && !self.has_printed_enough() {
             let is_stopped = self.attach(&ending)?;
             let is_over = is_stopped || self.iterate(sink, &ending)?;
             if self.options.verbose && !self.left_out.is_empty() {
@@ -128,11 +131,16 @@ impl Session<'_> {
         self.metrics = None;
         self.detach();
         self.drain(sink)?;
+        self.is_ending = true;
         self.run_all(|attach| matches!(attach, Attach::End))?;
         self.drain(sink)?;
         self.note_mappings();
-        let child_status = child.as_mut().map(Child::finish);
+        if let Some(child) = &mut child {
+            child.ask_to_end(ending.pass_on());
+        }
+        // A command that takes its time keeps nobody from reading the results.
         self.print_at_end(sink)?;
+        let child_status = child.as_mut().map(Child::finish);
         if self.options.is_last {
             ending.keep_blocked();
         }
@@ -159,6 +167,7 @@ impl Session<'_> {
         fds.extend(followed);
         let metrics_at = fds.len();
         fds.extend(self.metrics.iter().flat_map(MetricsServer::fds));
+        let end = self.options.duration.map(|duration| Instant::now() + duration);
         let mut last_noted = Instant::now();
         let mut last_told = Instant::now();
         // Before it runs the command the child is a copy of the tool: where the kernel tells what it maps, /proc is not
@@ -169,7 +178,8 @@ impl Session<'_> {
         }
         loop {
             sink.flush().map_err(SessionError::Output)?;
-            let ready = signals::wait(&fds, TICK).map_err(|error| SessionError::System("poll", error))?;
+            let left = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
+            let ready = signals::wait(&fds, left).map_err(|error| SessionError::System("poll", error))?;
             for (number, (programs, wakeup)) in wakeups.iter().enumerate() {
                 if ready[1 + number] && wakeup.take() {
                     programs.iter().try_for_each(|program| self.test_run(*program))?;
@@ -201,7 +211,9 @@ impl Session<'_> {
                 self.answer_scrapes()?;
             }
             let process_ended = ready[processes_at..metrics_at].iter().any(|ready| *ready);
-            if (ready[0] && ending.take()) || process_ended || self.exit_called() {
+            let is_late = end.is_some_and(|end| Instant::now() >= end);
+            let is_over = process_ended || is_late || self.exit_called() || self.has_printed_enough();
+            if (ready[0] && ending.take()) || is_over {
                 // A signal that the ended process has sent may have come after the wait.
                 for (programs, wakeup) in wakeups {
                     if matches!(wakeup, Wakeup::Signal(_)) && wakeup.take() {
@@ -354,7 +366,7 @@ impl Session<'_> {
                     Err(error) => return Err(SessionError::System("reading an iterator", error)),
                 };
                 self.drain(sink)?;
-                if self.exit_called() || ending.take() {
+                if self.exit_called() || self.has_printed_enough() || ending.take() {
                     return Ok(true);
                 }
                 if count == 0 {
@@ -363,6 +375,11 @@ impl Session<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// `--count`: what comes behind is not shown.
+    fn has_printed_enough(&self) -> bool {
+        !self.is_ending && self.options.count.is_some_and(|count| self.printed >= count)
     }
 
     fn exit_called(&self) -> bool {
@@ -381,18 +398,24 @@ impl Session<'_> {
     fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
         let Some(mut ring) = self.ring.take() else { return Ok(()) };
         let mut result = Ok(());
-        // A record is copied out before it is looked at, so that its room is free while it is printed.
+        // A record is copied out before it is looked at, so that its room is free while it is printed: a burst goes
+        // into the tool's memory at once, and is printed from there.
         let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
+        let mut waiting_bytes = 0;
         loop {
-            while waiting.len() < 1024 {
+            while waiting_bytes < MOST_WAITING {
                 match ring.next() {
-                    Some(item) => waiting.push_back(item.to_vec()),
+                    Some(item) => {
+                        waiting_bytes += item.len() + size_of::<Vec<u8>>();
+                        waiting.push_back(item.to_vec());
+                    }
                     None => break,
                 }
             }
             // What the records point at was mapped before they were sent.
             self.note_mappings();
             let Some(bytes) = waiting.pop_front() else { break };
+            waiting_bytes -= bytes.len() + size_of::<Vec<u8>>();
             result = self.record(&bytes, sink);
             if result.is_err() {
                 break;
@@ -404,6 +427,9 @@ impl Session<'_> {
     }
 
     fn record(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), SessionError> {
+        if self.has_printed_enough() {
+            return Ok(());
+        }
         if self.speculations.hold(bytes) {
             return Ok(());
         }
@@ -484,6 +510,10 @@ impl Session<'_> {
                 sink.flush().map_err(SessionError::Output)?;
                 Event::Text { kind: TextKind::System, text: system(&command) }
             }
+        };
+        self.printed += match &event {
+            Event::Text { .. } | Event::Value(_) | Event::Map(_) | Event::Message { .. } => 1,
+            Event::Cleared(_) | Event::Attached(_) | Event::Ending | Event::Lost { .. } | Event::Problem { .. } => 0,
         };
         sink.event(&event).map_err(SessionError::Output)
     }

@@ -14,18 +14,30 @@ use crate::output::printa;
 
 use super::{Session, SessionError};
 
-/// An entry of a map: its key as the kernel's map has it, the whole of it, the key as it is shown, its value.
+/// An entry of a map: the bytes of its key where they are asked for, the key as it is shown, its value.
 struct Row {
-    kept: Vec<u8>,
-    whole: Vec<u8>,
+    bytes: Option<Box<KeyBytes>>,
     key: Vec<Value>,
     cell: Cell,
+}
+
+/// A key as the kernel's map has it, and the whole of it.
+struct KeyBytes {
+    kept: Vec<u8>,
+    whole: Vec<u8>,
+}
+
+/// Whether the bytes of keys are needed. A map may have a million of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Keep {
+    Bytes,
+    Shown,
 }
 
 impl Session<'_> {
     /// A map as it is now.
     pub(super) fn map_event(&mut self, id: MapId, table: &Table) -> Result<MapEvent, SessionError> {
-        let mut rows = self.rows(id, table.by, table.divisor)?;
+        let mut rows = self.rows(id, table.by, table.divisor, Keep::Shown)?;
         if let Some(top) = table.top {
             let skip = rows.len().saturating_sub(usize::try_from(top).unwrap_or(usize::MAX));
             rows.drain(..skip);
@@ -44,36 +56,48 @@ impl Session<'_> {
     }
 
     /// The entries of a map in that order, their values divided by `divisor` and by what normalize() says.
-    fn rows(&mut self, id: MapId, by: SortBy, divisor: u64) -> Result<Vec<Row>, SessionError> {
+    fn rows(&mut self, id: MapId, by: SortBy, divisor: u64, keep: Keep) -> Result<Vec<Row>, SessionError> {
         let hir = self.hir.clone();
         let map = &hir.maps[id.index()];
         let divisor = divisor.saturating_mul(self.normals[id.index()]);
+        let key_bytes = self.object.maps[id.index()].key_bytes as usize;
         let mut rows = Vec::new();
         match &map.value {
             MapValue::Aggregation(aggregation) if let Some(count) = map.intervals() => {
                 let (live, cpus) = (&self.maps[id.index()], self.cpus);
                 let slots = cells::merge_places(aggregation, count, |visit| live.for_each(cpus, visit))?;
                 let cell = cells::cell(aggregation, &slots, divisor);
-                rows.push(Row { kept: Vec::new(), whole: Vec::new(), key: Vec::new(), cell });
+                rows.push(Row { bytes: None, key: Vec::new(), cell });
             }
             MapValue::Aggregation(aggregation) => {
                 // Only what is shown of a cell is kept: the cells of all processors may be large.
-                let mut found = Vec::new();
+                let (mut keys, mut found) = (Vec::new(), Vec::new());
                 self.maps[id.index()].for_each(self.cpus, &mut |key, value| {
-                    let merged = cells::merge(aggregation, value);
-                    found.extend(merged.map(|slots| (key.to_vec(), cells::cell(aggregation, &slots, divisor))));
+                    if let Some(slots) = cells::merge(aggregation, value) {
+                        keys.extend_from_slice(key);
+                        found.push(cells::cell(aggregation, &slots, divisor));
+                    }
                 })?;
-                for (kept, cell) in found {
-                    rows.push(self.row(id, kept, cell));
+                rows.reserve_exact(found.len());
+                for (number, cell) in found.into_iter().enumerate() {
+                    rows.push(self.row(id, part(&keys, number, key_bytes), cell, keep));
                 }
             }
             MapValue::Plain(ty) => {
-                let mut found = Vec::new();
-                self.maps[id.index()]
-                    .for_each(self.cpus, &mut |key, value| found.push((key.to_vec(), value.to_vec())))?;
-                for (kept, value) in found {
-                    let Some(value) = self.values(std::slice::from_ref(ty), &value).pop() else { continue };
-                    rows.push(self.row(id, kept, Cell::Value(divide(value, divisor))));
+                let value_bytes = self.object.maps[id.index()].value_bytes as usize;
+                let (mut keys, mut found) = (Vec::new(), Vec::new());
+                let mut count = 0;
+                self.maps[id.index()].for_each(self.cpus, &mut |key, value| {
+                    keys.extend_from_slice(key);
+                    found.extend_from_slice(&value[..value_bytes]);
+                    count += 1;
+                })?;
+                rows.reserve_exact(count);
+                for number in 0..count {
+                    let value = part(&found, number, value_bytes);
+                    let Some(value) = self.values(std::slice::from_ref(ty), value).pop() else { continue };
+                    let cell = Cell::Value(divide(value, divisor));
+                    rows.push(self.row(id, part(&keys, number, key_bytes), cell, keep));
                 }
             }
         }
@@ -81,12 +105,14 @@ impl Session<'_> {
         Ok(rows)
     }
 
-    fn row(&mut self, id: MapId, kept: Vec<u8>, cell: Cell) -> Row {
+    fn row(&mut self, id: MapId, kept: &[u8], cell: Cell, keep: Keep) -> Row {
         let hir = self.hir.clone();
         let map = &hir.maps[id.index()];
         let beside = self.whole_keys(id);
-        let whole = map.whole_key(&kept, |key| beside?.get(key, self.cpus).ok().flatten());
-        Row { key: self.values(&map.key, &whole), kept, whole, cell }
+        let whole = map.whole_key(kept, |key| beside?.get(key, self.cpus).ok().flatten());
+        let key = self.values(&map.key, &whole);
+        let bytes = (keep == Keep::Bytes).then(|| Box::new(KeyBytes { kept: kept.to_vec(), whole }));
+        Row { bytes, key, cell }
     }
 
     /// The map with the whole keys of one whose own are short.
@@ -114,8 +140,9 @@ impl Session<'_> {
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         for (number, id) in ids.iter().enumerate() {
             let types = self.hir.maps[id.index()].key.clone();
-            for row in self.rows(*id, SortBy::Usual, 1)? {
-                let place = *places.entry(without_padding(&types, &row.whole)).or_insert(lines.len());
+            for row in self.rows(*id, SortBy::Usual, 1, Keep::Bytes)? {
+                let whole = row.bytes.map(|bytes| without_padding(&types, &bytes.whole)).unwrap_or_default();
+                let place = *places.entry(whole).or_insert(lines.len());
                 if place == lines.len() {
                     lines.push((row.key, missing.clone()));
                 }
@@ -158,15 +185,22 @@ impl Session<'_> {
         if self.hir.maps[id.index()].key.is_empty() {
             return Ok(());
         }
-        let mut rows = self.rows(id, SortBy::Value, 1)?;
+        let mut rows = self.rows(id, SortBy::Value, 1, Keep::Bytes)?;
         if count > 0 {
             rows.reverse();
         }
         for row in rows.iter().skip(usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX)) {
-            self.maps[id.index()].delete(&row.kept)?;
+            if let Some(bytes) = &row.bytes {
+                self.maps[id.index()].delete(&bytes.kept)?;
+            }
         }
         self.forget_keys(id)
     }
+}
+
+/// One of many parts of the same length.
+fn part(all: &[u8], number: usize, bytes: usize) -> &[u8] {
+    &all[number * bytes..(number + 1) * bytes]
 }
 
 /// Longer texts name nothing.

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::mappings::NewMapping;
+use super::vdso;
 
 /// Files that are kept open at most; what is mapped beyond them is looked for by its path.
 const MOST_OPEN: usize = 512;
@@ -42,6 +43,15 @@ impl Files {
 
     pub(super) fn name(&self, id: FileId) -> &Path {
         &self.files[id.0 as usize].name
+    }
+
+    /// The functions that the kernel maps into each process.
+    fn vdso(&mut self) -> FileId {
+        // No device has that number.
+        *self.by_inode.entry((u64::MAX, 0)).or_insert_with(|| {
+            self.files.push(MappedFile { name: PathBuf::from(vdso::NAME), opened: vdso::copy() });
+            FileId(self.files.len() as u32 - 1)
+        })
     }
 
     fn add(&mut self, pid: u32, device: u64, inode: u64, range: &str, name: &str) -> FileId {
@@ -93,10 +103,10 @@ impl Snapshot {
         for line in text.lines() {
             if let Some((range, permissions, file_offset, device, inode, name)) = parse_mapping(line)
                 && permissions.contains('x')
-                && inode != 0
+                && (inode != 0 || name == vdso::NAME)
                 && let Some((start, end)) = parse_range(range)
             {
-                let file = files.add(pid, device, inode, range, name);
+                let file = if inode == 0 { files.vdso() } else { files.add(pid, device, inode, range, name) };
                 mappings.push(Mapping { start, end, file_offset, file });
             }
         }

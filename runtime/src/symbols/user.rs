@@ -1,15 +1,19 @@
 //! Addresses of processes to names: from the symbol tables of what they had mapped, and from the map files that
-//! just-in-time compilers write. Names only: no debug information, no inlined functions. Never stops a process.
+//! just-in-time compilers write. Never stops a process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use blazesym::helper::read_elf_build_id;
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 
+use rtrace_probes::elf::{Binary, Function, shown_name};
+
 use super::Symbol;
+use super::lines::{SourceLines, SourcePlace};
 use super::mappings::MappingEvent;
 use super::process::{FileId, Files, Snapshot};
 
@@ -28,6 +32,10 @@ pub struct UserSymbols {
     known: HashMap<(FileId, u64), Symbol>,
     /// In hexadecimal; None for files that have none.
     build_ids: HashMap<FileId, Option<String>>,
+    /// Functions of files that the first look gives no name for, by their offsets in the file.
+    elsewhere: HashMap<FileId, Vec<Function>>,
+    /// None until a script asks for lines.
+    lines: Option<SourceLines>,
     symbolizer: Symbolizer,
 }
 
@@ -51,6 +59,8 @@ impl UserSymbols {
             processes: HashMap::new(),
             known: HashMap::new(),
             build_ids: HashMap::new(),
+            elsewhere: HashMap::new(),
+            lines: None,
             symbolizer,
         }
     }
@@ -126,6 +136,13 @@ impl UserSymbols {
         places.into_iter().map(|place| show(place?)).collect()
     }
 
+    /// Where in the source each address of the process is.
+    pub fn source_places(&mut self, pid: u32, addresses: &[u64]) -> Vec<SourcePlace> {
+        self.note_process(pid);
+        let places = self.locate(pid, addresses);
+        self.lines.get_or_insert_with(SourceLines::new).find(&places, &self.files)
+    }
+
     fn locate(&self, pid: u32, addresses: &[u64]) -> Vec<Option<(FileId, u64)>> {
         let snapshots = &self.processes[&pid];
         let newest_first = |address: u64| snapshots.iter().rev().find_map(|snapshot| snapshot.locate(address));
@@ -158,16 +175,45 @@ impl UserSymbols {
             let module = self.files.name(file).display().to_string();
             let found = self.symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(&offsets));
             // A file that can't be read, or is no ELF file, has no names.
-            let found = found.unwrap_or_default();
-            for (index, offset) in offsets.iter().enumerate() {
-                let (name, from) = match found.get(index) {
-                    Some(Symbolized::Sym(symbol)) => (Some(symbol.name.to_string()), symbol.offset as u64),
-                    Some(Symbolized::Unknown(_)) | None => (None, *offset),
+            let named = |symbol: &Symbolized<'_>| match symbol {
+                Symbolized::Sym(symbol) => Some((shown_name(&symbol.name).into_owned(), symbol.offset as u64)),
+                Symbolized::Unknown(_) => None,
+            };
+            let mut found: Vec<Option<(String, u64)>> = found.unwrap_or_default().iter().map(named).collect();
+            found.resize(offsets.len(), None);
+            for (found, offset) in found.into_iter().zip(&offsets) {
+                let (name, from) = match found.or_else(|| self.find_elsewhere(file, *offset)) {
+                    Some((name, from)) => (Some(name), from),
+                    None => (None, *offset),
                 };
                 self.known.insert((file, *offset), Symbol { name, offset: from, module: Some(module.clone()) });
             }
         }
     }
+}
+
+impl UserSymbols {
+    /// The function that has the code at an offset of a stripped file, by what `.gnu_debugdata` or a file with debug
+    /// information has kept of its names, and the bytes from its start.
+    fn find_elsewhere(&mut self, file: FileId, offset: u64) -> Option<(String, u64)> {
+        let functions = self.elsewhere.entry(file).or_insert_with(|| by_offset(&self.files.path(file)));
+        let at = functions.partition_point(|function| function.address <= offset).checked_sub(1)?;
+        let function = &functions[at];
+        let from = offset - function.address;
+        (from < function.size).then(|| (shown_name(&function.name).into_owned(), from))
+    }
+}
+
+/// The functions of a file, their addresses turned into offsets in it, in this order.
+fn by_offset(path: &Path) -> Vec<Function> {
+    let Ok(binary) = Binary::open(path) else { return Vec::new() };
+    let place = |function: &Function| {
+        let address = binary.file_offset(function.address)?;
+        Some(Function { address, ..function.clone() })
+    };
+    let mut functions: Vec<Function> = binary.functions().iter().filter_map(place).collect();
+    functions.sort_unstable_by_key(|function| function.address);
+    functions
 }
 
 /// One function that a just-in-time compiler made: start, length, name.

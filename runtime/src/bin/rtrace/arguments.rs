@@ -1,8 +1,9 @@
 //! The command line. Decides nothing beyond what its words mean.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// A tracing language for Linux: scripts become eBPF, and what they collect is printed.
 #[derive(Parser, Clone, Debug)]
@@ -95,6 +96,22 @@ pub struct Arguments {
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     pub without: Vec<String>,
 
+    /// End after so long: 10s, 500ms, 5m or 1h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// End when the script has printed so often: each printf(), print() and so on counts one, the maps at the end do not
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// Show what this kernel can do and lacks
+    #[arg(long)]
+    pub info: bool,
+
+    /// Print the manual page, or the completions of a shell
+    #[arg(long, value_name = "WHICH", value_enum)]
+    pub manual: Option<Manual>,
+
     /// End with the status of the command of -c
     #[arg(long)]
     pub propagate_exit: bool,
@@ -106,6 +123,34 @@ pub struct Arguments {
     /// Print the version
     #[arg(short = 'V', long = "version", action = clap::ArgAction::Version)]
     version: Option<bool>,
+}
+
+/// What is made from this definition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Manual {
+    Man,
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// `10s`, `500ms`, `5m`, `1h`; a number alone is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" | "" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("times end with ms, s, m or h: 10s".to_string()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a time is a whole number and its unit: 10s".to_string())?;
+    number
+        .checked_mul(milliseconds)
+        .filter(|all| (1..=u64::from(u32::MAX) * 1000).contains(all))
+        .map(Duration::from_millis)
+        .ok_or_else(|| "the time must be more than nothing, and less than 136 years".to_string())
 }
 
 /// Where the script comes from.
@@ -138,5 +183,22 @@ impl Arguments {
     /// `$1` and so on.
     pub fn parameters(&self) -> &[String] {
         if self.program.is_some() { &self.words } else { self.words.get(1..).unwrap_or_default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        for text in ["", "s", "0s", "-1s", "1.5s", "1d", "18446744073709551616", "18446744073709551615h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
     }
 }

@@ -4,7 +4,9 @@
 mod arguments;
 mod emit;
 mod fmt;
+mod info;
 mod listing;
+mod manual;
 mod parameters;
 mod prompt;
 mod script;
@@ -26,7 +28,11 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(is_mistake));
         }
     };
-    let status = if let Some(pattern) = &arguments.list {
+    let status = if arguments.info {
+        info::run()
+    } else if let Some(manual) = arguments.manual {
+        manual::run(manual)
+    } else if let Some(pattern) = &arguments.list {
         // `-l -v PATTERN` means what `-l PATTERN -v` does.
         let pattern = pattern.as_deref().or(arguments.words.first().map(String::as_str));
         match (&arguments.program, pattern) {

@@ -266,6 +266,10 @@ fn prepared(
         quiet: arguments.quiet,
         verbose: arguments.verbose,
         is_last: false,
+        duration: arguments.duration,
+        count: arguments.count,
+        // JSON has escapes of its own.
+        for_terminal: arguments.output.is_none() && arguments.format != "json" && std::io::stdout().is_terminal(),
     };
     let prepared = Prepared { machine, object: compiled.object, options, format: format(arguments)? };
     Ok(Outcome::Ready(Box::new(prepared)))

@@ -1,0 +1,64 @@
+//! `--info`: what this kernel, and whoever asks, can do and lacks. Each answer is found out by trying.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write;
+
+use rtrace_lang::calls;
+use rtrace_lang::target::{Feature, Target};
+use rtrace_probes::Machine;
+use rtrace_probes::kernel::system;
+use rtrace_runtime::output::FORMATS;
+
+/// A feature, its name, and what scripts lack without it.
+const FEATURES: &[(Feature, &str, &str)] = &[
+    (Feature::Kprobes, "kprobes", "kprobe and kretprobe"),
+    (Feature::KprobeMulti, "kprobe_multi", "wildcards of kprobes attach one by one"),
+    (Feature::UprobeMulti, "uprobe_multi", "wildcards of uprobes attach one by one"),
+    (Feature::Trampolines, "trampolines", "fentry and fexit"),
+    (Feature::Iterators, "iterators", "iter"),
+    (Feature::Helper(calls::LOOP), "bpf_loop", "loops of more than a few rounds whose number is not known"),
+    (Feature::Helper(calls::FOR_EACH_MAP_ELEM), "bpf_for_each_map_elem", "for over a map"),
+    (Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM), "bpf_map_lookup_percpu_elem", "aggregations read in probes"),
+    (Feature::Helper(calls::KTIME_GET_TAI_NS), "bpf_ktime_get_tai_ns", "nsecs(tai)"),
+    (Feature::Helper(calls::OVERRIDE_RETURN), "bpf_override_return", "override()"),
+    (Feature::TaskStorage, "task storage", "self->x is kept in a hash of threads"),
+    (Feature::MapAllocator, "map allocator", "large cells of maps take their memory at the start"),
+    (Feature::LargeKeys, "large keys", "keys of more than 512 bytes are cut"),
+    (Feature::AttachCookie, "attach cookies", "a program for each probe of a wildcard"),
+    (Feature::AtomicFetch, "atomic fetch", "@x++ gives no value that is exact among processors"),
+];
+
+pub fn run() -> i32 {
+    let machine = Machine::new();
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| {
+        let _ = writeln!(text, "  {key}: {value}");
+    };
+    let file = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
+    let yes_or_no = |is: bool| if is { "yes" } else { "no" };
+    line("rtrace", env!("CARGO_PKG_VERSION"));
+    line("kernel", &file("/proc/sys/kernel/osrelease"));
+    line("architecture", std::env::consts::ARCH);
+    line("processors", &system::possible_cpus().map_or(0, |cpus| cpus.len()).to_string());
+    let formats: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
+    line("formats", &formats.join(" "));
+    line("types of the kernel (BTF)", yes_or_no(machine.btf().is_some()));
+    line("tracefs", yes_or_no(machine.tracefs().is_ok()));
+    // Every kernel that rtrace runs on has it.
+    let may_load = machine.has(Feature::Helper(calls::KTIME_GET_NS));
+    line("programs may be loaded", yes_or_no(may_load));
+    let mut report = format!("System\n{text}\nFeatures\n");
+    if !may_load {
+        report.push_str("  not known: run as root, or with the capabilities CAP_BPF and CAP_PERFMON\n");
+    } else {
+        for (feature, name, without) in FEATURES {
+            let has = machine.has(*feature);
+            let lacks = if has { String::new() } else { format!(" (without it: {without})") };
+            let _ = writeln!(report, "  {name}: {}{lacks}", yes_or_no(has));
+        }
+    }
+    // A closed pipe has seen enough.
+    let _ = std::io::stdout().write_all(report.as_bytes());
+    0
+}

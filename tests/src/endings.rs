@@ -1,0 +1,242 @@
+//! Where the output goes, and what becomes of it: a full disk, a reader that has gone, a terminal, a burst of more events
+//! than the buffer holds. And who may trace: a user with two capabilities and nothing else.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::child::{Child, Ended};
+use crate::directives::{Workload, WorkloadMode};
+use crate::environment::Programs;
+use crate::scale;
+use crate::workload;
+
+type Check = fn(&Programs) -> Result<()>;
+
+/// The tests by their names.
+pub const ALL: &[(&str, Check)] = &[
+    ("full_disk", check_full_disk),
+    ("closed_pipe", check_closed_pipe),
+    ("terminal", check_terminal),
+    ("burst", check_burst),
+    ("signal_passed_on", check_signal_passed_on),
+    ("stubborn_command", check_stubborn_command),
+];
+
+/// Those that take util-linux' setpriv, which guests lack. Kernels before 5.11 want the right to lock memory, too.
+pub const OUTSIDE_GUESTS: &[(&str, Check)] =
+    &[("capabilities", check_capabilities), ("no_capabilities", check_no_capabilities)];
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// System calls of the burst: their records are many times as large as the buffer.
+const CALLS: u64 = 100_000;
+
+fn run(command: &mut Command) -> Result<Ended> {
+    Child::start(command, Instant::now() + PATIENCE)?.finish()
+}
+
+fn errors(ended: &Ended) -> String {
+    String::from_utf8_lossy(&ended.errors).into_owned()
+}
+
+/// What can't be written is told, and the status is 1: while the script runs, and at its end.
+fn check_full_disk(programs: &Programs) -> Result<()> {
+    for script in ["BEGIN { printf(\"x\\n\"); exit(); }", "interval:ms:1 { printf(\"x\\n\"); }", "BEGIN { @ = 1; }"] {
+        let ended = run(Command::new(&programs.rtrace).args(["-o", "/dev/full", "-e", script]))?;
+        if ended.status.code() != Some(1) || !errors(&ended).contains("cannot write the output: No space left") {
+            bail!("{script} ended with {} and said: {}", ended.status, errors(&ended));
+        }
+    }
+    Ok(())
+}
+
+/// A reader that has seen enough ends rtrace with status 0, and nothing is said.
+fn check_closed_pipe(programs: &Programs) -> Result<()> {
+    for script in ["interval:ms:1 { printf(\"x\\n\"); }", "interval:ms:1 { @[nsecs] = 1; print(@); }"] {
+        let deadline = Instant::now() + PATIENCE;
+        let mut child = Command::new(&programs.rtrace)
+            .args(["-q", "-e", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut output = child.stdout.take().context("no pipe")?;
+        let read = output.read_exact(&mut [0; 2]);
+        drop(output);
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > deadline {
+                child.kill()?;
+                child.wait()?;
+                bail!("{script} did not end when its reader had gone");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let mut errors = String::new();
+        child.stderr.take().context("no pipe")?.read_to_string(&mut errors)?;
+        if read.is_err() || status.code() != Some(0) || !errors.is_empty() {
+            bail!("{script} ended with {status} and said: {errors}");
+        }
+    }
+    Ok(())
+}
+
+/// Strings can't move the cursor of a terminal; in a pipe they are as they are.
+fn check_terminal(programs: &Programs) -> Result<()> {
+    let script = "BEGIN { printf(\"<%s>\\n\", \"a\\x1b[2Jb\"); @[\"k\\x07\"] = 1; exit(); }";
+    let (mut master, slave) = scale::terminal()?;
+    let mut child = Command::new(&programs.rtrace)
+        .args(["-q", "-e", script])
+        .stdin(Stdio::null())
+        .stdout(slave)
+        .stderr(Stdio::null())
+        .spawn()?;
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            bail!("it did not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut shown = [0; 4096];
+    let count = master.read(&mut shown).context("the terminal shows nothing")?;
+    let shown = String::from_utf8_lossy(&shown[..count]);
+    if shown.contains(['\x1b', '\x07']) || !shown.contains("<a\\x1b[2Jb>") || !shown.contains("@[k\\x07]: 1") {
+        bail!("a terminal is shown {shown:?}");
+    }
+    let piped = run(Command::new(&programs.rtrace).args(["-q", "-e", script]))?;
+    if !piped.output.starts_with(b"<a\x1b[2Jb>\n") {
+        bail!("a pipe is given {:?}", String::from_utf8_lossy(&piped.output));
+    }
+    Ok(())
+}
+
+/// Of each probe, what was printed and what was lost are what fired.
+fn check_burst(programs: &Programs) -> Result<()> {
+    let script = "tracepoint:syscalls:sys_enter_getppid { printf(\"%r 1\\n\", buf(curtask, 200)); } \
+                  tracepoint:syscalls:sys_exit_getppid { printf(\"%r 2\\n\", buf(curtask, 200)); }";
+    let deadline = Instant::now() + PATIENCE;
+    let wanted = Workload {
+        mode: WorkloadMode::Process,
+        program: "workload".into(),
+        arguments: vec!["getppid".into(), CALLS.to_string()],
+    };
+    let mut waiting = workload::start(&wanted, programs, deadline)?;
+    let mut command = Command::new(&programs.rtrace);
+    command.args(["-f", "json", "-p", &waiting.pid.to_string(), "-e", script]);
+    let child = Child::start(&mut command, deadline)?;
+    child.await_output("{\"type\":\"attached_probes\"")?;
+    // Nothing is read while the burst lasts.
+    child.signal(libc::SIGSTOP);
+    waiting.go()?;
+    child.signal(libc::SIGCONT);
+    child.signal(libc::SIGINT);
+    let ended = child.finish()?;
+    waiting.finish()?;
+    if !ended.status.success() {
+        bail!("it ended with {}: {}", ended.status, errors(&ended));
+    }
+    let mut printed = [0; 2];
+    let mut lost: Vec<(u64, u64)> = Vec::new();
+    for line in String::from_utf8_lossy(&ended.output).lines() {
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        match line["type"].as_str() {
+            Some("printf") => match line["data"].as_str().map(str::trim_end).unwrap_or_default() {
+                text if text.ends_with('1') => printed[0] += 1,
+                text if text.ends_with('2') => printed[1] += 1,
+                text => bail!("`{text}` was never printed"),
+            },
+            Some("lost_events") => {
+                let (place, count) = (&line["col"], &line["count"]);
+                let place = place.as_u64().context("no place")?;
+                let count = count.as_u64().context("no count")?;
+                // The last line of a place has its total.
+                lost.retain(|(other, _)| *other != place);
+                lost.push((place, count));
+            }
+            _ => {}
+        }
+    }
+    lost.sort_unstable();
+    let [(_, first), (_, second)] = lost[..] else { bail!("not each probe has lost some: {lost:?}") };
+    if [printed[0] + first, printed[1] + second] != [CALLS; 2] || printed.contains(&0) {
+        bail!("each probe fired {CALLS} times; printed {printed:?}, lost {lost:?}");
+    }
+    Ok(())
+}
+
+/// A signal that rtrace is sent reaches the command, whose status becomes that of rtrace.
+fn check_signal_passed_on(programs: &Programs) -> Result<()> {
+    let shell = "sh -c 'trap \"exit 7\" INT; trap \"exit 8\" TERM; echo ready; while :; do sleep 0.01; done'";
+    for (signal, status) in [(libc::SIGINT, 7), (libc::SIGTERM, 8)] {
+        let mut command = Command::new(&programs.rtrace);
+        command.args(["-q", "--propagate-exit", "-e", "interval:s:100 { }", "-c", shell]);
+        let child = Child::start(&mut command, Instant::now() + PATIENCE)?;
+        child.await_output("ready")?;
+        child.signal(signal);
+        let ended = child.finish()?;
+        if ended.status.code() != Some(status) {
+            bail!("sent signal {signal}, it ended with {}: {}", ended.status, errors(&ended));
+        }
+    }
+    Ok(())
+}
+
+/// What was collected is printed before a command has ended that does not want to.
+fn check_stubborn_command(programs: &Programs) -> Result<()> {
+    let shell = "sh -c 'trap \"\" TERM; echo ready; sleep 2; echo over'";
+    let mut command = Command::new(&programs.rtrace);
+    command.args(["-q", "-e", "BEGIN { @ = 5; } interval:s:100 { }", "-c", shell]);
+    let child = Child::start(&mut command, Instant::now() + PATIENCE)?;
+    child.await_output("ready")?;
+    child.signal(libc::SIGTERM);
+    let ended = child.finish()?;
+    let output = String::from_utf8_lossy(&ended.output).into_owned();
+    let lines: Vec<&str> = output.lines().filter(|line| !line.is_empty()).collect();
+    if lines != ["ready", "@: 5", "over"] || !ended.status.success() {
+        bail!("it ended with {} and printed {output}", ended.status);
+    }
+    Ok(())
+}
+
+/// rtrace as a user of no rights but these capabilities.
+fn as_nobody(programs: &Programs, capabilities: &str) -> Result<Ended> {
+    let bounds = format!("-all{capabilities}");
+    let script = "tracepoint:syscalls:sys_enter_getppid { @ = count(); } BEGIN { printf(\"begun\\n\"); }";
+    // The directories of a build may be closed to other users: the program is handed over as an open file.
+    let program = std::fs::File::open(&programs.rtrace)?;
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"])
+        .args(["--inh-caps", &bounds, "--ambient-caps", &bounds, "/proc/self/fd/0"])
+        .args(["-q", "--duration", "50ms", "-e", script])
+        .stdin(program);
+    let output = command.output().context("cannot run setpriv")?;
+    Ok(Ended { status: output.status, output: output.stdout, errors: output.stderr })
+}
+
+fn check_capabilities(programs: &Programs) -> Result<()> {
+    let ended = as_nobody(programs, ",+bpf,+perfmon,+dac_read_search")?;
+    if ended.status.code() != Some(0) || !ended.output.starts_with(b"begun\n") {
+        bail!("it ended with {}: {}", ended.status, errors(&ended));
+    }
+    Ok(())
+}
+
+/// Without them the message names them.
+fn check_no_capabilities(programs: &Programs) -> Result<()> {
+    for capabilities in ["", ",+bpf", ",+perfmon"] {
+        let ended = as_nobody(programs, capabilities)?;
+        let errors = errors(&ended);
+        if ended.status.code() != Some(2) || !errors.contains("CAP_BPF and CAP_PERFMON") {
+            bail!("with `{capabilities}` it ended with {}: {errors}", ended.status);
+        }
+    }
+    Ok(())
+}
