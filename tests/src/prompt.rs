@@ -67,7 +67,7 @@ pub fn check_dialogue(programs: &Programs) -> Result<()> {
     for (line, _) in DIALOGUE {
         writeln!(input, "{line}\n")?;
     }
-    writeln!(input, ":save {}\n:quit", saved.display())?;
+    writeln!(input, ":save {}\nBEGIN {{ @x = 1;", saved.display())?;
     drop(input);
     let output = child.wait_with_output()?;
     let text = std::fs::read_to_string(&saved);
@@ -86,6 +86,7 @@ pub fn check_dialogue(programs: &Programs) -> Result<()> {
             }
         }
     }
+    ensure!(err.contains("expected `}`, found the end of the script"), "the open block at the end is lost: {err}");
     let text = text.context("nothing was saved")?;
     let second = "interval:ms:10 { @n++; if (@n == 3) { exit(); } }\n";
     ensure!(text.starts_with("interval:ms:10 { @ = count();") && text.ends_with(second), "it saved {text}");

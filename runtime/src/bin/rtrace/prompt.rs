@@ -30,7 +30,7 @@ use complete::{Completion, Known, type_of_value};
 use editor::Editor;
 use printer::Printer;
 use programs::{Programs, run_here};
-use text::{BEFORE, Meaning};
+use text::{BEFORE, Meaning, is_whole};
 
 /// Lines that are kept from one prompt to the next.
 const MOST_HISTORY: usize = 10_000;
@@ -68,40 +68,42 @@ pub fn run(mut arguments: Arguments) -> i32 {
     if let Err(status) = script::format(&arguments) {
         return status;
     }
-    let mut editor = match rustyline::Editor::<Editor, FileHistory>::new() {
-        Ok(editor) => editor,
-        Err(error) => return fail(&format!("cannot read from the terminal: {error}"), &[]),
-    };
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let printer = match editor.create_external_printer() {
-        Ok(external) if is_terminal => Printer::above(external),
-        Ok(_) | Err(_) => Printer::plain(),
-    };
-    if is_terminal {
-        let above = printer.clone();
-        notices::tell_through(move |text| _ = above.print(text));
-    }
     let completion = match script::machine(&arguments) {
         Ok(machine) => Completion::new(machine, arguments.pid),
         Err(status) => return status,
     };
+    if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
+        let mut prompt =
+            Prompt { arguments, programs: Programs::new(Printer::plain()), completion, is_terminal: false };
+        let status = prompt.plain_lines();
+        prompt.programs.stop_all();
+        return status;
+    }
+    let mut editor = match rustyline::Editor::<Editor, FileHistory>::new() {
+        Ok(editor) => editor,
+        Err(error) => return fail(&format!("cannot read from the terminal: {error}"), &[]),
+    };
+    let printer = match editor.create_external_printer() {
+        Ok(external) => Printer::above(external),
+        Err(_) => Printer::plain(),
+    };
+    let above = printer.clone();
+    notices::tell_through(move |text| _ = above.print(text));
     editor.set_helper(Some(Editor {
         completion: completion.clone(),
         history: HistoryHinter::new(),
-        is_coloured: is_terminal && std::env::var_os("NO_COLOR").is_none(),
+        is_coloured: std::env::var_os("NO_COLOR").is_none(),
     }));
     editor.set_completion_type(CompletionType::List);
     editor.set_bell_style(BellStyle::None);
     let _ = editor.set_max_history_size(MOST_HISTORY);
-    let history = if is_terminal { history_file() } else { None };
+    let history = history_file();
     if let Some(history) = &history {
         // There may be none yet.
         let _ = editor.load_history(history);
     }
-    let mut prompt = Prompt { arguments, programs: Programs::new(printer), completion, is_terminal };
-    if is_terminal {
-        prompt.print(&format!("rtrace {}: type a program, or :help\n", env!("CARGO_PKG_VERSION")));
-    }
+    let mut prompt = Prompt { arguments, programs: Programs::new(printer), completion, is_terminal: true };
+    prompt.print(&format!("rtrace {}: type a program, or :help\n", env!("CARGO_PKG_VERSION")));
     let status = prompt.lines(&mut editor);
     prompt.programs.stop_all();
     if let Some(history) = &history {
@@ -138,15 +140,44 @@ impl Prompt {
                 Ok(line) if line.trim().is_empty() => edited = None,
                 Ok(line) => {
                     let _ = editor.add_history_entry(line.trim_end());
-                    match (self.line(line.trim_end(), edited.take().map(|(name, _)| name)), self.is_terminal) {
-                        (Flow::Stay, _) => {}
-                        (Flow::Leave, _) => return 0,
-                        (Flow::Edit { name, text }, _) => edited = Some((name, text)),
+                    match self.line(line.trim_end(), edited.take().map(|(name, _)| name)) {
+                        Flow::Stay => {}
+                        Flow::Leave => return 0,
+                        Flow::Edit { name, text } => edited = Some((name, text)),
                     }
                 }
                 Err(ReadlineError::Interrupted) => edited = None,
                 Err(ReadlineError::Eof) => return 0,
                 Err(error) => return fail(&format!("cannot read from the terminal: {error}"), &[]),
+            }
+        }
+    }
+
+    /// Lines of standard input. What its end leaves open is told as the mistake that it is.
+    fn plain_lines(&mut self) -> i32 {
+        let mut text = String::new();
+        let mut edited: Option<String> = None;
+        let mut lines = std::io::stdin().lines();
+        loop {
+            let line = match lines.next() {
+                Some(Ok(line)) => line,
+                Some(Err(error)) => return fail(&format!("cannot read standard input: {error}"), &[]),
+                None if text.trim().is_empty() => return 0,
+                None => String::new(),
+            };
+            text.push_str(&line);
+            if !is_whole(&text) {
+                text.push('\n');
+                continue;
+            }
+            let whole = std::mem::take(&mut text);
+            if whole.trim().is_empty() {
+                continue;
+            }
+            match self.line(whole.trim_end(), edited.take()) {
+                Flow::Stay => {}
+                Flow::Leave => return 0,
+                Flow::Edit { name, .. } => edited = Some(name),
             }
         }
     }
@@ -276,10 +307,8 @@ impl Prompt {
     }
 
     fn tell_completion(&self) {
-        if self.is_terminal {
-            let programs = self.programs.all.iter().map(|program| program.name.clone()).collect();
-            self.completion.update(Known { programs, maps: self.map_names().into_iter().collect() });
-        }
+        let programs = self.programs.all.iter().map(|program| program.name.clone()).collect();
+        self.completion.update(Known { programs, maps: self.map_names().into_iter().collect() });
     }
 
     /// That nobody reads is told by the next line.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rtrace_lang::target::Attach;
 use rtrace_runtime::event::Event;
 use rtrace_runtime::output::{Sink, notices};
-use rtrace_runtime::session::{Remote, Requests, Session, ends_by_itself, remote};
+use rtrace_runtime::session::{Remote, Requests, Session, SessionError, ends_by_itself, remote};
 
 use crate::arguments::Arguments;
 use crate::script::{Prepared, fail, failure, prepare};
@@ -154,7 +154,7 @@ fn start(prepared: Prepared, name: &str, printer: &Printer) -> Option<Running> {
     };
     let (attached, is_attached) = channel();
     let of_thread = (name.to_string(), printer.clone());
-    let spawned = std::thread::Builder::new().name(name.to_string()).spawn(move || {
+    let spawned = std::thread::Builder::new().spawn(move || {
         let (name, printer) = of_thread;
         run(prepared, requests, attached, &name, &printer);
     });
@@ -193,6 +193,8 @@ fn run(prepared: Prepared, requests: Requests, attached: Sender<usize>, name: &s
     match outcome {
         Ok(asked) if asked.is_ended() => {}
         Ok(_) => notices::tell(&format!("{name} has ended\n")),
+        // Whoever reads has seen enough.
+        Err(SessionError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
         Err(error) => notices::tell(&format!("{name}: {}", failure(&error.to_string(), &error.help()))),
     }
 }
