@@ -15,6 +15,7 @@ pub mod prometheus;
 mod series;
 mod stacks;
 mod text;
+mod tree;
 
 use std::io::Write;
 
@@ -60,6 +61,7 @@ pub static FORMATS: &[Format] = &[
         is_binary: true,
         make: |writer| Box::new(pprof::Pprof::new(writer)),
     },
+    text_format("tree", "stacks as call trees", |writer| Box::new(tree::Tree::new(writer))),
     text_format("prometheus", "maps as metrics", |writer| Box::new(prometheus::Prometheus::new(writer))),
 ];
 

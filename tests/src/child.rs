@@ -1,9 +1,10 @@
 //! A child process whose output is collected while it runs, with a deadline. It is ended by its id at the latest when
 //! this value is dropped; no other process is ever touched.
 //!
-//! Unsafe: kill(2) on the child's own id, for signals that the standard library does not send.
+//! Unsafe: kill(2) on the child's own id, for signals that the standard library does not send; signal(2) in the child.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child as Process, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -49,6 +50,14 @@ impl Child {
     /// Starts a program; it may run until `deadline`.
     pub fn start(command: &mut Command, deadline: Instant) -> Result<Child> {
         let name = command.get_program().to_string_lossy().into_owned();
+        // A shell that runs the tests in the background has them ignore SIGINT, and what they start as well.
+        // SAFETY: the call may be made between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -120,8 +120,8 @@ pub fn check_flame(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// The widths of all frames by their names; of a name that is there several times one.
-fn read_flame_graph(path: &Path) -> Result<BTreeMap<String, f64>> {
+/// The widths of all frames by their names; of a name that is there several times together.
+pub fn read_flame_graph(path: &Path) -> Result<BTreeMap<String, f64>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
     let document = roxmltree::Document::parse_with_options(&text, options)?;
@@ -130,13 +130,13 @@ fn read_flame_graph(path: &Path) -> Result<BTreeMap<String, f64>> {
     if scripts != 1 {
         bail!("{} has {scripts} scripts", path.display());
     }
-    let mut widths = BTreeMap::new();
+    let mut widths: BTreeMap<String, f64> = BTreeMap::new();
     for title in document.descendants().filter(|node| node.tag_name().name() == "title") {
         let frame = title.parent().into_iter().flat_map(|group| group.children());
         let Some(rectangle) = frame.into_iter().find(|node| node.tag_name().name() == "rect") else { continue };
         let name = title.text().and_then(|text| text.rsplit_once(" (")).map_or("", |(name, _)| name);
-        let width = rectangle.attribute("width").unwrap_or_default().trim_end_matches('%').parse()?;
-        widths.insert(name.to_string(), width);
+        let width: f64 = rectangle.attribute("width").unwrap_or_default().trim_end_matches('%').parse()?;
+        *widths.entry(name.to_string()).or_insert(0.0) += width;
     }
     Ok(widths)
 }

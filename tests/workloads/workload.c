@@ -387,6 +387,42 @@ static void run_spin(long milliseconds, const char *unused)
 	__asm__ volatile("");
 }
 
+/* burn N: N milliseconds of processor time, three quarters of them in burn_most and the rest in burn_rest. */
+static volatile unsigned long burnt;
+
+static double processor_time(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+__attribute__((noinline)) static void burn_most(double seconds)
+{
+	for (double end = processor_time() + seconds; processor_time() < end;)
+		for (int i = 0; i < 20000; i++)
+			burnt += i;
+	burnt++;
+}
+
+__attribute__((noinline)) static void burn_rest(double seconds)
+{
+	for (double end = processor_time() + seconds; processor_time() < end;)
+		for (int i = 0; i < 20000; i++)
+			burnt += i;
+	burnt--;
+}
+
+static void run_burn(long milliseconds, const char *unused)
+{
+	(void)unused;
+	/* In turns, so that nothing else that happens meanwhile falls on one of them alone. */
+	for (int turn = 0; turn < 10; turn++) {
+		burn_most(milliseconds * 0.75 / 10000);
+		burn_rest(milliseconds * 0.25 / 10000);
+	}
+}
+
 /* threads T N: T threads, named worker-0 and so on, of which each makes N getppid system calls. */
 struct worker {
 	pthread_t thread;
@@ -752,6 +788,7 @@ static const struct subcommand subcommands[] = {
 	{ "execs", run_execs, 1, "N" },
 	{ "sleeps", run_sleeps, 2, "N MICROSECONDS" },
 	{ "spin", run_spin, 1, "MILLISECONDS" },
+	{ "burn", run_burn, 1, "MILLISECONDS" },
 	{ "threads", run_threads, 2, "THREADS N" },
 	{ "udp", run_udp, 1, "N" },
 	{ "faults", run_faults, 1, "N" },

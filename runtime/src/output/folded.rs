@@ -56,13 +56,18 @@ pub fn lines(map: &StackMap, root: Option<&str>) -> String {
 }
 
 fn line(stack: &Stack, root: Option<&str>) -> String {
+    names(stack, root).join(";")
+}
+
+/// What a stack is from its root on: other parts of its key, then the functions.
+pub fn names(stack: &Stack, root: Option<&str>) -> Vec<String> {
     let labels = stack.labels.iter().map(|label| label.text.as_str());
     let mut names: Vec<String> = root.into_iter().chain(labels).map(name).collect();
     if stack.frames.is_empty() {
         names.push("[unknown]".to_string());
     }
     names.extend(stack.frames.iter().map(|frame| name(&frame.name)));
-    names.join(";")
+    names
 }
 
 /// A frame's name without what would end it, or the line.

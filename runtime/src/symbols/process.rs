@@ -110,6 +110,10 @@ impl Snapshot {
                 mappings.push(Mapping { start, end, file_offset, file });
             }
         }
+        // One that has ended and is not waited for yet maps nothing: it must not take the place of what it had.
+        if mappings.is_empty() {
+            return None;
+        }
         mappings.sort_unstable_by_key(|mapping| mapping.start);
         Some(Snapshot { mappings, executable: executable(pid) })
     }

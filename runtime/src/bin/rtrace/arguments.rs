@@ -16,7 +16,8 @@ use clap::{Parser, ValueEnum};
         rtrace -e 'tracepoint:syscalls:sys_enter_* { @[probe] = count(); }' -c 'ls /'\n  \
         rtrace -l 'tracepoint:sched:*'\n  \
         rtrace -lv 'struct task_struct'\n  \
-        rtrace fmt FILE...            (scripts in one style; see rtrace fmt --help)\n\n\
+        rtrace profile -p 1234 -d 30s -o hot.svg   (see rtrace profile --help)\n  \
+        rtrace fmt FILE...                         (scripts in one style; see rtrace fmt --help)\n\n\
         Without FILE and -e, rtrace reads programs at a prompt.\n\
         Exit status: 0, or what exit() was called with; 1 for a mistake in the script or on the command line;\n\
         2 for a machine that cannot do it (a missing privilege or kernel feature, a probe that does not exist)."
@@ -63,7 +64,7 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
 
-    /// The form of the output: text, json, csv, folded, pprof or prometheus
+    /// The form of the output: text, json, csv, folded, pprof, tree or prometheus
     #[arg(short = 'f', long = "format", value_name = "FORMAT", default_value = "text")]
     pub format: String,
 

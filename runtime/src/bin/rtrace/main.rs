@@ -8,6 +8,7 @@ mod info;
 mod listing;
 mod manual;
 mod parameters;
+mod profile;
 mod prompt;
 mod script;
 
@@ -16,8 +17,10 @@ use std::process::ExitCode;
 use arguments::{Arguments, Origin};
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).is_some_and(|word| word == "fmt") {
-        return ExitCode::from(fmt::run(std::env::args().skip(1)) as u8);
+    match std::env::args().nth(1).as_deref() {
+        Some("fmt") => return ExitCode::from(fmt::run(std::env::args().skip(1)) as u8),
+        Some("profile") => return ExitCode::from(profile::run(std::env::args().skip(1)) as u8),
+        Some(_) | None => {}
     }
     let arguments = match Arguments::read(std::env::args()) {
         Ok(arguments) => arguments,
