@@ -13,8 +13,8 @@ use crate::other_files::Place;
 use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    bpf_programs, builtins, codes, documents, endings, expectation, formats, kernel_functions, leftovers, modules,
-    other_files, profiles, prompt, real_programs, reference, run, scale, scrapes, stages,
+    bpf_programs, builtins, codes, documents, endings, expectation, formats, kernel_functions, language_server,
+    leftovers, modules, other_files, profiles, prompt, real_programs, reference, run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -143,6 +143,9 @@ impl Plan {
         let programs = self.programs.clone();
         let postgresql = move || real_programs::check_postgresql(&programs);
         tests.push(self.gated("real_programs::postgresql".to_string(), 2, vec![Need::Postgresql], postgresql));
+        let programs = self.programs.clone();
+        let served = move || language_server::check(&programs);
+        tests.push(self.gated("language_server::dialogue".to_string(), 2, Vec::new(), served));
         let programs = self.programs.clone();
         let profiled = move || profiles::check(&programs);
         tests.push(self.gated("profiles::shares".to_string(), 2, Vec::new(), profiled));

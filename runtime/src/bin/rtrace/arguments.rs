@@ -17,7 +17,8 @@ use clap::{Parser, ValueEnum};
         rtrace -l 'tracepoint:sched:*'\n  \
         rtrace -lv 'struct task_struct'\n  \
         rtrace profile -p 1234 -d 30s -o hot.svg   (see rtrace profile --help)\n  \
-        rtrace fmt FILE...                         (scripts in one style; see rtrace fmt --help)\n\n\
+        rtrace fmt FILE...                         (scripts in one style; see rtrace fmt --help)\n  \
+        rtrace lsp                                 (a language server for editors)\n\n\
         Without FILE and -e, rtrace reads programs at a prompt.\n\
         Exit status: 0, or what exit() was called with; 1 for a mistake in the script or on the command line;\n\
         2 for a machine that cannot do it (a missing privilege or kernel feature, a probe that does not exist)."

@@ -6,6 +6,7 @@ mod emit;
 mod fmt;
 mod info;
 mod listing;
+mod lsp;
 mod manual;
 mod parameters;
 mod profile;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("fmt") => return ExitCode::from(fmt::run(std::env::args().skip(1)) as u8),
         Some("profile") => return ExitCode::from(profile::run(std::env::args().skip(1)) as u8),
+        Some("lsp") => return ExitCode::from(lsp::run() as u8),
         Some(_) | None => {}
     }
     let arguments = match Arguments::read(std::env::args()) {

@@ -2,8 +2,8 @@
 //! a terminal the same lines come from standard input.
 
 mod commands;
-mod complete;
-mod editor;
+pub mod complete;
+pub mod editor;
 mod printer;
 mod programs;
 mod text;

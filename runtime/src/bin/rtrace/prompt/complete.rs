@@ -270,6 +270,12 @@ impl Completion {
         arguments.iter().map(|argument| shown(argument.name.to_string(), &argument.ty)).collect()
     }
 
+    /// The type of the variable, the map or the member that the text ends with.
+    pub fn type_at(&self, text: &str) -> Option<Type> {
+        let (depth, start) = depth(text);
+        self.typed(text, depth, start, &text[expression_start(text)..])
+    }
+
     /// The type of an expression in that statement, if the checker can tell.
     fn typed(&self, text: &str, depth: usize, start: usize, base: &str) -> Option<Type> {
         let script = match depth {

@@ -86,7 +86,7 @@ impl rustyline::hint::Hinter for Editor {
 }
 
 /// The signature of the function whose arguments are being typed.
-fn signature(line: &str) -> Option<&'static str> {
+pub fn signature(line: &str) -> Option<&'static str> {
     let mut open: Vec<Option<String>> = Vec::new();
     let mut last = None;
     for (token, _) in lex(line).tokens {
