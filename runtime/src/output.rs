@@ -1,5 +1,6 @@
 //! Where events go. One file per format; a sink only formats, and never asks where a value came from.
 
+mod at_end;
 mod buckets;
 mod csv;
 mod distribution;
@@ -54,14 +55,14 @@ pub static FORMATS: &[Format] = &[
     text_format("text", "for people", |writer| Box::new(text::Text::new(writer))),
     text_format("json", "one object a line", |writer| Box::new(json::Json::new(writer))),
     text_format("csv", "maps as tables", |writer| Box::new(csv::Csv::new(writer))),
-    text_format("folded", "stacks for a flame graph", |writer| Box::new(folded::Folded::new(writer))),
+    text_format("folded", "stacks for a flame graph", |writer| Box::new(at_end::AtEnd::new(writer, folded::folded))),
     Format {
         name: "pprof",
         doc: "stacks as a profile of pprof's",
         is_binary: true,
-        make: |writer| Box::new(pprof::Pprof::new(writer)),
+        make: |writer| Box::new(at_end::AtEnd::new(writer, pprof::profile)),
     },
-    text_format("tree", "stacks as call trees", |writer| Box::new(tree::Tree::new(writer))),
+    text_format("tree", "stacks as call trees", |writer| Box::new(at_end::AtEnd::new(writer, tree::trees))),
     text_format("prometheus", "maps as metrics", |writer| Box::new(prometheus::Prometheus::new(writer))),
 ];
 

@@ -2,46 +2,16 @@
 //! them. Written at the end: lines of one map that was printed twice would count twice.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 
-use crate::event::Event;
+use super::stacks::{Stack, StackMap};
 
-use super::stacks::{Stack, StackMap, Stacks};
-use super::{Sink, notices};
-
-pub struct Folded {
-    writer: Box<dyn Write>,
-    stacks: Stacks,
-}
-
-impl Folded {
-    pub fn new(writer: Box<dyn Write>) -> Folded {
-        Folded { writer, stacks: Stacks::default() }
-    }
-}
-
-impl Sink for Folded {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        notices::tell_all_but_maps(event);
-        self.stacks.event(event);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.stacks.others().iter().for_each(|what| notices::tell(&notices::warning(what, None)));
-        let (maps, problems) = self.stacks.take();
-        problems.iter().for_each(|what| notices::tell(&notices::warning(what, None)));
-        let text: String = match maps.as_slice() {
-            [map] => lines(map, None),
-            maps => maps.iter().map(|map| lines(map, Some(&map.name))).collect(),
-        };
-        self.writer.write_all(text.as_bytes())?;
-        self.writer.flush()
-    }
+pub fn folded(maps: &[StackMap], _: i64) -> io::Result<Vec<u8>> {
+    let text: String = match maps {
+        [map] => lines(map, None),
+        maps => maps.iter().map(|map| lines(map, Some(&map.name))).collect(),
+    };
+    Ok(text.into_bytes())
 }
 
 /// The lines of a map, in their order. Where there are several maps their names are the outermost frames.

@@ -9,46 +9,17 @@ use flate2::write::GzEncoder;
 use rtrace_lang::aggregations::AggregationKind;
 
 use crate::clock;
-use crate::event::Event;
 
-use super::stacks::{Stack, StackFrame, StackMap, Stacks};
-use super::{Sink, notices};
+use super::stacks::{Stack, StackFrame, StackMap};
 
-pub struct Pprof {
-    writer: Box<dyn Write>,
-    stacks: Stacks,
-    /// Nanoseconds since 1970.
-    started: i64,
-}
-
-impl Pprof {
-    pub fn new(writer: Box<dyn Write>) -> Pprof {
-        Pprof { writer, stacks: Stacks::default(), started: clock::now() }
-    }
-}
-
-impl Sink for Pprof {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        notices::tell_all_but_maps(event);
-        self.stacks.event(event);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.stacks.others().iter().for_each(|what| notices::tell(&notices::warning(what, None)));
-        let (maps, problems) = self.stacks.take();
-        problems.iter().for_each(|what| notices::tell(&notices::warning(what, None)));
-        let mut profile = Profile::default();
-        profile.maps(&maps);
-        let bytes = profile.encode(self.started, clock::now() - self.started);
-        let mut packed = GzEncoder::new(&mut self.writer, Compression::default());
-        packed.write_all(&bytes)?;
-        packed.finish()?.flush()
-    }
+/// `started` in nanoseconds since 1970.
+pub fn profile(maps: &[StackMap], started: i64) -> io::Result<Vec<u8>> {
+    let mut profile = Profile::default();
+    profile.maps(maps);
+    let bytes = profile.encode(started, clock::now() - started);
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(&bytes)?;
+    packed.finish()
 }
 
 /// A message in protobuf's encoding. Fields that are zero are left out, as in proto3.

@@ -2,47 +2,16 @@
 //! the largest first. Written at the end.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-
-use crate::event::Event;
+use std::io;
 
 use super::folded::names;
-use super::stacks::{StackMap, Stacks};
-use super::{Sink, notices};
+use super::stacks::StackMap;
 
 /// Of the whole; what is smaller is left out, and told.
 const LEAST_SHARE: f64 = 0.005;
 
-pub struct Tree {
-    writer: Box<dyn Write>,
-    stacks: Stacks,
-}
-
-impl Tree {
-    pub fn new(writer: Box<dyn Write>) -> Tree {
-        Tree { writer, stacks: Stacks::default() }
-    }
-}
-
-impl Sink for Tree {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        notices::tell_all_but_maps(event);
-        self.stacks.event(event);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.stacks.others().iter().for_each(|what| notices::tell(&notices::warning(what, None)));
-        let (maps, problems) = self.stacks.take();
-        problems.iter().for_each(|what| notices::tell(&notices::warning(what, None)));
-        let text: String = maps.iter().map(tree).collect();
-        self.writer.write_all(text.as_bytes())?;
-        self.writer.flush()
-    }
+pub fn trees(maps: &[StackMap], _: i64) -> io::Result<Vec<u8>> {
+    Ok(maps.iter().map(tree).collect::<String>().into_bytes())
 }
 
 /// A function where it was called from.
