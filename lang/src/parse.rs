@@ -125,7 +125,9 @@ fn explain(error: &ParseError<u32, Token, ()>, text: &str, tokens: &[(Token, Spa
         None => "the script ends here",
         Some(_) => "not expected here",
     });
-    if let Some(help) = advice(found, wanted, &expects) {
+    let count = tokens.iter().take_while(|(_, token)| token.end <= span.start).count();
+    let before: Vec<&Token> = tokens[..count].iter().map(|(token, _)| token).collect();
+    if let Some(help) = advice(&before, found, wanted, &expects) {
         diagnostic = diagnostic.help(help);
     }
     diagnostic
@@ -145,8 +147,21 @@ fn missing_semicolon(found: Span, what: &str, text: &str, tokens: &[(Token, Span
 }
 
 /// What to do about a syntax error, where the words tell.
-fn advice(found: Option<&Token>, wanted: &str, expects: &dyn Fn(&str) -> bool) -> Option<String> {
+fn advice(before: &[&Token], found: Option<&Token>, wanted: &str, expects: &dyn Fn(&str) -> bool) -> Option<String> {
     let advice = match (found, wanted) {
+        (Some(Token::LParen), _) if matches!(before, [.., Token::Map(_)]) => "keys stand in brackets: `@x[key]`",
+        (Some(Token::Variable(_)), _) if matches!(before, [.., Token::Map(_)]) => {
+            "a map's name is fixed; what varies is its key: `@x[$key]`"
+        }
+        (Some(Token::Colon), "`;` or an operator") if matches!(before, [.., Token::Ident(_)]) => {
+            "a probe cannot stand in a block: close the block first"
+        }
+        (Some(Token::Semi | Token::RBrace), "") if expects(":") => {
+            "`? :` takes both values: `condition ? then : otherwise`"
+        }
+        (Some(Token::Assign), _) if matches!(before, [.., Token::For, Token::LParen, Token::Variable(_)]) => {
+            "a loop over numbers is `for $i : 0..10 { ... }`; to compare, write `==`"
+        }
         (None, "`}`") => "close the block with `}`",
         (None, "`>`") => "close the block with `>`",
         (_, "a block `{ ... }`") => "after the probes comes what to do: `kprobe:vfs_read { @ = count(); }`",

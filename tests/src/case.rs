@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, bail};
 
@@ -21,6 +22,8 @@ pub struct Case {
     pub directives: Directives,
     /// Kinds of expected texts that are present, in the order of `EXPECTATIONS`.
     pub expected: Vec<Expected>,
+    /// Held while the script runs: what it writes to files is not for two runs at once.
+    pub running: Arc<Mutex<()>>,
 }
 
 /// A kind of expected text: the stage or the run that gives it.
@@ -128,7 +131,16 @@ fn build(directory: &Path, script: String, text: String, directives: &str, expec
     let present = EXPECTATIONS.iter().filter(|(_, extension)| expectations.with_extension(extension).exists());
     let expected = present.map(|(kind, _)| *kind).collect();
     let name = script.trim_end_matches(".rt").to_string();
-    Ok(Case { name, directory: directory.to_path_buf(), script, text, expectations, directives, expected })
+    Ok(Case {
+        name,
+        directory: directory.to_path_buf(),
+        script,
+        text,
+        expectations,
+        directives,
+        expected,
+        running: Arc::default(),
+    })
 }
 
 fn collect(directory: &Path, prefix: &str, scripts: &mut Vec<String>) -> Result<()> {

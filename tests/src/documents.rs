@@ -154,6 +154,7 @@ impl Example {
             expectations: path.join("script"),
             directives,
             expected: Vec::new(),
+            running: Arc::default(),
         };
         let placed = Directory(path);
         for (kind, fence) in [(Expected::Output, &self.output), (Expected::Errors, &self.errors)] {

@@ -2,6 +2,7 @@
 //! in tier 3. Output is compared as it is; what a case replaces is replaced in both texts' stead once, here.
 
 use std::process::Command;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -69,6 +70,8 @@ enum Form {
 }
 
 fn run(case: &Case, programs: &Programs, form: Form) -> Result<Ended> {
+    // One that has failed is over.
+    let _alone = case.running.lock().unwrap_or_else(PoisonError::into_inner);
     let directives = &case.directives;
     let deadline = Instant::now() + directives.timeout.unwrap_or(TIMEOUT);
     let mut command = rtrace(programs, case);

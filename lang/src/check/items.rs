@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ast::{Block, Expr, ExprKind, Item, Name, Parameter, Script, TypeName};
+use crate::ast::{Block, Expr, ExprKind, Item, Member, Name, Parameter, Script, TypeName};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::settings::{self, IGNORED, SETTINGS, Settings};
 use crate::span::Span;
@@ -37,17 +37,23 @@ const MAP_KINDS: &[(&str, bool)] =
 
 pub fn items<'a>(ast: &'a Script, settings: Settings, diagnostics: &mut Vec<Diagnostic>) -> Items<'a> {
     let mut found = Items { settings, maps: HashMap::new(), functions: HashMap::new() };
+    let mut enumerators = HashMap::new();
     for item in &ast.items {
         match item {
             // Types come from the kernel itself, so headers have nothing to add; definitions are expanded, and imports
             // are read before.
-            Item::Clause(_)
-            | Item::Macro { .. }
-            | Item::Struct { .. }
-            | Item::Enum { .. }
-            | Item::Directive { .. }
-            | Item::Import { .. } => {}
+            Item::Clause(_) | Item::Macro { .. } | Item::Directive { .. } | Item::Import { .. } => {}
+            Item::Struct { members, .. } => different_members(members, diagnostics),
+            Item::Enum { members, .. } => {
+                for (member, _) in members {
+                    different("the enumerator `", member, &mut enumerators, diagnostics);
+                }
+            }
             Item::Function { name, parameters, result, body, .. } => {
+                let mut known = HashMap::new();
+                for parameter in parameters {
+                    different("the parameter `$", &parameter.name, &mut known, diagnostics);
+                }
                 let function = DeclaredFunction { name, parameters, result: result.as_ref(), body };
                 if let Some(first) = found.functions.insert(&name.text, function) {
                     diagnostics.push(twice(&format!("the function `{}`", name.text), name.span, first.name.span));
@@ -68,6 +74,26 @@ pub fn items<'a>(ast: &'a Script, settings: Settings, diagnostics: &mut Vec<Diag
         }
     }
     found
+}
+
+/// Members of one struct have different names.
+fn different_members(members: &[Member], diagnostics: &mut Vec<Diagnostic>) {
+    let mut known = HashMap::new();
+    for member in members {
+        if let Some(name) = &member.name {
+            different("the member `", name, &mut known, diagnostics);
+        }
+        if let Some(nested) = &member.nested {
+            different_members(nested, diagnostics);
+        }
+    }
+}
+
+/// Tells a name that is there already. `what` is what stands before it in the message.
+fn different<'a>(what: &str, name: &'a Name, known: &mut HashMap<&'a str, Span>, diagnostics: &mut Vec<Diagnostic>) {
+    if let Some(first) = known.insert(&name.text, name.span) {
+        diagnostics.push(twice(&format!("{what}{}`", name.text), name.span, first));
+    }
 }
 
 fn twice(what: &str, span: Span, first: Span) -> Diagnostic {
