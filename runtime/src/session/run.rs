@@ -507,7 +507,9 @@ impl Session<'_> {
             }
             RecordKind::System(pieces) => {
                 let command = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                // The command may look at both.
                 sink.flush().map_err(SessionError::Output)?;
+                self.packets.flush()?;
                 Event::Text { kind: TextKind::System, text: system(&command) }
             }
         };
