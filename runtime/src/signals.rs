@@ -169,9 +169,8 @@ pub fn unblock_ending() {
 pub struct Interrupt(Option<SignalWaiter>);
 
 impl Interrupt {
-    /// Without a descriptor to be had Ctrl-C has its usual effect.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Interrupt {
+    /// Takes Ctrl-C from here on. Without a descriptor to be had it has its usual effect.
+    pub fn awaited() -> Interrupt {
         Interrupt(SignalWaiter::new(&[libc::SIGINT]).ok())
     }
 

@@ -206,7 +206,7 @@ fn wait(prompt: &mut Prompt, name: &str) -> Flow {
     if !name.is_empty() && prompt.programs.named(name).is_none() {
         return no_program(prompt, name);
     }
-    let interrupt = Interrupt::new();
+    let interrupt = Interrupt::awaited();
     let is_meant = |program: &super::programs::Program| name.is_empty() || program.name == name;
     while prompt.programs.all.iter().any(|program| is_meant(program) && program.is_running()) && !interrupt.within(LOOK)
     {
@@ -216,7 +216,7 @@ fn wait(prompt: &mut Prompt, name: &str) -> Flow {
 
 fn sleep(_: &mut Prompt, words: &str) -> Flow {
     match duration(words) {
-        Some(nanoseconds) => _ = Interrupt::new().within(Duration::from_nanos(nanoseconds)),
+        Some(nanoseconds) => _ = Interrupt::awaited().within(Duration::from_nanos(nanoseconds)),
         None => _ = fail(":sleep takes a duration, such as 500ms or 2s", &[]),
     }
     Flow::Stay
@@ -257,7 +257,7 @@ fn watch(prompt: &mut Prompt, words: &str) -> Flow {
         fail(":watch takes a map, and a period: :watch @x 500ms", &[]);
         return Flow::Stay;
     }
-    let interrupt = Interrupt::new();
+    let interrupt = Interrupt::awaited();
     let mut shown = 0;
     for _ in 0..times {
         let Some(text) = prompt.map_text(map, None, Table::default()) else { break };
