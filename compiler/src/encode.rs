@@ -255,6 +255,18 @@ impl Encoder<'_> {
                 let (_, to) = (next(), next());
                 self.push(ALU | END | X, to, 0, 0, i32::from(*bytes) * 8);
             }
+            MachineKind::Bounded { most, .. } => {
+                let (_, to) = (next(), next());
+                // The mask first: where a path can't be taken, kernel 6.1 may take the least for above the most, and
+                // refuses addresses that are made with such a number. In one register, since it forgets the bounds of
+                // what lies in memory.
+                let mask = (u64::from(*most) + 1).next_power_of_two() - 1;
+                self.push(ALU64 | alu_code(AluOp::And), to, 0, 0, mask as i32);
+                if mask != u64::from(*most) {
+                    self.push(JMP | jump_code(BinaryOp::LessEqualUnsigned), to, 0, 1, *most as i32);
+                    self.push(ALU64 | MOV, to, 0, 0, *most as i32);
+                }
+            }
             MachineKind::Alu { op, right, .. } => {
                 let (_, to) = (next(), next());
                 let code = alu_code(*op);

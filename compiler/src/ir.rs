@@ -122,6 +122,11 @@ pub enum InstKind {
         value: Value,
         bytes: u8,
     },
+    /// The same number, which is `most` at most: the kernel's verifier learns it here.
+    Bounded {
+        value: Value,
+        most: u32,
+    },
     /// Moves a pointer.
     PointerAdd {
         pointer: Value,
@@ -331,7 +336,10 @@ impl InstKind {
                 *left = f(*left);
                 *right = f(*right);
             }
-            InstKind::Extend { value, .. } | InstKind::ByteSwap { value, .. } | InstKind::Address(value) => {
+            InstKind::Extend { value, .. }
+            | InstKind::ByteSwap { value, .. }
+            | InstKind::Bounded { value, .. }
+            | InstKind::Address(value) => {
                 *value = f(*value);
             }
             InstKind::PointerAdd { pointer, offset } => {

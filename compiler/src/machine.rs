@@ -96,6 +96,12 @@ pub enum MachineKind {
         from: Register,
         bytes: u8,
     },
+    /// `to` is the register of `from`, which is `most` at most.
+    Bounded {
+        to: Register,
+        from: Register,
+        most: u32,
+    },
     /// The low 32 bits, zero-extended.
     Low32 {
         to: Register,

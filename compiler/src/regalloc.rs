@@ -142,7 +142,7 @@ fn operands(kind: &MachineKind, out: &mut Vec<Operand>) {
             out.push(Operand::reg_reuse_def(virtual_register(*to), 0));
             source(out, right);
         }
-        MachineKind::ByteSwap { to, from, .. } => {
+        MachineKind::ByteSwap { to, from, .. } | MachineKind::Bounded { to, from, .. } => {
             out.push(used(from));
             out.push(Operand::reg_reuse_def(virtual_register(*to), 0));
         }

@@ -192,6 +192,10 @@ impl Select {
                 let from = self.register(*value);
                 self.push(MachineKind::ByteSwap { to, from, bytes: *bytes });
             }
+            InstKind::Bounded { value, most } => {
+                let from = self.register(*value);
+                self.push(MachineKind::Bounded { to, from, most: *most });
+            }
             InstKind::Address(pointer) => {
                 let from = self.register(*pointer);
                 self.push(MachineKind::Move { to, from });

@@ -126,6 +126,7 @@ pub enum Known {
     Child,
     Config,
     DefaultLength,
+    Defined,
     Fail,
     HasChild,
     IsArray,

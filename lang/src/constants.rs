@@ -4,6 +4,7 @@
 //! What only an enum of the kernel defines is not here, since BTF has it; the exception are [`enumerated`] names that
 //! scripts lean on. HZ and GFP_* are asked of the machine, since kernels differ in them.
 
+mod d;
 mod enumerators;
 mod errors;
 mod events;
@@ -27,6 +28,7 @@ type Family = (&'static str, &'static [Row]);
 
 /// Macros whose values no kernel may change.
 static FIXED: &[Family] = &[
+    ("D's arguments", d::ROWS),
     ("Errors", errors::ROWS),
     ("Waiting, measuring and BPF", events::ROWS),
     ("Files", files::ROWS),

@@ -2,130 +2,19 @@
 //! values there for expressions of ours. Rewrites the script before anything is resolved; asks no machine.
 
 use crate::ast::rewrite::{Rewrite, walk_expr};
-use crate::ast::{BinaryOp, Clause, Expr, ExprKind, Item, Script, Stmt, StmtKind};
+use crate::ast::{BinaryOp, Clause, Expr, ExprKind, Item, Name, Script, Stmt, StmtKind};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::Place;
 use crate::parse::parse;
 use crate::probe::{ProbeSpec, wildcard_match};
 use crate::span::Span;
 
-/// A probe of D.
-pub struct Row {
-    pub provider: &'static str,
-    pub name: &'static str,
-    /// Our probe; FUNCTION stands for D's function, or `*` where there is none, and MODULE for its module and a colon.
-    pub probe: &'static str,
-    /// What must hold for D's probe to fire; empty for nothing.
-    pub when: &'static str,
-    /// Names, and what they stand for there.
-    pub values: &'static [(&'static str, &'static str)],
-}
+mod rows;
+mod translators;
 
-const fn row(
-    provider: &'static str,
-    name: &'static str,
-    probe: &'static str,
-    when: &'static str,
-    values: &'static [(&'static str, &'static str)],
-) -> Row {
-    Row { provider, name, probe, when, values }
-}
-
-/// The names of system calls, from the contexts of `sys_enter` and `sys_exit`: the fields of the events are in another
-/// place for each call, which would take a program for each.
-const ENTERED: (&str, &str) = ("probefunc", "syscall_name(((uint64 *)ctx)[1])");
-const LEFT: (&str, &str) = ("probefunc", "syscall_name(((struct pt_regs *)((uint64 *)ctx)[0])->orig_ax)");
-
-/// The signals of `signal_generate` go to this thread and process.
-const SENT: &[(&str, &str)] = &[("arg0", "args.pid"), ("arg1", "args.pid"), ("arg2", "args.sig")];
-
-/// States of a TCP socket that go over into another one.
-const STATES: &[(&str, &str)] = &[("arg3", "args.newstate"), ("arg5", "args.oldstate")];
-
-const SET_STATE: &str = "tracepoint:sock:inet_sock_set_state";
-
-/// Every probe of D that we have, by provider.
-pub static ROWS: &[Row] = &[
-    row("dtrace", "BEGIN", "BEGIN", "", &[]),
-    row("dtrace", "END", "END", "", &[]),
-    row("fbt", "entry", "kprobe:MODULEFUNCTION", "", &[]),
-    row("fbt", "return", "kretprobe:MODULEFUNCTION", "", &[("arg0", "retval"), ("arg1", "retval")]),
-    row("io", "start", "tracepoint:block:block_rq_issue", "", &[]),
-    row("io", "done", "tracepoint:block:block_rq_complete", "", &[]),
-    // CLONE_THREAD tells threads from processes.
-    row("proc", "create", "tracepoint:task:task_newtask", "(args.clone_flags & 0x10000) == 0", &[("arg0", "args.pid")]),
-    row(
-        "proc",
-        "lwp-create",
-        "tracepoint:task:task_newtask",
-        "(args.clone_flags & 0x10000) != 0",
-        &[("arg0", "args.pid")],
-    ),
-    row("proc", "exec", "tracepoint:syscalls:sys_enter_execve", "", &[("arg0", "args.filename")]),
-    row("proc", "exec-failure", "tracepoint:syscalls:sys_exit_execve", "args.ret < 0", &[("arg0", "(-args.ret)")]),
-    row("proc", "exec-success", "tracepoint:sched:sched_process_exec", "", &[]),
-    // CLD_EXITED, CLD_KILLED and CLD_DUMPED, from the status that wait(2) gives.
-    row(
-        "proc",
-        "exit",
-        "tracepoint:sched:sched_process_exit",
-        "pid == tid",
-        &[("arg0", "((curtask.exit_code & 0x7f) == 0 ? 1 : (curtask.exit_code & 0x80) == 0 ? 2 : 3)")],
-    ),
-    row("proc", "lwp-exit", "tracepoint:sched:sched_process_exit", "", &[]),
-    row("proc", "signal-send", "tracepoint:signal:signal_generate", "", SENT),
-    // TRACE_SIGNAL_IGNORED
-    row("proc", "signal-discard", "tracepoint:signal:signal_generate", "args.result == 1", SENT),
-    row(
-        "proc",
-        "signal-handle",
-        "tracepoint:signal:signal_deliver",
-        "",
-        &[("arg0", "args.sig"), ("arg2", "args.sa_handler")],
-    ),
-    row("sched", "off-cpu", "rawtracepoint:sched_switch", "", &[("arg0", "args.next.pid"), ("arg1", "args.next.tgid")]),
-    // The event comes while the thread before still runs.
-    row(
-        "sched",
-        "on-cpu",
-        "rawtracepoint:sched_switch",
-        "",
-        &[
-            ("comm", "args.next.comm"),
-            ("curtask", "args.next"),
-            ("curthread", "args.next"),
-            ("execname", "args.next.comm"),
-            ("pid", "args.next.tgid"),
-            ("tid", "args.next.pid"),
-        ],
-    ),
-    row("sched", "wakeup", "rawtracepoint:sched_wakeup", "", &[("arg0", "args.p.pid"), ("arg1", "args.p.tgid")]),
-    row("syscall", "entry", "tracepoint:syscalls:sys_enter_FUNCTION", "", &[ENTERED]),
-    row(
-        "syscall",
-        "return",
-        "tracepoint:syscalls:sys_exit_FUNCTION",
-        "",
-        &[("errno", "(arg1 < 0 && arg1 >= -4095 ? -arg1 : 0)"), LEFT],
-    ),
-    // TCP_SYN_SENT, TCP_SYN_RECV and TCP_ESTABLISHED of IPPROTO_TCP.
-    row(
-        "tcp",
-        "accept-established",
-        SET_STATE,
-        "args.protocol == 6 && args.oldstate == 3 && args.newstate == 1",
-        STATES,
-    ),
-    row(
-        "tcp",
-        "connect-established",
-        SET_STATE,
-        "args.protocol == 6 && args.oldstate == 2 && args.newstate == 1",
-        STATES,
-    ),
-    row("tcp", "connect-request", SET_STATE, "args.protocol == 6 && args.newstate == 2", STATES),
-    row("tcp", "state-change", SET_STATE, "args.protocol == 6", STATES),
-];
+pub use rows::{Argument, ROWS, Row};
+pub use translators::Translator;
+use translators::{CURLWPSINFO, CURPSINFO, WORDS};
 
 /// Units of `profile-N` and `tick-N`, with the nanoseconds of one; the first is what is meant without any.
 const UNITS: &[(&str, u64)] = &[
@@ -219,8 +108,16 @@ pub fn translate(script: &mut Script, follows: bool, diagnostics: &mut Vec<Diagn
     let mut items = Vec::new();
     for item in std::mem::take(&mut script.items) {
         match item {
-            Item::Clause(clause) => items.extend(clauses(clause, follows, diagnostics).into_iter().map(Item::Clause)),
-            other => items.push(other),
+            Item::Clause(mut clause) => {
+                Current { diagnostics }.clause(&mut clause);
+                items.extend(clauses(clause, follows, diagnostics).into_iter().map(Item::Clause));
+            }
+            mut other => {
+                if let Item::Function { body, .. } | Item::Macro { body, .. } = &mut other {
+                    Current { diagnostics }.block(body);
+                }
+                items.push(other);
+            }
         }
     }
     script.items = items;
@@ -248,7 +145,7 @@ fn clauses(clause: Clause, follows: bool, diagnostics: &mut Vec<Diagnostic>) -> 
     let with = |(row, probes): (Option<&'static Row>, Vec<ProbeSpec>)| {
         let mut part = Clause { probes, ..clause.clone() };
         if let Some(row) = row {
-            give(row, &mut part);
+            give(row, &mut part, diagnostics);
         }
         part
     };
@@ -256,8 +153,8 @@ fn clauses(clause: Clause, follows: bool, diagnostics: &mut Vec<Diagnostic>) -> 
 }
 
 /// Lets a clause of one probe of D have its values, and fire only when D's would.
-fn give(row: &'static Row, clause: &mut Clause) {
-    let mut values = Values { row };
+fn give(row: &'static Row, clause: &mut Clause, diagnostics: &mut Vec<Diagnostic>) {
+    let mut values = Values { row, diagnostics };
     clause.predicate.iter_mut().for_each(|predicate| values.expr(predicate));
     values.block(&mut clause.body);
     if row.when.is_empty() {
@@ -273,12 +170,81 @@ fn give(row: &'static Row, clause: &mut Clause) {
     });
 }
 
-/// Replaces names by what a row says that they stand for.
-struct Values {
-    row: &'static Row,
+/// Replaces `curpsinfo` and `curlwpsinfo`, which are there in every probe, by what their members stand for.
+struct Current<'a> {
+    diagnostics: &'a mut Vec<Diagnostic>,
 }
 
-impl Values {
+impl Current<'_> {
+    fn clause(&mut self, clause: &mut Clause) {
+        clause.predicate.iter_mut().for_each(|predicate| self.expr(predicate));
+        self.block(&mut clause.body);
+    }
+}
+
+impl Rewrite for Current<'_> {
+    fn expr(&mut self, e: &mut Expr) {
+        if let ExprKind::Field { base, name } = &e.kind
+            && let ExprKind::Ident(object) = &base.kind
+        {
+            let ty = match object.as_str() {
+                "curpsinfo" => Some(&CURPSINFO),
+                "curlwpsinfo" => Some(&CURLWPSINFO),
+                _ => None,
+            };
+            if let Some(ty) = ty {
+                *e = member(ty, "curtask", name, e.span, self.diagnostics);
+                return;
+            }
+        }
+        walk_expr(self, e);
+    }
+}
+
+/// What a member of a translated argument stands for.
+fn member(ty: &'static Translator, of: &str, name: &Name, span: Span, diagnostics: &mut Vec<Diagnostic>) -> Expr {
+    if let Some((_, text)) = ty.all().find(|(known, _)| *known == name.text) {
+        let mut value = expression(text, span);
+        Words { object: expression(of, span), span }.expr(&mut value);
+        return value;
+    }
+    let names: Vec<&str> = ty.all().map(|(known, _)| known).collect();
+    let diagnostic =
+        Diagnostic::error(Code::UnknownName, name.span, format!("{} has no member `{}`", ty.name, name.text))
+            .label("not one of those that are translated");
+    let diagnostic = match did_you_mean(&near_misses(&name.text, names.iter().copied())) {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    };
+    diagnostics.push(diagnostic.help(format!("there are {}", names.join(", "))));
+    Expr { kind: ExprKind::Int(0), span }
+}
+
+/// Replaces the words of translators, and `X` by the object that is translated.
+struct Words {
+    object: Expr,
+    span: Span,
+}
+
+impl Rewrite for Words {
+    fn expr(&mut self, e: &mut Expr) {
+        let ExprKind::Ident(name) = &e.kind else { return walk_expr(self, e) };
+        if name == "X" {
+            *e = self.object.clone();
+        } else if let Some((_, text)) = WORDS.iter().find(|(word, _)| word == name) {
+            *e = expression(text, self.span);
+            walk_expr(self, e);
+        }
+    }
+}
+
+/// Replaces names by what a row says that they stand for.
+struct Values<'a> {
+    row: &'static Row,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl Values<'_> {
     fn of(&self, name: &str, span: Span) -> Option<Expr> {
         if let Some((_, text)) = self.row.values.iter().find(|(known, _)| *known == name) {
             return Some(expression(text, span));
@@ -286,21 +252,46 @@ impl Values {
         let text = match name {
             "probeprov" => self.row.provider,
             "probename" => self.row.name,
-            _ => return None,
+            _ => {
+                let number: u32 = name.strip_prefix("arg")?.parse().ok()?;
+                let argument = self.argument(number)?;
+                return Some(expression(argument.of, span));
+            }
         };
         Some(Expr { kind: ExprKind::Str(text.as_bytes().to_vec()), span })
     }
 }
 
-impl Rewrite for Values {
+impl Values<'_> {
+    fn argument(&self, number: u32) -> Option<&'static Argument> {
+        self.row.arguments.iter().find(|argument| argument.number == number)
+    }
+}
+
+/// The number of `arg0` or `args[0]`.
+fn argument_number(e: &Expr) -> Option<u32> {
+    match &e.kind {
+        ExprKind::Ident(name) => name.strip_prefix("arg")?.parse().ok(),
+        ExprKind::Index { base, index } => match (&base.kind, &index.kind) {
+            (ExprKind::Ident(base), ExprKind::Int(index)) if base == "args" => u32::try_from(*index).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+impl Rewrite for Values<'_> {
     fn expr(&mut self, e: &mut Expr) {
-        let name = match &e.kind {
-            ExprKind::Ident(name) => Some(name.clone()),
+        if let ExprKind::Field { base, name } = &e.kind
+            && let Some(argument) = argument_number(base).and_then(|number| self.argument(number))
+        {
+            *e = member(argument.ty, argument.of, name, e.span, self.diagnostics);
+            return;
+        }
+        let name = match (&e.kind, argument_number(e)) {
+            (ExprKind::Ident(name), _) => Some(name.clone()),
             // args[0] is arg0.
-            ExprKind::Index { base, index } => match (&base.kind, &index.kind) {
-                (ExprKind::Ident(base), ExprKind::Int(index)) if base == "args" => Some(format!("arg{index}")),
-                _ => None,
-            },
+            (_, Some(number)) => Some(format!("arg{number}")),
             _ => None,
         };
         match name {
@@ -372,6 +363,13 @@ mod tests {
             }
         }
         assert!(ROWS.is_sorted_by(|a, b| a.provider <= b.provider));
+        let types = ROWS.iter().flat_map(|row| row.arguments).map(|argument| argument.ty);
+        for ty in types.chain([&CURPSINFO, &CURLWPSINFO]) {
+            assert!(ty.members.is_sorted_by(|a, b| a.0 < b.0), "{}", ty.name);
+            for (_, text) in ty.all() {
+                expression(text, Span::default());
+            }
+        }
     }
 
     #[test]

@@ -117,6 +117,10 @@ impl Builder {
         if bytes == 8 { value } else { self.define(InstKind::Extend { value, bytes, signed }, ValueKind::Int) }
     }
 
+    pub fn bounded(&mut self, value: Value, most: u32) -> Value {
+        self.define(InstKind::Bounded { value, most }, ValueKind::Int)
+    }
+
     pub fn byte_swap(&mut self, value: Value, bytes: u8) -> Value {
         self.define(InstKind::ByteSwap { value, bytes }, ValueKind::Int)
     }

@@ -49,6 +49,7 @@ fn text(kind: &InstKind) -> String {
             format!("extend {}{} v{}", sign(*signed), u32::from(*bytes) * 8, value.0)
         }
         InstKind::ByteSwap { value, bytes } => format!("swap{} v{}", u32::from(*bytes) * 8, value.0),
+        InstKind::Bounded { value, most } => format!("bounded v{} {most}", value.0),
         InstKind::PointerAdd { pointer, offset } => format!("pointer v{} + v{}", pointer.0, offset.0),
         InstKind::Address(pointer) => format!("address v{}", pointer.0),
         InstKind::Load { base, offset, bytes, signed } => {

@@ -209,6 +209,10 @@ impl Run<'_> {
             InstKind::Binary { op, left, right } => binary(*op, self.get(*left)?, self.get(*right)?)?,
             InstKind::Extend { value, bytes, signed } => extend(self.get(*value)?, *bytes, *signed),
             InstKind::ByteSwap { value, bytes } => self.get(*value)?.swap_bytes() >> (64 - u32::from(*bytes) * 8),
+            InstKind::Bounded { value, most } => match self.get(*value)? {
+                value if value <= u64::from(*most) => value,
+                value => return Err(format!("{value} is bounded by {most}")),
+            },
             InstKind::PointerAdd { pointer, offset } => self.pointer(*pointer)?.0.wrapping_add(self.get(*offset)?),
             InstKind::Address(pointer) => self.get(*pointer)?,
             InstKind::Load { base, offset, bytes, signed } => {

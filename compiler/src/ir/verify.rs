@@ -162,6 +162,7 @@ fn check_inst(
         InstKind::Const(_)
         | InstKind::Extend { .. }
         | InstKind::ByteSwap { .. }
+        | InstKind::Bounded { .. }
         | InstKind::Address(_)
         | InstKind::Context
         | InstKind::Parameter(_)

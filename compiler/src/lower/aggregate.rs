@@ -4,7 +4,7 @@ use rtrace_lang::aggregations::{Aggregation, Fold, SERIES_SLOTS, SeriesFunction,
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Expr, MapId, MapValue};
 
-use crate::ir::{Block, MapRef, Memory, Value, ValueKind};
+use crate::ir::{MapRef, Memory, Value, ValueKind};
 
 use super::Lower;
 
@@ -55,8 +55,7 @@ impl Lower<'_> {
             Some(interval) => {
                 let value = value.expect("a time series takes a value");
                 let places = aggregation.slots() / SERIES_SLOTS;
-                let slot =
-                    if is_keyed { self.slot(cell, interval.place, places, SERIES_SLOTS * 8, after) } else { cell };
+                let slot = if is_keyed { self.slot(cell, interval.place, places, SERIES_SLOTS * 8) } else { cell };
                 self.enter_interval(&aggregation, slot, value, &interval, atomic);
             }
             None => self.fold(&aggregation, cell, value, weight, atomic),
@@ -231,20 +230,13 @@ impl Lower<'_> {
 
     /// Adds to a slot by its number.
     fn bump(&mut self, cell: Value, bucket: Value, slots: u32, weight: Value, atomic: bool) {
-        let after = self.b.block();
-        let slot = self.slot(cell, bucket, slots, 8, after);
+        let slot = self.slot(cell, bucket, slots, 8);
         self.add(slot, 0, weight, atomic);
-        self.b.jump(after, &[]);
-        self.b.enter(after);
     }
 
-    /// The place of that number, of so many that take `bytes` each.
-    fn slot(&mut self, cell: Value, number: Value, places: u32, bytes: u32, outside: Block) -> Value {
-        // The number is in range by its making; the kernel's verifier wants to see it.
-        let last = self.b.int(i64::from(places) - 1);
-        let inside = self.b.block();
-        self.b.branch(BinaryOp::LessEqualUnsigned, number, last, inside, outside);
-        self.b.enter(inside);
+    /// The place of that number, of so many that take `bytes` each: it is in range by its making.
+    fn slot(&mut self, cell: Value, number: Value, places: u32, bytes: u32) -> Value {
+        let number = self.b.bounded(number, places - 1);
         let offset = if bytes.is_power_of_two() {
             self.b.binary_int(BinaryOp::ShiftLeft, number, i64::from(bytes.trailing_zeros()))
         } else {

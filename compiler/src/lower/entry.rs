@@ -151,6 +151,7 @@ impl Lower<'_> {
         self.leave();
         self.b.enter(inside);
         let start = self.b.map_value_address(self.shared.globals_map, offset);
+        let number = self.b.bounded(number, entries as u32 - 1);
         let scaled = self.b.binary_int(BinaryOp::ShiftLeft, number, 2);
         let entry = self.b.pointer_add(start, scaled);
         let site = self.b.load(entry, 0, 4, false);

@@ -466,11 +466,9 @@ impl Lower<'_> {
         self.b.jump(after, &[zero]);
         self.b.enter(inside);
         let bytes = e.ty.size().clamp(1, 8);
-        // Kernel 6.1 follows this way also where what it knows of the index rules it out. It then takes the least for
-        // above the most, and refuses any address that is made with it: the mask lets it know the bounds anew.
-        let index = self.b.binary_int(BinaryOp::BitAnd, index, i64::from(count.next_power_of_two()) - 1);
-        let scaled = self.b.binary_int(BinaryOp::Multiply, index, i64::from(bytes));
         let pointer = self.pointer(place.at(skipped));
+        let index = self.b.bounded(index, count.saturating_sub(1));
+        let scaled = self.b.binary_int(BinaryOp::Multiply, index, i64::from(bytes));
         let pointer = self.b.pointer_add(pointer, scaled);
         let value = self.b.load(pointer, 0, bytes as u8, e.ty.is_signed());
         self.b.jump(after, &[value]);

@@ -158,7 +158,7 @@ impl Lower<'_> {
         self.b.store(place.base, place.offset, 8, family);
         self.fill_zero(place.at(8), 16);
         if bytes == 0 {
-            self.b.store(place.base, place.offset + 8, 8, value);
+            self.b.store(place.base, place.offset + 8, 4, value);
             return;
         }
         let space = match &address.ty {

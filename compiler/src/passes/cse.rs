@@ -102,7 +102,9 @@ fn key(kind: &InstKind, function: &Function) -> Option<Key> {
         InstKind::Call { helper, arguments } if STEADY_HELPERS.contains(helper) => {
             Key::Call(*helper, arguments.clone())
         }
-        InstKind::Context
+        // Right before its use, or the bounds are forgotten on the way.
+        InstKind::Bounded { .. }
+        | InstKind::Context
         | InstKind::Parameter(_)
         | InstKind::Callback(_)
         | InstKind::Store { .. }

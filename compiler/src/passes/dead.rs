@@ -108,6 +108,7 @@ fn has_effect(kind: &InstKind) -> bool {
         | InstKind::Binary { .. }
         | InstKind::Extend { .. }
         | InstKind::ByteSwap { .. }
+        | InstKind::Bounded { .. }
         | InstKind::PointerAdd { .. }
         | InstKind::Address(_)
         | InstKind::Load { .. }

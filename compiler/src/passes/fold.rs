@@ -108,6 +108,7 @@ fn simplify(kind: &InstKind, made: &[Option<InstKind>]) -> Simplified {
             None => Simplified::Same,
         },
         InstKind::Const(_)
+        | InstKind::Bounded { .. }
         | InstKind::PointerAdd { .. }
         | InstKind::Address(_)
         | InstKind::Load { .. }

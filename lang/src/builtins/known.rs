@@ -44,6 +44,14 @@ pub static KNOWN: &[Builtin] = &[
         I::Known(Known::DefaultLength),
     )),
     function(
+        "defined",
+        (1, 1),
+        "defined(value): bool",
+        "Whether the value makes sense on this machine: a field that only some kernels have, say. Known when the script is compiled.",
+        "BEGIN { print(defined(curtask.no_such_field)); }",
+        I::Known(Known::Defined),
+    ),
+    function(
         "fail",
         (1, usize::MAX),
         "fail(\"message\")",

@@ -74,6 +74,26 @@ pub static MACROS: &[Builtin] = &[
             $at > 0 ? substr($path, 0, $at) : ($at == 0 ? \"/\" : \".\") }",
     ),
     row(
+        "execargs",
+        (0, 0),
+        "execargs: string",
+        "The command line of the current process, its parts with a space between; empty for threads of the kernel.",
+        "tracepoint:sched:sched_process_exec { printf(\"%d %s\\n\", pid, execargs); }",
+        "macro execargs() {
+            let $memory = curtask.mm;
+            let $at = $memory ? $memory.arg_start : 0;
+            let $end = $memory ? $memory.arg_end : 0;
+            let $all = $at < $end ? str(uptr($at)) : \"\";
+            $at = $at + strlen($all) + 1;
+            while ($at < $end) {
+                let $part = str(uptr($at));
+                $at = $at + strlen($part) + 1;
+                $all = $all + \" \" + $part;
+            }
+            $all
+        }",
+    ),
+    row(
         "execname",
         (0, 0),
         "execname: string[16]",

@@ -227,7 +227,10 @@ impl Body<'_, '_, '_> {
         }
         let (pointer, offset, of, length) = match (value.ty.clone(), value.kind.clone()) {
             (Type::Pointer { to, .. }, _) => (value, 0, to, None),
-            (Type::Array { of, len }, ExprKind::Deref { pointer, offset, .. }) => (*pointer, offset, of, Some(len)),
+            // One without a length is as long as what its struct was made for.
+            (Type::Array { of, len }, ExprKind::Deref { pointer, offset, .. }) => {
+                (*pointer, offset, of, (len > 0).then_some(len))
+            }
             (Type::Str(len), ExprKind::Deref { pointer, offset, .. }) => {
                 (*pointer, offset, Arc::new(Type::Int { bytes: 1, signed: true }), Some(len))
             }

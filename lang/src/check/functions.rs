@@ -276,6 +276,15 @@ impl Body<'_, '_, '_> {
             [family, _] => return self.wrong_type(row, &family.clone(), "a family such as AF_INET"),
             _ => (None, &values[0]),
         };
+        let address = address.clone();
+        match self.inet_of(family, &address, span) {
+            Some(inet) => inet,
+            None => self.wrong_type(row, &address, "a number, or 4 or 16 bytes in memory"),
+        }
+    }
+
+    /// An address of the internet from a number or bytes in memory; None if it is neither.
+    pub fn inet_of(&mut self, family: Option<Expr>, address: &Expr, span: Span) -> Option<Expr> {
         let size = match &address.ty {
             Type::Array { .. } | Type::Str(_) | Type::Buffer(_) => address.ty.size(),
             Type::Struct(of) => of.size,
@@ -287,17 +296,14 @@ impl Body<'_, '_, '_> {
             0 => (0, AF_INET),
             4 => (4, AF_INET),
             16 => (16, AF_INET6),
-            _ => return self.wrong_type(row, &address.clone(), "a number, or 4 or 16 bytes in memory"),
+            _ => return None,
         };
         let address = match bytes {
             0 => address.clone(),
-            _ => match self.bytes_at(address) {
-                Some((pointer, _)) => pointer,
-                None => return self.wrong_type(row, &address.clone(), "an address in memory"),
-            },
+            _ => self.bytes_at(address)?.0,
         };
         let family = Box::new(family.unwrap_or_else(|| Expr::int(own_family, span)));
-        Expr { kind: ExprKind::Inet { family, address: Box::new(address), bytes }, ty: Type::Inet, span }
+        Some(Expr { kind: ExprKind::Inet { family, address: Box::new(address), bytes }, ty: Type::Inet, span })
     }
 
     fn time_text(&mut self, row: &'static Builtin, arguments: &[ast::Argument], span: Span) -> Expr {

@@ -56,6 +56,15 @@ impl Body<'_, '_, '_> {
                     _ => self.wrong_type(row, &value, "a string"),
                 }
             }
+            Known::Defined => {
+                let before = self.checker.diagnostics.len();
+                let value = self.expr(&arguments[0].value);
+                let has_mistake = self.checker.diagnostics.drain(before..).any(|diagnostic| diagnostic.is_error());
+                match value.ty {
+                    Type::Unknown if !has_mistake => unknown,
+                    _ => boolean(!has_mistake, span),
+                }
+            }
             Known::DefaultLength => Expr::int(i64::from(self.checker.items.settings.max_strlen), span),
             Known::Config => self.config(span),
             Known::Fail => {
@@ -156,13 +165,20 @@ impl Body<'_, '_, '_> {
 
     /// `pton("10.0.0.1")`: the address as bytes, in the order of networks.
     fn network_address(&mut self, row: &'static Builtin, e: &ast::Expr, span: Span) -> Expr {
-        let Some(text) = self.literal(row, e) else { return Expr { ty: Type::Unknown, ..Expr::int(0, span) } };
+        match self.literal(row, e) {
+            Some(text) => self.address_bytes(&text, e.span, span),
+            None => Expr { ty: Type::Unknown, ..Expr::int(0, span) },
+        }
+    }
+
+    /// The bytes of an address that is written as text.
+    fn address_bytes(&mut self, text: &str, place: Span, span: Span) -> Expr {
         let bytes: Vec<u8> = match text.parse::<std::net::IpAddr>() {
             Ok(std::net::IpAddr::V4(address)) => address.octets().to_vec(),
             Ok(std::net::IpAddr::V6(address)) => address.octets().to_vec(),
             Err(_) => {
                 return self.fail(
-                    Diagnostic::error(Code::BadValue, e.span, format!("{text:?} is no address of the internet"))
+                    Diagnostic::error(Code::BadValue, place, format!("{text:?} is no address of the internet"))
                         .label("neither of version 4 nor of version 6")
                         .help("pton(\"10.0.0.1\") or pton(\"::1\")"),
                 );
@@ -170,6 +186,17 @@ impl Body<'_, '_, '_> {
         };
         let ty = Type::Array { of: Arc::new(Type::Int { bytes: 1, signed: false }), len: bytes.len() as u32 };
         Expr { kind: ExprKind::Str(bytes.into()), ty, span }
+    }
+
+    /// An address that is compared with a text is compared with the address that the text means.
+    pub fn meant_as_address(&mut self, e: Expr, other: &Type) -> Expr {
+        let (Type::Inet, ExprKind::Str(text)) = (other, &e.kind) else { return e };
+        let text = String::from_utf8_lossy(text).into_owned();
+        let bytes = self.address_bytes(&text, e.span, e.span);
+        match bytes.ty {
+            Type::Unknown => bytes,
+            _ => self.inet_of(None, &bytes, e.span).unwrap_or(bytes),
+        }
     }
 
     /// `typeinfo(e)`: the number of the type in the kernel's BTF where it has one, and its names.

@@ -65,6 +65,10 @@ impl Body<'_, '_, '_> {
                 right.ty = Type::I64;
             }
         }
+        if matches!(op, Op::Equal | Op::NotEqual) {
+            let (of_left, of_right) = (left.ty.clone(), right.ty.clone());
+            (left, right) = (self.meant_as_address(left, &of_right), self.meant_as_address(right, &of_left));
+        }
         if left.ty == Type::Unknown || right.ty == Type::Unknown {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }

@@ -1,6 +1,6 @@
 //! The document about probes: one paragraph for each provider. Its examples are scripts that the tests of documents load.
 
-use rtrace_lang::dtrace;
+use rtrace_lang::dtrace::{self, Translator};
 use rtrace_probes::{PROVIDERS, Provider};
 
 use super::{cell, head, verbatim};
@@ -40,10 +40,18 @@ fn of_d() -> String {
          probes above, and `arg0` or `args[0]`, `errno` and the like mean what stands in the table. Beside them there are `profile-997` and `tick-5s`\n\
          with D's units.\n\n| D | probe | fires when | values |\n| --- | --- | --- | --- |\n",
     );
+    let mut types: Vec<&Translator> = Vec::new();
     for row in dtrace::ROWS {
         let function = if row.probe.contains("FUNCTION") { "FUNCTION" } else { "" };
         let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{}`", cell(text)) };
-        let values: Vec<String> = row.values.iter().map(|(name, text)| format!("`{name}` is {}", code(text))).collect();
+        let mut values: Vec<String> =
+            row.values.iter().map(|(name, text)| format!("`{name}` is {}", code(text))).collect();
+        for argument in row.arguments {
+            if !types.iter().any(|known| std::ptr::eq(*known, argument.ty)) {
+                types.push(argument.ty);
+            }
+            values.push(format!("`args[{}]` is `{}` of {}", argument.number, argument.ty.name, code(argument.of)));
+        }
         out.push_str(&format!(
             "| `{}::{function}:{}` | {} | {} | {} |\n",
             row.provider,
@@ -52,6 +60,17 @@ fn of_d() -> String {
             code(row.when),
             values.join(", ")
         ));
+    }
+    out.push_str(
+        "\n`args[N]->member` has these members; `curpsinfo` and `curlwpsinfo` have those of `psinfo_t` and `lwpsinfo_t` in every probe,\n\
+         and `curpsinfo->pr_psargs`. What a type lacks in one probe, the kernel does not know there.\n\n",
+    );
+    types.sort_by_key(|ty| ty.name);
+    for alike in types.chunk_by(|a, b| a.name == b.name) {
+        let mut names: Vec<&str> = alike.iter().flat_map(|ty| ty.all()).map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        out.push_str(&format!("- `{}`: `{}`\n", alike[0].name, names.join("` `")));
     }
     out.push_str("\n```rtrace\nsyscall::open*:return /errno/ { @[execname, probefunc, errno] = count(); }\n```\n");
     out

@@ -157,6 +157,8 @@ const ONCE_WRONG: &[&str] = &[
      for $n : (@k[0] & 1)..2 { $a = $a + $n; @by[words($a < 62761)] = count(); } }",
     // Kernel 6.1 refused an element whose index it knew to be outside, on a way that is never taken.
     "BEGIN { @i = 3; $s = \"text\"; $z = @i; @m[1, \"two\"] = 7; for $n : 0..3 { delete(@m[$s[--$z], \"\"]); } }",
+    // And a slot of a histogram whose number lay on the stack, where it forgets the bounds.
+    "BEGIN { $a = 1; @i = 3; $s = \"text\"; $z = @i; unroll 3 { @fine = hist(@i ? 8 : $a, 3); $a = $a + $z + strlen($s); @fine = hist($z ? $a : @i, 3); } }",
 ];
 
 #[test]
