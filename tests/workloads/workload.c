@@ -475,6 +475,38 @@ static void run_udp(long count, const char *unused)
 	}
 }
 
+/* connects N: N connections over loopback to itself, each of which carries 8 bytes; then one to a port that is closed. */
+static void run_connects(long count, const char *unused)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t length = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	char buffer[8] = { 0 };
+	int client;
+
+	(void)unused;
+	if (listener < 0 || bind(listener, (struct sockaddr *)&address, length) < 0 || listen(listener, 1) < 0 ||
+	    getsockname(listener, (struct sockaddr *)&address, &length) < 0)
+		fail("socket");
+	for (long i = 0; i < count; i++) {
+		int server;
+
+		client = socket(AF_INET, SOCK_STREAM, 0);
+		if (connect(client, (struct sockaddr *)&address, length) < 0)
+			fail("connect");
+		server = accept(listener, NULL, NULL);
+		if (server < 0 || write(client, buffer, 8) != 8 || read(server, buffer, 8) != 8)
+			fail("accept");
+		close(client);
+		close(server);
+	}
+	close(listener);
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	if (connect(client, (struct sockaddr *)&address, length) == 0)
+		fail("a closed port takes connections");
+	close(client);
+}
+
 /* faults N: touches N pages for the first time. */
 static void run_faults(long count, const char *unused)
 {
@@ -795,6 +827,7 @@ static const struct subcommand subcommands[] = {
 	{ "signals", run_signals, 1, "N" },
 	{ "crowd", run_crowd, 2, "THREADS FILES" },
 	{ "stores", run_stores, 1, "N" },
+	{ "connects", run_connects, 1, "N" },
 	{ "tells", run_tells, 1, "N" },
 	{ "usdt", run_usdt, 1, "N" },
 	{ "operands", run_operands, 1, "N" },
