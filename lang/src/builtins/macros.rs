@@ -77,7 +77,7 @@ pub static MACROS: &[Builtin] = &[
         "execargs",
         (0, 0),
         "execargs: string",
-        "The command line of the current process, its parts with a space between; empty for threads of the kernel.",
+        "The command line of the current process, 32 parts at most, with a space between; empty for threads of the kernel.",
         "tracepoint:sched:sched_process_exec { printf(\"%d %s\\n\", pid, execargs); }",
         "macro execargs() {
             let $memory = curtask.mm;
@@ -85,7 +85,8 @@ pub static MACROS: &[Builtin] = &[
             let $end = $memory ? $memory.arg_end : 0;
             let $all = $at < $end ? str(uptr($at)) : \"\";
             $at = $at + strlen($all) + 1;
-            while ($at < $end) {
+            for $number : 1..32 {
+                if ($at >= $end) { break; }
                 let $part = str(uptr($at));
                 $at = $at + strlen($part) + 1;
                 $all = $all + \" \" + $part;

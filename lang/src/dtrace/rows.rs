@@ -90,12 +90,11 @@ const OF_RECEIVED: &[Argument] = &[
 ];
 
 /// A packet that is answered with a reset, whose connection may be none.
-const REFUSED: &str = "(if comptime defined(args.skb) { args.skb } else { args.skb__nullable })";
 const OF_REFUSED: &[Argument] = &[
-    argument(0, &PKTINFO, REFUSED),
+    argument(0, &PKTINFO, "args.skb"),
     argument(1, &CSINFO, "args.sk"),
-    argument(2, &IPINFO, REFUSED),
-    argument(4, &TCPINFO, REFUSED),
+    argument(2, &IPINFO, "args.skb"),
+    argument(4, &TCPINFO, "args.skb"),
 ];
 
 const OF_RESET: &[Argument] = &[
@@ -224,7 +223,8 @@ pub static ROWS: &[Row] = &[
             &[],
         ),
     ),
-    translated(OF_REFUSED, row("tcp", "accept-refused", "rawtracepoint:tcp_send_reset", "arg1 != 0", &[])),
+    translated(OF_REFUSED, row("tcp", "accept-refused", "kprobe:tcp_v4_send_reset", "args.skb != 0", &[])),
+    translated(OF_REFUSED, row("tcp", "accept-refused", "kprobe:tcp_v6_send_reset", "args.skb != 0", &[])),
     translated(
         OF_STATE,
         row(
