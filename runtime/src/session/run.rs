@@ -97,7 +97,7 @@ impl Session<'_> {
             None => None,
         };
         if let Some(pid) = child.as_ref().map(|child| child.pid).or(self.options.pid)
-            && shows_user_addresses(&self.hir)
+            && (shows_user_addresses(&self.hir) || self.unwind.is_some())
         {
             // Refused without the right to: /proc has to do then.
             self.mappings = MappingEvents::follow(pid, self.cpus).ok();
@@ -105,8 +105,9 @@ impl Session<'_> {
         if let Some(unwind) = &mut self.unwind {
             unwind.process = child.as_ref().map(|child| child.pid).or(self.options.pid);
         }
-        if child.is_none() {
-            self.fill_unwind_tables();
+        match (&child, &mut self.unwind) {
+            (Some(child), Some(unwind)) => unwind.expect(&child.program),
+            (_, _) => self.fill_unwind_tables(),
         }
         self.run_all(|attach| matches!(attach, Attach::Begin))?;
         self.drain(sink)?;

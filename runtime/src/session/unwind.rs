@@ -1,11 +1,14 @@
 //! The tables by which programs go up user stacks: filled from the files that the process has mapped, and kept as it maps more.
 
 use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rtrace_compiler::object::UnwindMaps;
 use rtrace_lang::limits::{UNWIND_MAPPINGS, UNWIND_ROWS};
 use rtrace_lang::unwind::{MAPPING_BYTES, ROW_BYTES};
-use rtrace_probes::elf::Binary;
+use rtrace_probes::elf::{Binary, locate_expected};
 use rtrace_probes::unwind;
 
 use crate::maps::LiveMap;
@@ -23,8 +26,8 @@ pub struct UnwindTables {
     rows_used: u32,
     /// Whose stacks they are for.
     pub process: Option<u32>,
-    /// By file: the number of its first row and how many there are, as programs read them. None for files without any.
-    files: HashMap<u32, Option<File>>,
+    /// By device and inode: the number of its first row and how many there are, as programs read them. None for files without any.
+    files: HashMap<(u64, u64), Option<File>>,
     /// The half of the mappings that counts.
     half: u32,
     is_full: bool,
@@ -53,6 +56,13 @@ impl UnwindTables {
         })
     }
 
+    /// Reads the tables of a program and of its libraries before it starts, so that they are at hand when it maps them.
+    pub fn expect(&mut self, program: &Path) {
+        for file in locate_expected("*", program).unwrap_or_default() {
+            self.note(&file.path, &file.name);
+        }
+    }
+
     /// Makes these the mappings that count; they are sorted. Programs see the old ones or the new ones, never a mixture.
     pub fn set(&mut self, code: &[MappedCode], globals: &GlobalData) {
         let first = (1 - self.half) * UNWIND_MAPPINGS;
@@ -75,23 +85,31 @@ impl UnwindTables {
 
     /// What is to be added to the addresses of the file, and its rows.
     fn of_mapping(&mut self, mapping: &MappedCode) -> Option<(u64, u64)> {
-        if !self.files.contains_key(&mapping.file) {
-            let file = self.read(mapping);
-            self.files.insert(mapping.file, file);
-        }
-        let file = self.files[&mapping.file].as_ref()?;
+        let file = self.note(&mapping.path, &mapping.name)?;
+        let file = self.files[&file].as_ref()?;
         Some((file.binary.bias_of_code(mapping.start, mapping.file_offset)?, file.rows))
     }
 
+    /// Reads a file that is not known yet; gives its device and inode.
+    fn note(&mut self, path: &Path, name: &Path) -> Option<(u64, u64)> {
+        let metadata = fs::metadata(path).ok()?;
+        let id = (metadata.dev(), metadata.ino());
+        if !self.files.contains_key(&id) {
+            let file = self.read(path, name);
+            self.files.insert(id, file);
+        }
+        Some(id)
+    }
+
     /// Puts the rows of a file behind the others.
-    fn read(&mut self, mapping: &MappedCode) -> Option<File> {
-        let binary = Binary::open(&mapping.path).ok()?;
-        let rows = unwind::rows(&mapping.path).ok().filter(|rows| !rows.is_empty())?;
+    fn read(&mut self, path: &Path, name: &Path) -> Option<File> {
+        let binary = Binary::open(path).ok()?;
+        let rows = unwind::rows(path).ok().filter(|rows| !rows.is_empty())?;
         let (first, count) = (self.rows_used, u32::try_from(rows.len()).unwrap_or(u32::MAX));
         if count > UNWIND_ROWS - first {
             self.tell_full(&format!(
                 "{} has {count} places in its unwind table, more than the tables of dw_ustack have room for",
-                mapping.name.display()
+                name.display()
             ));
             return None;
         }

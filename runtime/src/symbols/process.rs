@@ -141,7 +141,6 @@ impl Snapshot {
             start: mapping.start,
             end: mapping.end,
             file_offset: mapping.file_offset,
-            file: mapping.file.0,
             path: files.path(mapping.file),
             name: files.name(mapping.file).to_path_buf(),
         };

@@ -29,8 +29,6 @@ pub struct MappedCode {
     pub start: u64,
     pub end: u64,
     pub file_offset: u64,
-    /// A number for each file.
-    pub file: u32,
     /// Where the file can be read.
     pub path: PathBuf,
     /// As the process names it.
