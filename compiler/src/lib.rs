@@ -113,6 +113,7 @@ fn compile_with(
         ring: shared.ring.map(|map| map.0),
         globals_map: shared.globals_map.0,
         stacks: shared.stacks_map().map(|map| map.0),
+        unwind: shared.unwind_maps(),
         cgroup: shared.cgroup_map().map(|map| map.0),
     };
     Ok(Some(Compiled { object: Object { programs, maps: shared.maps, manifest }, functions, pass_times }))

@@ -124,8 +124,19 @@ pub struct Manifest {
     pub ring: Option<u32>,
     pub globals_map: u32,
     pub stacks: Option<u32>,
+    pub unwind: Option<UnwindMaps>,
     /// Holds the cgroup that events are restricted to.
     pub cgroup: Option<u32>,
+}
+
+/// Where the tables are by which programs go up user stacks (`rtrace_lang::unwind`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnwindMaps {
+    /// Offset in the global data of a word: the number of the first mapping, and above 32 bits how many there are.
+    pub header: u32,
+    /// Indices into `Object::maps`.
+    pub mappings: u32,
+    pub rows: u32,
 }
 
 /// The one value of the global data map.
@@ -172,6 +183,8 @@ pub enum ErrorKind {
     KeyCut(MapId),
     /// No stack could be taken, or no room was left to keep it.
     Stack,
+    /// A user stack goes on where its tables do not say how.
+    Unwind,
     /// An index outside of its array.
     Index,
     /// A loop was ended because it took more rounds than the kernel allows.

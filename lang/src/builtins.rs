@@ -110,6 +110,7 @@ pub enum Intrinsic {
     UserName,
     UserPointer,
     UserStack,
+    UserStackByTables,
     UserAddress,
     UserSymbol,
     WallClock,

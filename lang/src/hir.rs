@@ -442,6 +442,8 @@ pub enum ExprKind {
     Stack {
         user: bool,
         frames: u32,
+        /// By the tables in which compilers note where each function keeps what it returns to, not by frame pointers.
+        by_tables: bool,
     },
     /// What the traced function returns, instead of running.
     Override(Box<Expr>),

@@ -28,3 +28,4 @@ pub mod source;
 pub mod span;
 pub mod target;
 pub mod types;
+pub mod unwind;

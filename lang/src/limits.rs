@@ -28,6 +28,13 @@ pub const DEFAULT_STACK_FRAMES: u32 = 127;
 /// Distinct stacks kept at the same time. An entry is about 1 KiB and taken only when used where the kernel allows it.
 pub const STACK_MAP_ENTRIES: u32 = 16 * 1024;
 
+/// Places in code, each with the way from there to the caller, that `dw_ustack` has room for; a power of two. They are
+/// 16 bytes each, which are taken when a script starts that uses it.
+pub const UNWIND_ROWS: u32 = 1 << 20;
+
+/// Mappings of code that `dw_ustack` knows of its process at one time; a power of two.
+pub const UNWIND_MAPPINGS: u32 = 1024;
+
 /// Most bits of `hist()`: each power of two has 2^bits buckets, as in bpftrace.
 pub const MOST_HIST_BITS: i64 = 5;
 

@@ -139,6 +139,7 @@ pub const IGNORED: &[&str] = &[
     "on_stack_limit",
     "perf_rb_pages",
     "str_trunc_trailer",
+    "unstable_dw_ustack",
     "use_blazesym",
 ];
 

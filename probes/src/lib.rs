@@ -9,6 +9,7 @@ mod listing;
 mod machine;
 mod nearest;
 mod provider;
+pub mod unwind;
 
 mod begin_end;
 mod counters;

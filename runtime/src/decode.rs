@@ -9,7 +9,7 @@ use rtrace_lang::types::{StackMode, Type};
 
 use crate::event::{Frame, Value};
 use crate::names::{self, Names};
-use crate::symbols::{KernelSymbols, MappingEvent, UserSymbols};
+use crate::symbols::{KernelSymbols, MappedCode, MappingEvent, UserSymbols};
 
 /// Gives the frames of the stack of that hash; None where it is not kept.
 pub type StackReader<'a> = dyn Fn(u64) -> Option<Vec<u64>> + 'a;
@@ -51,6 +51,11 @@ impl Decoder {
     /// Takes in what the kernel says of a process's code.
     pub fn note_mapping(&mut self, event: MappingEvent) {
         self.user.note_mapping(event);
+    }
+
+    /// The code that a process has mapped, as far as it was noted.
+    pub fn code(&self, pid: u32) -> Vec<MappedCode> {
+        self.user.code(pid)
     }
 
     /// The value at the start of `bytes`, which hold at least `ty.stored_bytes()`.

@@ -11,6 +11,7 @@ mod run;
 mod speculations;
 mod tables;
 mod unloaded;
+mod unwind;
 mod ways;
 
 use std::collections::{HashMap, HashSet};
@@ -39,6 +40,7 @@ use globals::GlobalData;
 use replaced::TracedFile;
 use speculations::Speculations;
 use unloaded::TracedModule;
+use unwind::UnwindTables;
 
 pub use crate::signals::Interrupt;
 pub use remote::{Remote, Requests, remote};
@@ -168,6 +170,8 @@ pub struct Session<'m> {
     modules: Vec<TracedModule>,
     /// What the followed process maps, where user addresses are shown and the kernel tells.
     mappings: Option<MappingEvents>,
+    /// By which programs go up its stacks, where the script asks for that.
+    unwind: Option<UnwindTables>,
     /// Who asks for the maps while the script runs (`--listen`).
     metrics: Option<MetricsServer>,
     /// What of them is known to be no metric.
@@ -196,6 +200,7 @@ impl<'m> Session<'m> {
         let globals = load::globals(&object, &maps)?;
         load::cgroup(&object, &maps, &options)?;
         let programs = load::programs(machine, &object, &maps, &options)?;
+        let unwind = object.manifest.unwind.map(|at| UnwindTables::new(at, &maps)).transpose()?;
         let ring = match object.manifest.ring {
             Some(number) => {
                 let fd = maps[number as usize]
@@ -223,6 +228,7 @@ impl<'m> Session<'m> {
             ring,
             programs,
             mappings: None,
+            unwind,
             links: Vec::new(),
             left_out: Vec::new(),
             iterators: Vec::new(),

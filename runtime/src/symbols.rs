@@ -10,7 +10,7 @@ mod vdso;
 pub use kernel::KernelSymbols;
 pub use lines::SourcePlace;
 pub use mappings::{MappingEvent, MappingEvents, NewMapping};
-pub use user::UserSymbols;
+pub use user::{MappedCode, UserSymbols};
 
 use std::fmt;
 

@@ -25,12 +25,13 @@ pub fn tests(programs: &Arc<Programs>) -> Vec<Test> {
         .chain(aggregations)
         .map(|(table, name, example)| {
             let programs = programs.clone();
-            let run: Box<dyn FnOnce() -> Result<()> + Send> = Box::new(move || load(example, &programs));
+            let run: Box<dyn FnOnce() -> Result<()> + Send> = Box::new(move || load(name, example, &programs));
             let is_kprobe = example.starts_with("kprobe:") || example.starts_with("kretprobe:");
             let needs = match name {
                 "override" => vec![Need::Kprobes, Need::Override],
                 "write_user" => vec![Need::WriteUser],
                 _ if is_kprobe => vec![Need::Kprobes],
+                "dw_ustack" => vec![Need::Loops],
                 "len" => vec![Need::MapLoops],
                 "percpu_kaddr" => vec![Need::KernelVariables],
                 _ => Vec::new(),
@@ -40,9 +41,13 @@ pub fn tests(programs: &Arc<Programs>) -> Vec<Test> {
         .collect()
 }
 
-fn load(example: &str, programs: &Programs) -> Result<()> {
+fn load(name: &str, example: &str, programs: &Programs) -> Result<()> {
     let mut command = Command::new(&programs.rtrace);
     command.args(["--dry-run", "--unsafe", "-e", example]);
+    if name == "dw_ustack" {
+        // It is of one process.
+        command.args(["-p", &std::process::id().to_string()]);
+    }
     let ended = Child::start(&mut command, Instant::now() + TIMEOUT)?.finish()?;
     if !ended.status.success() {
         bail!("{}\n{}: {}", example, ended.status, String::from_utf8_lossy(&ended.errors));

@@ -31,8 +31,8 @@ pub struct Directives {
     pub interrupt: bool,
 }
 
-/// Variants of the workload: loaded anywhere in memory, stripped, marked as one of Go.
-const VARIANTS: [&str; 4] = ["pie", "split", "stripped", "go"];
+/// Variants of the workload: loaded anywhere in memory, stripped, without frame pointers, marked as one of Go.
+const VARIANTS: [&str; 5] = ["pie", "split", "stripped", "lean", "go"];
 
 /// The program whose events a case counts.
 #[derive(Clone, PartialEq, Eq, Debug)]

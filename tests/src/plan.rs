@@ -150,6 +150,9 @@ impl Plan {
         let profiled = move || profiles::check(&programs);
         tests.push(self.gated("profiles::shares".to_string(), 2, Vec::new(), profiled));
         let programs = self.programs.clone();
+        let by_tables = move || profiles::check_tables(&programs);
+        tests.push(self.gated("profiles::tables".to_string(), 2, vec![Need::Loops], by_tables));
+        let programs = self.programs.clone();
         let pprof = move || formats::check_pprof(&programs);
         tests.push(self.gated("formats::pprof".to_string(), 2, Vec::new(), pprof));
         let programs = self.programs.clone();

@@ -1,5 +1,6 @@
 //! `rtrace profile` of a program that spends three quarters of its time in one function and a quarter in another: in every
-//! form that can be read again the shares are these, but for the error of sampling.
+//! form that can be read again the shares are these, but for the error of sampling. Stacks of a program without frame pointers
+//! are whole.
 
 use std::fs;
 use std::path::Path;
@@ -38,6 +39,53 @@ pub fn check(programs: &Programs) -> Result<()> {
         ensure!((share - 0.75).abs() < ERROR, "{file}: {most} and {rest}, which is {share}");
         ensure!(file == "out.svg" || most + rest > LEAST_SAMPLES, "{file}: {most} and {rest} samples");
     }
+    Ok(())
+}
+
+/// What a program without frame pointers calls, from its start to where it burns time; what lies in the C library between
+/// them has no names everywhere.
+const CHAIN: &[&str] = &[
+    "_start",
+    "main",
+    "run_nested_spin",
+    "nested_one",
+    "nested_two",
+    "nested_three",
+    "nested_four",
+    "nested_five",
+    "nested_compare",
+    "nested_end",
+    "spin_outer",
+    "spin_here",
+];
+
+/// Samples of a program without frame pointers have the whole chain, by its unwind tables.
+pub fn check_tables(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("profile_tables")?;
+    let path = directory.path.join("out.folded");
+    let output = Command::new(&programs.rtrace)
+        .env("PATH", &programs.workloads)
+        .args(["profile", "--dwarf", "--user", "-F", "199", "-o", &path.display().to_string()])
+        .args(["-c", &format!("workload-lean nested_spin {MILLISECONDS}")])
+        .output()
+        .context("cannot start rtrace")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "it ended with {}: {errors}", output.status);
+    let text = fs::read_to_string(&path)?;
+    let (mut whole, mut all) = (0.0, 0.0);
+    for (stack, weight) in text.lines().filter_map(|line| line.rsplit_once(' ')) {
+        let mut frames = stack.split(';');
+        let weight: f64 = weight.parse()?;
+        if frames.clone().any(|frame| frame == "spin_here") {
+            all += weight;
+            let is_whole = CHAIN.iter().all(|wanted| frames.any(|frame| frame == *wanted));
+            whole += if is_whole { weight } else { 0.0 };
+        }
+    }
+    // Of time on the clock, on a machine that may be busy.
+    ensure!(all > 30.0, "{all} samples of the loop: {text}");
+    // The first milliseconds of a command may lack the tables of its libraries.
+    ensure!(whole > all * 0.95, "{whole} of {all} samples have the whole chain: {text}\n{errors}");
     Ok(())
 }
 

@@ -387,6 +387,80 @@ static void run_spin(long milliseconds, const char *unused)
 	__asm__ volatile("");
 }
 
+/*
+ * nested N: N times nested_one -> ... -> nested_five -> qsort -> nested_compare -> nested_end, which makes one getppid call.
+ * nested_spin MILLISECONDS: the same calls, which burn CPU in spin_here below nested_end, again and again.
+ */
+static long nested_milliseconds;
+
+TRACED long nested_end(long number)
+{
+	if (nested_milliseconds > 0)
+		spin_outer(nested_milliseconds);
+	else
+		syscall(SYS_getppid);
+	return number;
+}
+
+TRACED int nested_compare(const void *left, const void *right)
+{
+	volatile long kept[6] = { *(const long *)left, *(const long *)right };
+
+	return nested_end(kept[0]) < kept[1];
+}
+
+TRACED long nested_five(long number)
+{
+	long numbers[2] = { number, number + 1 };
+
+	qsort(numbers, 2, sizeof(numbers[0]), nested_compare);
+	return numbers[0];
+}
+
+/* Its frame is of a size that is known only when it runs: compilers need the frame pointer for it. */
+TRACED long nested_four(long number)
+{
+	volatile char room[16 + number % 7 * 16];
+
+	room[0] = 1;
+	return nested_five(number + room[0]) + room[0];
+}
+
+/* Its frame is aligned: what is above it is found through a register of its own. */
+TRACED long nested_three(long number)
+{
+	volatile long aligned[8] __attribute__((aligned(64))) = { number };
+
+	return nested_four(aligned[0]) + aligned[0];
+}
+
+TRACED long nested_two(long number)
+{
+	volatile long kept[37] = { number };
+
+	return nested_three(kept[0]) + kept[0];
+}
+
+TRACED long nested_one(long number)
+{
+	return nested_two(number) + number;
+}
+
+static void run_nested(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		nested_one(i);
+}
+
+static void run_nested_spin(long milliseconds, const char *unused)
+{
+	(void)unused;
+	nested_milliseconds = milliseconds;
+	nested_one(1);
+	__asm__ volatile("");
+}
+
 /* burn N: N milliseconds of processor time, three quarters of them in burn_most and the rest in burn_rest. */
 static volatile unsigned long burnt;
 
@@ -820,6 +894,8 @@ static const struct subcommand subcommands[] = {
 	{ "execs", run_execs, 1, "N" },
 	{ "sleeps", run_sleeps, 2, "N MICROSECONDS" },
 	{ "spin", run_spin, 1, "MILLISECONDS" },
+	{ "nested", run_nested, 1, "N" },
+	{ "nested_spin", run_nested_spin, 1, "MILLISECONDS" },
 	{ "burn", run_burn, 1, "MILLISECONDS" },
 	{ "threads", run_threads, 2, "THREADS N" },
 	{ "udp", run_udp, 1, "N" },

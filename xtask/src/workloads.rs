@@ -49,6 +49,8 @@ const VARIANTS: &[Variant] = &[
     Variant { suffix: "-bare", flags: &["-fPIE", "-pie", "-Wl,--strip-debug"], then: Then::Nothing },
     Variant { suffix: "-split", flags: &["-fPIE", "-pie"], then: Then::Split },
     Variant { suffix: "-stripped", flags: &["-fPIE", "-pie"], then: Then::Strip },
+    // What distributions ship: no frame pointers.
+    Variant { suffix: "-lean", flags: &["-O2", "-g0", "-fomit-frame-pointer", "-fPIE", "-pie"], then: Then::Nothing },
     Variant { suffix: "-go", flags: &["-fPIE", "-pie"], then: Then::MarkAsGo },
 ];
 

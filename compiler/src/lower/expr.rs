@@ -117,7 +117,8 @@ impl Lower<'_> {
             ExprKind::StartTime => self.global_word(START_OFFSET),
             ExprKind::WallOffset => self.global_word(WALL_OFFSET),
             ExprKind::Site => self.site(),
-            ExprKind::Stack { user, frames } => self.stack(*user, *frames, e.span),
+            ExprKind::Stack { frames, by_tables: true, .. } => self.stack_by_tables(*frames, e.span),
+            ExprKind::Stack { user, frames, by_tables: false } => self.stack(*user, *frames, e.span),
             ExprKind::Signal { number, thread } => {
                 let number = self.value(number);
                 self.b.call(if *thread { calls::SEND_SIGNAL_THREAD } else { calls::SEND_SIGNAL }, &[number])

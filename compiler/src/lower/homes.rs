@@ -178,6 +178,8 @@ impl Walk<'_> {
             ExprKind::Block { statements, .. } => self.block(statements, here, rounds),
             // Counts by a loop with nothing in it.
             ExprKind::Len { .. } => self.most_depth = self.most_depth.max(self.depth + 1),
+            // So is the way up a stack by tables.
+            ExprKind::Stack { by_tables: true, .. } => self.most_depth = self.most_depth.max(self.depth + 1),
             _ => {}
         }
         e.for_each_part(&mut |part| self.expr(part, here, rounds));

@@ -242,7 +242,7 @@ impl Lower<'_> {
         self.b.enter(after);
     }
 
-    fn call_loop(&mut self, rounds: Value, callback: Value) -> Value {
+    pub(super) fn call_loop(&mut self, rounds: Value, callback: Value) -> Value {
         let (frame, flags) = (self.frame_address(), self.b.int(0));
         self.b.call(calls::LOOP, &[rounds, callback, frame, flags])
     }

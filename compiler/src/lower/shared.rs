@@ -2,12 +2,15 @@
 
 use rtrace_lang::aggregations::SERIES_SLOTS;
 use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, aggregating_programs};
-use rtrace_lang::limits::{DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES};
+use rtrace_lang::limits::{
+    DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES, UNWIND_MAPPINGS, UNWIND_ROWS,
+};
 use rtrace_lang::span::Span;
+use rtrace_lang::unwind;
 
 use crate::CompileOptions;
 use crate::ir::MapRef;
-use crate::object::{ErrorKind, ErrorSite, Globals, HEADER_BYTES, MapKind, MapObject};
+use crate::object::{ErrorKind, ErrorSite, Globals, HEADER_BYTES, MapKind, MapObject, UnwindMaps};
 
 /// Where the scratch memory of a processor lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +33,7 @@ pub struct Shared {
     pub scratch_kind: Scratch,
     cpus: u32,
     stacks: Option<MapRef>,
+    unwind: Option<UnwindMaps>,
     cgroup: Option<MapRef>,
     log2_table: Option<u32>,
     zeros: Option<(u32, u32)>,
@@ -105,6 +109,7 @@ impl Shared {
             scratch_kind,
             cpus: options.cpus,
             stacks: None,
+            unwind: None,
             cgroup: None,
             log2_table: None,
             zeros: None,
@@ -222,6 +227,38 @@ impl Shared {
 
     pub fn stacks_map(&self) -> Option<MapRef> {
         self.stacks
+    }
+
+    /// What `dw_ustack` looks up: the offset in the global data of the word that names the mappings which count, the mappings,
+    /// and the rows.
+    pub fn unwind_tables(&mut self) -> (u32, MapRef, MapRef) {
+        let tables = match self.unwind {
+            Some(tables) => tables,
+            None => {
+                let mut table = |name: &str, value_bytes: u32, entries: u32| {
+                    self.add(MapObject {
+                        name: name.to_string(),
+                        kind: MapKind::Array,
+                        key_bytes: 4,
+                        value_bytes,
+                        entries,
+                        allocate_on_use: false,
+                        is_mapped: true,
+                        whole_keys: None,
+                    })
+                };
+                // Twice: those that count, and those that the tool writes.
+                let mappings = table("mappings", unwind::MAPPING_BYTES, 2 * UNWIND_MAPPINGS).0;
+                let rows = table("unwind_rows", unwind::ROW_BYTES, UNWIND_ROWS).0;
+                let header = self.global_bytes(&[0; 8]);
+                *self.unwind.insert(UnwindMaps { header, mappings, rows })
+            }
+        };
+        (tables.header, MapRef(tables.mappings), MapRef(tables.rows))
+    }
+
+    pub fn unwind_maps(&self) -> Option<UnwindMaps> {
+        self.unwind
     }
 
     /// The map that holds the cgroup which events are restricted to.

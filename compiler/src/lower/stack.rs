@@ -8,7 +8,7 @@ use rtrace_lang::target::ProgramKind;
 use crate::ir::{Memory, Value, ValueKind};
 use crate::object::ErrorKind;
 
-use super::Lower;
+use super::{Lower, Place};
 
 /// BPF_F_USER_STACK (include/uapi/linux/bpf.h)
 const USER_STACK: i64 = 1 << 8;
@@ -34,7 +34,32 @@ impl Lower<'_> {
         }
         self.b.jump(after, &[zero]);
         self.b.enter(taken);
+        let hash = self.kept_stack(memory, bytes, frames, user, span);
+        self.b.jump(after, &[hash]);
+        self.b.enter(after);
+        result
+    }
 
+    /// The same for the user stack by the tables of its process.
+    pub(super) fn stack_by_tables(&mut self, frames: u32, span: Span) -> Value {
+        let (memory, bytes) = self.frames_by_tables(frames, span);
+        let (after, result) = self.b.block_with(ValueKind::Int);
+        let (taken, none) = (self.b.block(), self.b.block());
+        self.b.branch_nonzero(bytes, taken, none);
+        self.b.enter(none);
+        let zero = self.b.int(0);
+        self.b.jump(after, &[zero]);
+        self.b.enter(taken);
+        let hash = self.kept_stack(memory, bytes, frames, true, span);
+        self.b.jump(after, &[hash]);
+        self.b.enter(after);
+        result
+    }
+
+    /// The hash of the frames that lie in memory behind a word; they are kept under it. 0 where there is no room.
+    fn kept_stack(&mut self, memory: Place, bytes: Value, frames: u32, user: bool, span: Span) -> Value {
+        let (after, result) = self.b.block_with(ValueKind::Int);
+        let zero = self.b.int(0);
         let (head, index) = self.b.block_with(ValueKind::Int);
         let hash_in = self.b.value(ValueKind::Int);
         self.b.function.blocks[head.index()].params.push(hash_in);

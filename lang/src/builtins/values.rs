@@ -40,6 +40,14 @@ pub static VALUES: &[Builtin] = &[
         "BEGIN { printf(\"%d\\n\", curtask.pid == tid); }",
         Lowering::Intrinsic(I::CurrentTask),
     ),
+    bare(function(
+        "dw_ustack",
+        (0, 2),
+        "dw_ustack(mode = bpftrace, frames = 127): ustack",
+        "The user stack, by the unwind tables (`.eh_frame`) of programs: also where they keep no frame pointers. Takes `-p` or `-c`. The same as `ustack(dwarf)`.",
+        "profile:hz:99 { @[dw_ustack] = count(); }",
+        I::UserStackByTables,
+    )),
     value(
         "elapsed",
         "elapsed: uint64",
@@ -190,9 +198,9 @@ pub static VALUES: &[Builtin] = &[
     ),
     bare(function(
         "ustack",
-        (0, 2),
+        (0, 3),
         "ustack(mode = bpftrace, frames = 127): ustack",
-        "The user stack of the current thread. Can be a key. Modes: bpftrace, perf, raw, build_id.",
+        "The user stack of the current thread, by frame pointers. Can be a key. Modes: bpftrace, perf, raw, build_id; with `dwarf` it is `dw_ustack`.",
         "profile:hz:99 { @[ustack] = count(); }",
         I::UserStack,
     )),

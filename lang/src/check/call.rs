@@ -13,6 +13,10 @@ use crate::span::Span;
 use crate::types::{Shown, StackMode, Type};
 
 use super::body::Body;
+use super::names::StackKind;
+
+/// The word that asks `ustack` to go by tables.
+const BY_TABLES: &str = "dwarf";
 
 impl Body<'_, '_, '_> {
     /// The row of a function, with the number of its arguments checked.
@@ -117,10 +121,12 @@ impl Body<'_, '_, '_> {
                 }
                 None => unknown,
             },
-            Intrinsic::KernelStack | Intrinsic::UserStack if arguments.is_empty() => self.builtin(row, span),
-            Intrinsic::KernelStack | Intrinsic::UserStack => {
-                self.stack_call(intrinsic == Intrinsic::UserStack, arguments, span)
+            Intrinsic::KernelStack | Intrinsic::UserStack | Intrinsic::UserStackByTables if arguments.is_empty() => {
+                self.builtin(row, span)
             }
+            Intrinsic::KernelStack => self.stack_call(StackKind::Kernel, arguments, span),
+            Intrinsic::UserStack => self.stack_call(StackKind::User, arguments, span),
+            Intrinsic::UserStackByTables => self.stack_call(StackKind::UserByTables, arguments, span),
             Intrinsic::Nsecs => match arguments.first().map(|argument| &argument.value.kind) {
                 None => self.builtin(row, span),
                 Some(ast::ExprKind::Ident(clock)) => {
@@ -351,14 +357,19 @@ impl Body<'_, '_, '_> {
         Expr { kind, ty: Type::Bool, span }
     }
 
-    fn stack_call(&mut self, user: bool, arguments: &[ast::Argument], span: Span) -> Expr {
+    fn stack_call(&mut self, mut kind: StackKind, arguments: &[ast::Argument], span: Span) -> Expr {
         let (mut frames, mut mode) = (None, None);
         for argument in arguments {
             match &argument.value.kind {
+                ast::ExprKind::Ident(name) if name == BY_TABLES && kind != StackKind::Kernel => {
+                    kind = StackKind::UserByTables;
+                }
                 ast::ExprKind::Ident(name) => match StackMode::named(name) {
                     Some(known) => mode = Some(known),
                     None => {
-                        let names: Vec<&str> = StackMode::ALL.iter().map(|(known, _)| *known).collect();
+                        let mut names: Vec<&str> = StackMode::ALL.iter().map(|(known, _)| *known).collect();
+                        names.extend((kind != StackKind::Kernel).then_some(BY_TABLES));
+                        let of_user = (name == BY_TABLES).then(|| format!("`{name}` is a mode of `ustack`"));
                         let near = did_you_mean(&near_misses(name, names.iter().copied()));
                         return self.fail(
                             Diagnostic::error(
@@ -367,7 +378,7 @@ impl Body<'_, '_, '_> {
                                 format!("there is no stack mode `{name}`"),
                             )
                             .label("not a mode")
-                            .help(near.unwrap_or_else(|| format!("modes: {}", names.join(", ")))),
+                            .help(of_user.or(near).unwrap_or_else(|| format!("modes: {}", names.join(", ")))),
                         );
                     }
                 },
@@ -401,7 +412,7 @@ impl Body<'_, '_, '_> {
                 }
             }
         }
-        self.stack(user, frames, mode, span)
+        self.stack(kind, frames, mode, span)
     }
 
     /// The map that an argument names as a whole.

@@ -14,6 +14,15 @@ use crate::types::{Shown, Space, StackMode, StructKind, Type};
 use super::body::Body;
 use super::maps::stored;
 
+/// Which stack is taken, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum StackKind {
+    Kernel,
+    /// By frame pointers.
+    User,
+    UserByTables,
+}
+
 impl Body<'_, '_, '_> {
     pub fn name(&mut self, name: &str, span: Span) -> Expr {
         if let Some(row) = builtins::named(name) {
@@ -175,8 +184,9 @@ impl Body<'_, '_, '_> {
                 };
                 Expr { kind: ExprKind::Convert(Box::new(user)), ty: Type::Shown(Shown::UserName), span }
             }
-            Intrinsic::KernelStack => self.stack(false, None, None, span),
-            Intrinsic::UserStack => self.stack(true, None, None, span),
+            Intrinsic::KernelStack => self.stack(StackKind::Kernel, None, None, span),
+            Intrinsic::UserStack => self.stack(StackKind::User, None, None, span),
+            Intrinsic::UserStackByTables => self.stack(StackKind::UserByTables, None, None, span),
             Intrinsic::Known(known) => self.known(known, row, &[], span),
             Intrinsic::ProcessId | Intrinsic::ThreadId => {
                 self.process_id(intrinsic, self.checker.target.process_namespace(), span)
@@ -266,14 +276,39 @@ impl Body<'_, '_, '_> {
         Expr { kind: ExprKind::Tuple(parts.collect()), ty: Type::Record(names.collect()), span }
     }
 
-    pub fn stack(&mut self, user: bool, frames: Option<u32>, mode: Option<StackMode>, span: Span) -> Expr {
-        let name = if user { "ustack" } else { "kstack" };
+    pub fn stack(&mut self, kind: StackKind, frames: Option<u32>, mode: Option<StackMode>, span: Span) -> Expr {
+        let (name, user, by_tables) = match kind {
+            StackKind::Kernel => ("kstack", false, false),
+            StackKind::User => ("ustack", true, false),
+            StackKind::UserByTables => ("dw_ustack", true, true),
+        };
         if self.group.kind == ProgramKind::TestRun {
             return self.not_here(name, "probes that an event of the kernel or of a program fires", span);
         }
+        if by_tables && !self.may_use_tables(span) {
+            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        }
         let frames = frames.unwrap_or(crate::limits::DEFAULT_STACK_FRAMES);
         let mode = mode.unwrap_or(self.checker.items.settings.stack_mode);
-        Expr { kind: ExprKind::Stack { user, frames }, ty: Type::Stack { user, frames, mode }, span }
+        Expr { kind: ExprKind::Stack { user, frames, by_tables }, ty: Type::Stack { user, frames, mode }, span }
+    }
+
+    /// Whether the tables of a process can be at hand when the probe fires: they are those of one process.
+    fn may_use_tables(&mut self, span: Span) -> bool {
+        if self.checker.options.pid.is_none() {
+            self.report(
+                Diagnostic::error(
+                    Code::NotHere,
+                    span,
+                    "stacks by unwind tables are those of one process, and none is chosen",
+                )
+                .label("which process?")
+                .help("choose it with `-p PID` or `-c COMMAND`; `ustack` goes by frame pointers, in all processes"),
+            );
+            return false;
+        }
+        self.need_helper("a stack by unwind tables", calls::TASK_PT_REGS, span)
+            && self.need_helper("a stack by unwind tables", calls::LOOP, span)
     }
 
     pub fn clock(&mut self, span: Span) -> Expr {
@@ -372,6 +407,8 @@ fn near_constants(name: &str) -> Vec<&'static str> {
 const NEWER_HELPERS: &[(u32, &str, &str)] = &[
     (calls::FOR_EACH_MAP_ELEM, "bpf_for_each_map_elem", "5.13"),
     (calls::GET_ATTACH_COOKIE, "bpf_get_attach_cookie", "5.15"),
+    (calls::TASK_PT_REGS, "bpf_task_pt_regs", "5.15"),
+    (calls::LOOP, "bpf_loop", "5.17"),
     (calls::MAP_LOOKUP_PERCPU_ELEM, "bpf_map_lookup_percpu_elem", "5.19"),
     (calls::KTIME_GET_TAI_NS, "bpf_ktime_get_tai_ns", "6.1"),
 ];

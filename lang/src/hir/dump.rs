@@ -208,7 +208,14 @@ impl Dumper<'_> {
             ExprKind::StartTime => "start time".to_string(),
             ExprKind::WallOffset => "wall offset".to_string(),
             ExprKind::Site => "site".to_string(),
-            ExprKind::Stack { user, frames } => format!("{}stack({frames})", if *user { "u" } else { "k" }),
+            ExprKind::Stack { user, frames, by_tables } => {
+                let name = match (user, by_tables) {
+                    (_, true) => "dw_ustack",
+                    (true, false) => "ustack",
+                    (false, false) => "kstack",
+                };
+                format!("{name}({frames})")
+            }
             ExprKind::Signal { number, thread } => {
                 format!("signal{}({})", if *thread { "_thread" } else { "" }, self.text(number))
             }

@@ -15,7 +15,7 @@ pub struct Uses {
     pub stacks: bool,
     /// Events are sent by probes that fire on their own, at whatever rate.
     pub streams: bool,
-    /// `while`, and `for` over numbers.
+    /// `while`, and `for` over numbers; the way up a stack by tables.
     pub loops: bool,
     /// An aggregation is read inside a program.
     pub aggregation_values: bool,
@@ -223,7 +223,10 @@ impl Expr {
     fn note_uses(&self, fires: bool, uses: &mut Uses) {
         uses.map_updates |= matches!(self.kind, ExprKind::UpdateMap { .. });
         uses.aggregation_values |= matches!(self.kind, ExprKind::AggregationValue { .. });
-        uses.stacks |= matches!(self.kind, ExprKind::Stack { .. });
+        if let ExprKind::Stack { by_tables, .. } = self.kind {
+            uses.stacks = true;
+            uses.loops |= by_tables;
+        }
         if let ExprKind::Block { statements, .. } = &self.kind {
             note_block(statements, fires, uses);
         }

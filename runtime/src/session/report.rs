@@ -89,6 +89,10 @@ impl Session<'_> {
                 ErrorKind::Index => "an index was outside of its array, which gave 0".to_string(),
                 ErrorKind::Loop => "a loop was ended: it takes more rounds than this kernel allows".to_string(),
                 ErrorKind::Stack => "a stack could not be taken or kept".to_string(),
+                ErrorKind::Unwind => {
+                    "a user stack ends early: the code there has no unwind table, or has just been mapped, or the stack could not be read"
+                        .to_string()
+                }
             };
             events.push(Event::Problem { message, place: Some(self.place(span)), count, in_total });
         }

@@ -1,6 +1,6 @@
 //! The life of a session: BEGIN, attach, events as they come, detach, END, and the maps at the end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -97,10 +97,17 @@ impl Session<'_> {
             None => None,
         };
         if let Some(pid) = child.as_ref().map(|child| child.pid).or(self.options.pid)
-            && shows_user_addresses(&self.hir)
+            && (shows_user_addresses(&self.hir) || self.unwind.is_some())
         {
             // Refused without the right to: /proc has to do then.
             self.mappings = MappingEvents::follow(pid, self.cpus).ok();
+        }
+        if let Some(unwind) = &mut self.unwind {
+            unwind.process = child.as_ref().map(|child| child.pid).or(self.options.pid);
+        }
+        match (&child, &mut self.unwind) {
+            (Some(child), Some(unwind)) => unwind.expect(&child.program),
+            (_, _) => self.fill_unwind_tables(),
         }
         self.run_all(|attach| matches!(attach, Attach::Begin))?;
         self.drain(sink)?;
@@ -162,6 +169,10 @@ impl Session<'_> {
             fds.push(ring.as_fd().as_raw_fd());
             fds.len() - 1
         });
+        let mappings_at = fds.len();
+        if self.unwind.is_some() {
+            fds.extend(self.mappings.iter().flat_map(MappingEvents::fds));
+        }
         let processes_at = fds.len();
         fds.extend(child.map(Child::as_raw_fd));
         fds.extend(followed);
@@ -198,6 +209,10 @@ impl Session<'_> {
                 self.decoder.note_process(child.pid);
             }
             self.note_mappings();
+            if ready[mappings_at..processes_at].iter().any(|ready| *ready) {
+                // They stay ready when the thread has ended that they were opened for.
+                std::thread::sleep(BREATH);
+            }
             if last_told.elapsed() >= BETWEEN_PROBLEMS {
                 last_told = Instant::now();
                 for problem in self.new_problems() {
@@ -389,8 +404,22 @@ impl Session<'_> {
     /// Learns what the followed process has mapped since the last time.
     fn note_mappings(&mut self) {
         let Some(mappings) = &mut self.mappings else { return };
+        let mut processes = BTreeSet::new();
         for event in mappings.read() {
+            processes.insert(event.pid());
             self.decoder.note_mapping(event);
+        }
+        if self.unwind.as_ref().and_then(|unwind| unwind.process).is_some_and(|pid| processes.contains(&pid)) {
+            self.fill_unwind_tables();
+        }
+    }
+
+    /// Lets programs go up the stacks of the process through all that it has mapped by now.
+    fn fill_unwind_tables(&mut self) {
+        if let Some(unwind) = &mut self.unwind
+            && let Some(pid) = unwind.process
+        {
+            unwind.set(&self.decoder.code(pid), &self.globals);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +40,15 @@ pub enum MappingEvent {
     },
 }
 
+impl MappingEvent {
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        match self {
+            MappingEvent::Exec { pid } | MappingEvent::Mapped { pid, .. } => *pid,
+        }
+    }
+}
+
 /// Code of a file, mapped.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewMapping {
@@ -72,6 +81,11 @@ impl MappingEvents {
         Ok(MappingEvents { buffers })
     }
 
+    /// Ready when there is news.
+    pub fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.buffers.iter().map(|buffer| buffer.event.as_raw_fd())
+    }
+
     /// What has happened since the last call, in its order.
     pub fn read(&mut self) -> Vec<MappingEvent> {
         let mut records: Vec<(u64, MappingEvent)> = Vec::new();
@@ -97,6 +111,9 @@ fn open(pid: u32, cpu: u32) -> io::Result<OwnedFd> {
     attribute.set_mmap2(1);
     attribute.set_comm(1);
     attribute.set_comm_exec(1);
+    // Whoever waits is woken for each record.
+    attribute.set_watermark(1);
+    attribute.__bindgen_anon_2.wakeup_watermark = 1;
     let flags = u64::from(aya_obj::generated::PERF_FLAG_FD_CLOEXEC);
     // SAFETY: the attribute is live and `size` is its length.
     let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw mut attribute, pid as i32, cpu as i32, -1, flags) };
@@ -112,7 +129,7 @@ struct Buffer {
     address: *mut libc::c_void,
     page_bytes: usize,
     /// The event lives as long as its buffer.
-    _event: OwnedFd,
+    event: OwnedFd,
 }
 
 impl Buffer {
@@ -133,7 +150,7 @@ impl Buffer {
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Buffer { address, page_bytes, _event: event })
+        Ok(Buffer { address, page_bytes, event })
     }
 
     fn counter(&self, offset: usize) -> &AtomicU64 {

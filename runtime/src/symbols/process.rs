@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::mappings::NewMapping;
+use super::user::MappedCode;
 use super::vdso;
 
 /// Files that are kept open at most; what is mapped beyond them is looked for by its path.
@@ -132,6 +133,18 @@ impl Snapshot {
         let at = self.mappings.partition_point(|mapping| mapping.end <= address);
         let mapping = self.mappings.get(at).filter(|mapping| mapping.start <= address)?;
         Some((mapping.file, address - mapping.start + mapping.file_offset))
+    }
+
+    /// All of it, by address.
+    pub(super) fn code(&self, files: &Files) -> Vec<MappedCode> {
+        let code = |mapping: &Mapping| MappedCode {
+            start: mapping.start,
+            end: mapping.end,
+            file_offset: mapping.file_offset,
+            path: files.path(mapping.file),
+            name: files.name(mapping.file).to_path_buf(),
+        };
+        self.mappings.iter().map(code).collect()
     }
 
     /// True if the process runs another program by now.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blazesym::helper::read_elf_build_id;
@@ -22,6 +22,18 @@ const MOST_PROCESSES: usize = 8192;
 
 /// Looks at one process over its life (exec, dlopen) that are kept.
 const MOST_SNAPSHOTS: usize = 4;
+
+/// Code of a file in the memory of a process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MappedCode {
+    pub start: u64,
+    pub end: u64,
+    pub file_offset: u64,
+    /// Where the file can be read.
+    pub path: PathBuf,
+    /// As the process names it.
+    pub name: PathBuf,
+}
 
 /// The symbol tables of processes.
 pub struct UserSymbols {
@@ -119,6 +131,12 @@ impl UserSymbols {
                 None => find_jitted(jitted.get_or_insert_with(|| read_jit_map(pid)), *address),
             })
             .collect()
+    }
+
+    /// What the process has mapped of code now, as far as it is known, by address.
+    pub fn code(&self, pid: u32) -> Vec<MappedCode> {
+        let newest = self.processes.get(&pid).and_then(|snapshots| snapshots.last());
+        newest.map_or_else(Vec::new, |snapshot| snapshot.code(&self.files))
     }
 
     /// `BUILDID 0xOFFSET` of each address of the process: the file that it lies in, and where.

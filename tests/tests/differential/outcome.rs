@@ -124,7 +124,12 @@ impl Outcome {
                     *outcome.errors.entry((site.span.start, site.span.end)).or_default() += count;
                 }
                 ErrorKind::DivisionByZero | ErrorKind::Index => {}
-                ErrorKind::Read | ErrorKind::MapFull(_) | ErrorKind::KeyCut(_) | ErrorKind::Stack | ErrorKind::Loop => {
+                ErrorKind::Read
+                | ErrorKind::MapFull(_)
+                | ErrorKind::KeyCut(_)
+                | ErrorKind::Stack
+                | ErrorKind::Unwind
+                | ErrorKind::Loop => {
                     assert_eq!(count, 0, "{site:?}");
                 }
             }

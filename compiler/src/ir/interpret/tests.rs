@@ -31,6 +31,7 @@ fn object() -> Object {
             ring: Some(2),
             globals_map: 1,
             stacks: None,
+            unwind: None,
             cgroup: None,
         },
     }

@@ -59,6 +59,10 @@ struct Words {
     #[arg(long)]
     user: bool,
 
+    /// Stacks of processes by their unwind tables: where they keep no frame pointers; with -p or -c
+    #[arg(long, conflicts_with_all = ["kernel", "cgroup", "container"])]
+    dwarf: bool,
+
     /// Where the result goes
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -138,10 +142,11 @@ fn command_line(words: &Words, form: &Form) -> Vec<String> {
 }
 
 fn script(words: &Words) -> String {
+    let user_stack = if words.dwarf { "dw_ustack" } else { "ustack" };
     let stacks = match (words.kernel, words.user) {
-        (true, _) => "kstack",
-        (_, true) => "ustack",
-        (false, false) => "ustack, kstack",
+        (true, _) => "kstack".to_string(),
+        (_, true) => user_stack.to_string(),
+        (false, false) => format!("{user_stack}, kstack"),
     };
     // What idles is on no processor.
     let predicate = if words.pid.is_none() && words.command.is_none() { " /pid != 0/" } else { "" };

@@ -1,0 +1,99 @@
+//! Ways up a stack: where the caller of each instruction of a file is found, in the form in which programs look it up.
+//! Made from the unwind tables of files; read by the programs of `dw_ustack`. Data only.
+
+/// Bytes of a row: two words.
+pub const ROW_BYTES: u32 = 16;
+
+/// Bytes of a mapping: where it starts and ends, what was added to the addresses of its file, and its rows: the number of the
+/// first, and above 32 bits how many.
+pub const MAPPING_BYTES: u32 = 32;
+
+// The kinds of ways, in the lowest 8 bits of a row's second word.
+pub const UNKNOWN: u64 = 0;
+pub const OUTERMOST: u64 = 1;
+pub const FROM_STACK: u64 = 2;
+pub const FROM_FRAME: u64 = 3;
+pub const AT_FRAME: u64 = 4;
+pub const LINKAGE: u64 = 5;
+pub const SIGNAL: u64 = 6;
+
+// Where the caller's frame pointer is, in the 8 bits above.
+pub const BP_KEPT: u64 = 0;
+pub const BP_AT_TOP: u64 = 1;
+pub const BP_AT_FRAME: u64 = 2;
+
+/// Where the top of a function's frame is: just above the address that it returns to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrameTop {
+    /// The tables do not say, or say it in a way that is not followed.
+    Unknown,
+    /// Nothing has called this function.
+    Outermost,
+    /// So far from the stack pointer.
+    Stack(i32),
+    /// So far from the frame pointer.
+    Frame(i32),
+    /// What is read so far from the frame pointer: of functions that align their stack.
+    AtFrame(i32),
+    /// In an entry of the procedure linkage table: a word higher from that byte of the entry's 16 on.
+    Linkage(i16),
+    /// The kernel has called a signal handler; all registers lie on the stack.
+    Signal,
+}
+
+/// Where the frame pointer of the caller is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallerBp {
+    Kept,
+    /// So far from the top of the frame.
+    AtTop(i16),
+    /// So far from the frame pointer.
+    AtFrame(i16),
+}
+
+/// From an address of a file on, up to the next row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// The file's own.
+    pub address: u64,
+    pub top: FrameTop,
+    pub bp: CallerBp,
+}
+
+impl Row {
+    /// As programs read it: the address; the kind, how the frame pointer is found, its distance (16 bits), the top's (32 bits).
+    pub fn words(&self) -> [u64; 2] {
+        let (bp_kind, mut bp_offset) = match self.bp {
+            CallerBp::Kept => (BP_KEPT, 0),
+            CallerBp::AtTop(offset) => (BP_AT_TOP, offset),
+            CallerBp::AtFrame(offset) => (BP_AT_FRAME, offset),
+        };
+        let (kind, offset) = match self.top {
+            FrameTop::Unknown => (UNKNOWN, 0),
+            FrameTop::Outermost => (OUTERMOST, 0),
+            FrameTop::Stack(offset) => (FROM_STACK, offset),
+            FrameTop::Frame(offset) => (FROM_FRAME, offset),
+            FrameTop::AtFrame(offset) => (AT_FRAME, offset),
+            FrameTop::Linkage(from) => {
+                bp_offset = from;
+                (LINKAGE, 8)
+            }
+            FrameTop::Signal => (SIGNAL, 0),
+        };
+        let distances = u64::from(bp_offset as u16) << 16 | u64::from(offset as u32) << 32;
+        [self.address, kind | bp_kind << 8 | distances]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn negative_distances_stay_in_their_bits() {
+        let row = Row { address: 0x1000, top: FrameTop::AtFrame(-8), bp: CallerBp::AtTop(-16) };
+        assert_eq!(row.words(), [0x1000, 0xffff_fff8_fff0_0104]);
+        let row = Row { address: 1, top: FrameTop::Linkage(11), bp: CallerBp::Kept };
+        assert_eq!(row.words(), [1, 0x0000_0008_000b_0005]);
+    }
+}
