@@ -53,6 +53,8 @@ pub struct CheckOptions {
     pub pid: Option<u32>,
     /// Only tasks of one cgroup and those below it (`--cgroup`, `--container`); which one, the runtime knows.
     pub in_cgroup: bool,
+    /// Probes of the kernel fire in other tasks than those of `pid` as well (`--all-tasks`).
+    pub all_tasks: bool,
     /// `$1` and so on.
     pub positional: Vec<String>,
     /// `--name` and `--name=VALUE` behind the script.
@@ -76,7 +78,11 @@ const MOST_ROUNDS: usize = 16;
 pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Check {
     let mut diagnostics = Vec::new();
     let mut translated = script.clone();
-    dtrace::translate(&mut translated, options.pid.is_some() || options.in_cgroup, &mut diagnostics);
+    dtrace::translate(
+        &mut translated,
+        options.pid.is_some() && !options.all_tasks || options.in_cgroup,
+        &mut diagnostics,
+    );
     let mut expanded = expand(&translated, &mut diagnostics);
     entries::add(&mut expanded, &mut diagnostics);
     let ast = &expanded;

@@ -13,6 +13,7 @@ pub mod metrics;
 mod names;
 pub mod output;
 mod packets;
+pub mod recordings;
 pub mod session;
 mod signals;
 pub mod symbols;

@@ -5,18 +5,20 @@ mod buckets;
 mod csv;
 mod distribution;
 pub mod flame;
-mod folded;
+pub mod flame_graph;
+pub(crate) mod folded;
 mod histogram;
 mod json;
 pub mod notices;
-mod pprof;
+pub(crate) mod pprof;
 pub mod printa;
 pub mod printf;
 pub mod prometheus;
 mod series;
-mod stacks;
+pub mod stack_files;
+pub mod stacks;
 mod text;
-mod tree;
+pub(crate) mod tree;
 
 use std::io::Write;
 

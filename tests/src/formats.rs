@@ -122,21 +122,44 @@ pub fn check_flame(programs: &Programs) -> Result<()> {
 
 /// The widths of all frames by their names; of a name that is there several times together.
 pub fn read_flame_graph(path: &Path) -> Result<BTreeMap<String, f64>> {
+    let mut widths: BTreeMap<String, f64> = BTreeMap::new();
+    for frame in frames(path)? {
+        *widths.entry(frame.name).or_insert(0.0) += frame.width;
+    }
+    Ok(widths)
+}
+
+/// A frame of a flame graph.
+pub struct GraphFrame {
+    pub name: String,
+    /// The name, and what it weighs.
+    pub title: String,
+    /// Per cent of the whole.
+    pub width: f64,
+    /// Red, green and blue.
+    pub color: [u8; 3],
+}
+
+/// All frames of a flame graph, which has no script but its own.
+pub fn frames(path: &Path) -> Result<Vec<GraphFrame>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
     let document = roxmltree::Document::parse_with_options(&text, options)?;
     let scripts = document.descendants().filter(|node| node.tag_name().name() == "script").count();
-    // The graph's own.
     if scripts != 1 {
         bail!("{} has {scripts} scripts", path.display());
     }
-    let mut widths: BTreeMap<String, f64> = BTreeMap::new();
-    for title in document.descendants().filter(|node| node.tag_name().name() == "title") {
-        let frame = title.parent().into_iter().flat_map(|group| group.children());
+    let mut frames = Vec::new();
+    for node in document.descendants().filter(|node| node.tag_name().name() == "title") {
+        let frame = node.parent().into_iter().flat_map(|group| group.children());
         let Some(rectangle) = frame.into_iter().find(|node| node.tag_name().name() == "rect") else { continue };
-        let name = title.text().and_then(|text| text.rsplit_once(" (")).map_or("", |(name, _)| name);
-        let width: f64 = rectangle.attribute("width").unwrap_or_default().trim_end_matches('%').parse()?;
-        *widths.entry(name.to_string()).or_insert(0.0) += width;
+        let title = node.text().unwrap_or_default().to_string();
+        let name = title.rsplit_once(" (").map_or("", |(name, _)| name).to_string();
+        let width = rectangle.attribute("width").unwrap_or_default().trim_end_matches('%').parse()?;
+        let fill = rectangle.attribute("fill").and_then(|fill| fill.strip_prefix("rgb(")?.strip_suffix(')'));
+        let parts: Vec<u8> = fill.unwrap_or_default().split(',').filter_map(|part| part.parse().ok()).collect();
+        let color = <[u8; 3]>::try_from(parts).ok().with_context(|| format!("{name} has no colour"))?;
+        frames.push(GraphFrame { name, title, width, color });
     }
-    Ok(widths)
+    Ok(frames)
 }

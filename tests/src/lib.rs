@@ -12,6 +12,7 @@ pub mod documents;
 pub mod endings;
 pub mod environment;
 pub mod expectation;
+pub mod flame_graphs;
 pub mod formats;
 pub mod kernel_functions;
 pub mod language_server;

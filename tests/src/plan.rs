@@ -13,8 +13,9 @@ use crate::other_files::Place;
 use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    bpf_programs, builtins, codes, documents, endings, expectation, formats, kernel_functions, language_server,
-    leftovers, modules, other_files, profiles, prompt, real_programs, reference, run, scale, scrapes, stages,
+    bpf_programs, builtins, codes, documents, endings, expectation, flame_graphs, formats, kernel_functions,
+    language_server, leftovers, modules, other_files, profiles, prompt, real_programs, reference, run, scale, scrapes,
+    stages,
 };
 
 /// What became of a test.
@@ -153,6 +154,10 @@ impl Plan {
         let by_tables = move || profiles::check_tables(&programs);
         tests.push(self.gated("profiles::tables".to_string(), 2, vec![Need::Loops], by_tables));
         let programs = self.programs.clone();
+        for (name, check) in flame_graphs::ALL {
+            let programs = self.programs.clone();
+            tests.push(self.gated(format!("flame_graphs::{name}"), 2, Vec::new(), move || check(&programs)));
+        }
         let pprof = move || formats::check_pprof(&programs);
         tests.push(self.gated("formats::pprof".to_string(), 2, Vec::new(), pprof));
         let programs = self.programs.clone();

@@ -89,15 +89,16 @@ pub fn check_tables(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// The weights of the lines that go through each function.
 fn folded(path: &Path) -> Result<(f64, f64)> {
     let text = fs::read_to_string(path)?;
-    let of = |name: &str| {
-        let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
-        let through = lines.filter(|(stack, _)| stack.split(';').any(|frame| frame == name));
-        through.filter_map(|(_, weight)| weight.parse::<f64>().ok()).sum()
-    };
-    Ok((of("burn_most"), of("burn_rest")))
+    Ok((through(&text, &["burn_most"]), through(&text, &["burn_rest"])))
+}
+
+/// What the folded stacks weigh that have all of these frames.
+pub fn through(text: &str, names: &[&str]) -> f64 {
+    let lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+    let through = lines.filter(|(stack, _)| names.iter().all(|name| stack.split(';').any(|frame| frame == *name)));
+    through.filter_map(|(_, weight)| weight.parse::<f64>().ok()).sum()
 }
 
 fn graph(path: &Path) -> Result<(f64, f64)> {

@@ -3,7 +3,7 @@
  *
  *     workload [--wait] NAME ARGUMENTS...
  *
- * Nothing is printed but errors, on stderr, with exit status 1 (2 for a wrong command line). With --wait:
+ * Nothing is printed but how long naps were, and errors, on stderr, with exit status 1 (2 for a wrong command line). With --wait:
  *
  *     prints "pid N", waits for a line on stdin; does its work; prints "done", waits for a line or the end of stdin
  *
@@ -497,6 +497,108 @@ static void run_burn(long milliseconds, const char *unused)
 	}
 }
 
+/*
+ * naps N MICROSECONDS: N sleeps of that length in nap_here, and a tenth of them, each as long, in nap_there. Prints how many
+ * microseconds each has taken in all, `slept HERE THERE`.
+ */
+TRACED void nap_here(const struct timespec *duration)
+{
+	long result;
+
+	/* A system call of its own: libc's functions have no frame pointers, and their caller would be missing. */
+	__asm__ volatile("syscall" : "=a"(result) : "0"(SYS_nanosleep), "D"(duration), "S"(0L) : "rcx", "r11", "memory");
+}
+
+TRACED void nap_there(const struct timespec *duration)
+{
+	long result;
+
+	__asm__ volatile("syscall" : "=a"(result) : "0"(SYS_nanosleep), "D"(duration), "S"(0L) : "rcx", "r11", "memory");
+}
+
+static long microseconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void run_naps(long count, const char *argument)
+{
+	long microseconds = strtol(argument, NULL, 0), here = 0, there = 0;
+	char line[64];
+	struct timespec duration = { microseconds / 1000000, microseconds % 1000000 * 1000 };
+
+	for (long i = 0; i < count; i++) {
+		here -= microseconds_now();
+		nap_here(&duration);
+		here += microseconds_now();
+		if (i % 10 == 9) {
+			there -= microseconds_now();
+			nap_there(&duration);
+			there += microseconds_now();
+		}
+	}
+	snprintf(line, sizeof(line), "slept %ld %ld\n", here, there);
+	print_line(line);
+}
+
+/* rounds N: N rounds of 10 milliseconds of processor time in burn_most and a sleep of 30 in nap_here. */
+static void run_rounds(long count, const char *unused)
+{
+	struct timespec duration = { .tv_nsec = 30000000 };
+
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		burn_most(0.010);
+		nap_here(&duration);
+	}
+}
+
+/*
+ * allocations N BYTES[:GROWN]: N times BYTES from malloc in allocate_kept, which are kept, and as often from calloc in
+ * allocate_freed, which are given back; every fourth of the former becomes GROWN bytes (twice as
+ * many, if not given) by realloc in grow_kept.
+ */
+TRACED void *allocate_kept(size_t bytes)
+{
+	void *memory = malloc(bytes);
+
+	__asm__ volatile("" : : "r"(memory) : "memory");
+	return memory;
+}
+
+TRACED void *grow_kept(void *memory, size_t bytes)
+{
+	memory = realloc(memory, bytes);
+	__asm__ volatile("" : : "r"(memory) : "memory");
+	return memory;
+}
+
+TRACED void *allocate_freed(size_t bytes)
+{
+	void *memory = calloc(1, bytes);
+
+	__asm__ volatile("" : : "r"(memory) : "memory");
+	return memory;
+}
+
+static void run_allocations(long count, const char *argument)
+{
+	char *end;
+	size_t bytes = strtoul(argument, &end, 0);
+	size_t grown = *end == ':' ? strtoul(end + 1, NULL, 0) : bytes * 2;
+
+	for (long i = 0; i < count; i++) {
+		void *kept = allocate_kept(bytes);
+
+		free(allocate_freed(bytes));
+		if (i % 4 == 0)
+			grow_kept(kept, grown);
+	}
+}
+
 /* threads T N: T threads, named worker-0 and so on, of which each makes N getppid system calls. */
 struct worker {
 	pthread_t thread;
@@ -897,6 +999,9 @@ static const struct subcommand subcommands[] = {
 	{ "nested", run_nested, 1, "N" },
 	{ "nested_spin", run_nested_spin, 1, "MILLISECONDS" },
 	{ "burn", run_burn, 1, "MILLISECONDS" },
+	{ "naps", run_naps, 2, "N MICROSECONDS" },
+	{ "allocations", run_allocations, 2, "N BYTES[:GROWN]" },
+	{ "rounds", run_rounds, 1, "N" },
 	{ "threads", run_threads, 2, "THREADS N" },
 	{ "udp", run_udp, 1, "N" },
 	{ "faults", run_faults, 1, "N" },

@@ -149,7 +149,7 @@ impl Placer<'_, '_> {
             Attach::Iterator { .. } => None,
             Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } => None,
             Attach::Kprobe { .. } | Attach::Tracepoint { .. } | Attach::RawTracepoint { .. } | Attach::Trampoline => {
-                options.pid
+                options.pid.filter(|_| !options.all_tasks)
             }
         };
         let alone = match site.program {

@@ -10,7 +10,7 @@ use super::stacks::{StackMap, Stacks};
 use super::{Sink, notices};
 
 /// All maps as the file that the format is, of a script that has begun so many nanoseconds after 1970.
-pub type Written = fn(&[StackMap], i64) -> io::Result<Vec<u8>>;
+pub type Written = Box<dyn Fn(&[StackMap], i64) -> io::Result<Vec<u8>>>;
 
 pub struct AtEnd {
     writer: Box<dyn Write>,
@@ -20,8 +20,8 @@ pub struct AtEnd {
 }
 
 impl AtEnd {
-    pub fn new(writer: Box<dyn Write>, written: Written) -> AtEnd {
-        AtEnd { writer, stacks: Stacks::default(), started: clock::now(), written }
+    pub fn new(writer: Box<dyn Write>, written: impl Fn(&[StackMap], i64) -> io::Result<Vec<u8>> + 'static) -> AtEnd {
+        AtEnd { writer, stacks: Stacks::default(), started: clock::now(), written: Box::new(written) }
     }
 }
 

@@ -1,20 +1,14 @@
 //! `--flame`: the maps of stacks as flame graphs, beside what the format writes.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::{Path, PathBuf};
-
-use inferno::flamegraph::color::{MultiPalette, Palette};
-use inferno::flamegraph::{Options, from_lines};
 
 use crate::event::Event;
 
-use super::folded::lines;
-use super::stacks::{Stack, StackMap, Stacks};
+use super::flame_graph::{self, Style};
+use super::stacks::{StackMap, Stacks};
 use super::{Sink, notices};
-
-/// What marks a kernel's frame for the colours; it is not shown.
-const KERNEL_MARK: &str = "_[k]";
 
 pub struct Flame {
     inner: Box<dyn Sink>,
@@ -75,22 +69,5 @@ fn path_of(path: &Path, map: &str) -> PathBuf {
 }
 
 fn write(map: &StackMap, path: &Path) -> io::Result<()> {
-    let marked = |(stack, weight): &(Stack, i64)| {
-        let mut stack = stack.clone();
-        for frame in stack.frames.iter_mut().filter(|frame| frame.is_kernel) {
-            frame.name.push_str(KERNEL_MARK);
-        }
-        (stack, *weight)
-    };
-    let stacks = map.stacks.iter().map(marked).collect();
-    let text = lines(&StackMap { name: map.name.clone(), aggregation: map.aggregation, stacks }, None);
-    let mut options = Options::default();
-    options.title = map.name.clone();
-    // The kernel's frames are orange, others red, or yellow where a name has `::`.
-    options.colors = Palette::Multi(MultiPalette::Java);
-    // The same name has the same colour in each graph.
-    options.hash = true;
-    options.count_name = "total".to_string();
-    from_lines(&mut options, text.lines(), BufWriter::new(File::create(path)?))
-        .map_err(|error| io::Error::other(error.to_string()))
+    fs::write(path, flame_graph::graph(map, &Style::of(map))?)
 }

@@ -25,7 +25,7 @@ pub fn lines(map: &StackMap, root: Option<&str>) -> String {
     sums.iter().map(|(line, weight)| format!("{line} {weight}\n")).collect()
 }
 
-fn line(stack: &Stack, root: Option<&str>) -> String {
+pub fn line(stack: &Stack, root: Option<&str>) -> String {
     names(stack, root).join(";")
 }
 
@@ -65,7 +65,7 @@ fn name(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::stacks::{Label, StackFrame};
+    use crate::output::stacks::{FrameKind, Label, StackFrame};
 
     fn stack(labels: &[&str], frames: &[(&str, u64)]) -> Stack {
         let label = |text: &&str| Label { name: "comm".into(), text: text.to_string(), number: None };
@@ -73,7 +73,7 @@ mod tests {
             name: name.to_string(),
             address: *address,
             module: None,
-            is_kernel: false,
+            kind: FrameKind::User,
         };
         Stack { labels: labels.iter().map(label).collect(), frames: frames.iter().map(frame).collect() }
     }
@@ -94,7 +94,7 @@ mod tests {
             (stack(&["b"], &[("main", 1), ("f", 9)]), 4),
             (stack(&["a"], &[]), 1),
         ];
-        let map = StackMap { name: "@".into(), aggregation: None, stacks };
+        let map = StackMap { name: "@".into(), unit: String::new(), stacks };
         assert_eq!(lines(&map, None), "a;[unknown] 1\nb;main;f 7\n");
         assert_eq!(lines(&map, Some("@m")), "@m;a;[unknown] 1\n@m;b;main;f 7\n");
     }

@@ -6,11 +6,10 @@ use std::io::{self, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rtrace_lang::aggregations::AggregationKind;
 
 use crate::clock;
 
-use super::stacks::{Stack, StackFrame, StackMap};
+use super::stacks::{FrameKind, Stack, StackFrame, StackMap};
 
 /// `started` in nanoseconds since 1970.
 pub fn profile(maps: &[StackMap], started: i64) -> io::Result<Vec<u8>> {
@@ -107,7 +106,7 @@ impl Profile {
             let mut message = Message::default();
             let name = map.name.trim_start_matches('@');
             message.number(1, self.string(if name.is_empty() { "samples" } else { name }));
-            message.number(2, self.string(unit(map.aggregation)));
+            message.number(2, self.string(&map.unit));
             self.sample_types.push(message);
         }
         for (number, map) in maps.iter().enumerate() {
@@ -138,7 +137,7 @@ impl Profile {
 
     fn location(&mut self, frame: &StackFrame) -> u64 {
         let module = frame.module.as_deref();
-        let file = module.or(frame.is_kernel.then_some("[kernel.kallsyms]")).unwrap_or_default();
+        let file = module.or((frame.kind == FrameKind::Kernel).then_some("[kernel.kallsyms]")).unwrap_or_default();
         let mapping = if file.is_empty() { 0 } else { self.mappings.id(&self.strings.id(&file.to_string())) };
         let function = self.functions.id(&self.strings.id(&frame.name));
         self.locations.id(&Location { address: frame.address, function, mapping })
@@ -178,31 +177,6 @@ impl Profile {
         profile.number(9, started as u64);
         profile.number(10, duration.max(0) as u64);
         profile.0
-    }
-}
-
-/// What the numbers of a map count, as far as that is known.
-fn unit(aggregation: Option<AggregationKind>) -> &'static str {
-    match aggregation {
-        None
-        | Some(
-            AggregationKind::Count
-            | AggregationKind::Hist
-            | AggregationKind::Lhist
-            | AggregationKind::Quantize
-            | AggregationKind::Lquantize
-            | AggregationKind::Llquantize
-            | AggregationKind::Quantiles,
-        ) => "count",
-        Some(
-            AggregationKind::Sum
-            | AggregationKind::Avg
-            | AggregationKind::Min
-            | AggregationKind::Max
-            | AggregationKind::Stats
-            | AggregationKind::Stddev
-            | AggregationKind::Tseries,
-        ) => "",
     }
 }
 

@@ -33,7 +33,18 @@ pub struct StackFrame {
     pub name: String,
     pub address: u64,
     pub module: Option<Arc<str>>,
-    pub is_kernel: bool,
+    pub kind: FrameKind,
+}
+
+/// Whose code a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum FrameKind {
+    User,
+    Kernel,
+    /// Inlined in the function of the frame before.
+    Inlined,
+    /// Made by a just-in-time compiler.
+    Jit,
 }
 
 /// A map with stacks in its keys.
@@ -44,10 +55,12 @@ struct Collected {
     last: BTreeMap<Stack, i64>,
 }
 
-/// A map as a whole, its weights positive.
+/// A map as a whole, its weights positive. What was recorded by others has the same form.
+#[derive(Clone, PartialEq, Debug)]
 pub struct StackMap {
     pub name: String,
-    pub aggregation: Option<AggregationKind>,
+    /// What the weights count (`count`, `microseconds`); empty where that is not known.
+    pub unit: String,
     pub stacks: Vec<(Stack, i64)>,
 }
 
@@ -123,7 +136,7 @@ impl Stacks {
             }
             let stacks: Vec<(Stack, i64)> = all.into_iter().filter(|(_, weight)| *weight > 0).collect();
             if !stacks.is_empty() {
-                maps.push(StackMap { name, aggregation: collected.aggregation, stacks });
+                maps.push(StackMap { name, unit: unit(collected.aggregation).to_string(), stacks });
             }
         }
         if maps.is_empty() {
@@ -136,6 +149,31 @@ impl Stacks {
 fn add(stacks: &mut BTreeMap<Stack, i64>, stack: Stack, weight: i64) {
     let sum = stacks.entry(stack).or_insert(0);
     *sum = sum.saturating_add(weight);
+}
+
+/// What the numbers of a map count, as far as that is known.
+fn unit(aggregation: Option<AggregationKind>) -> &'static str {
+    match aggregation {
+        None
+        | Some(
+            AggregationKind::Count
+            | AggregationKind::Hist
+            | AggregationKind::Lhist
+            | AggregationKind::Quantize
+            | AggregationKind::Lquantize
+            | AggregationKind::Llquantize
+            | AggregationKind::Quantiles,
+        ) => "count",
+        Some(
+            AggregationKind::Sum
+            | AggregationKind::Avg
+            | AggregationKind::Min
+            | AggregationKind::Max
+            | AggregationKind::Stats
+            | AggregationKind::Stddev
+            | AggregationKind::Tseries,
+        ) => "",
+    }
 }
 
 /// None for a key without a stack.
@@ -163,7 +201,7 @@ impl Parts {
             Value::Stack { frames, user, .. } => {
                 self.any = true;
                 let into = if *user { &mut self.user } else { &mut self.kernel };
-                into.extend(frames.iter().rev().map(|frame| stack_frame(frame, !*user)));
+                into.extend(frames.iter().rev().map(|frame| stack_frame(frame, *user)));
             }
             Value::Tuple(inner) => inner.iter().for_each(|part| self.add(name, part)),
             Value::Record(inner) => inner.iter().for_each(|(name, part)| self.add(name, part)),
@@ -186,14 +224,21 @@ impl Parts {
     }
 }
 
-fn stack_frame(frame: &Frame, is_kernel: bool) -> StackFrame {
+fn stack_frame(frame: &Frame, is_user: bool) -> StackFrame {
+    let kind = match (is_user, &frame.symbol) {
+        (false, _) => FrameKind::Kernel,
+        (true, _) if frame.is_inlined => FrameKind::Inlined,
+        // A function with a name that is in no file.
+        (true, Some(_)) if frame.module.is_none() => FrameKind::Jit,
+        (true, _) => FrameKind::User,
+    };
     let name = match &frame.symbol {
         Some(symbol) if frame.is_inlined => symbol.to_string(),
         // Of `name+offset`.
         Some(symbol) => symbol.rsplit_once('+').map_or(&**symbol, |(name, _)| name).to_string(),
         None => format!("{:#x}", frame.address),
     };
-    StackFrame { name, address: frame.address, module: frame.module.clone(), is_kernel }
+    StackFrame { name, address: frame.address, module: frame.module.clone(), kind }
 }
 
 /// A value in one field; stacks on one line, as in folded stacks.
@@ -217,7 +262,7 @@ pub fn plain(value: &Value) -> Vec<u8> {
 
 /// Stacks on one line, the outermost frame first, as a value among others.
 pub fn one_line(frames: &[Frame]) -> String {
-    let names: Vec<String> = frames.iter().rev().map(|frame| stack_frame(frame, false).name).collect();
+    let names: Vec<String> = frames.iter().rev().map(|frame| stack_frame(frame, true).name).collect();
     names.join(";")
 }
 

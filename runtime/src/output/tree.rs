@@ -22,18 +22,23 @@ struct Node {
 }
 
 fn tree(map: &StackMap) -> String {
+    let whole = map.stacks.iter().fold(0, |sum: i64, (_, weight)| sum.saturating_add(*weight));
+    format!("{}: {whole}\n{}", map.name, calls(map, whole))
+}
+
+/// The lines of a tree, their shares those of a whole of which the map may be a part.
+pub fn calls(map: &StackMap, whole: i64) -> String {
     let mut root = Node::default();
     for (stack, weight) in &map.stacks {
-        root.weight = root.weight.saturating_add(*weight);
         let mut node = &mut root;
         for name in names(stack, None) {
             node = node.calls.entry(name).or_default();
             node.weight = node.weight.saturating_add(*weight);
         }
     }
-    let mut text = format!("{}: {}\n", map.name, root.weight);
+    let mut text = String::new();
     let mut left_out = 0;
-    lines(&root, root.weight, 0, &mut text, &mut left_out);
+    lines(&root, whole, 0, &mut text, &mut left_out);
     if left_out > 0 {
         let plural = if left_out == 1 { "" } else { "s" };
         text.push_str(&format!("({left_out} function{plural} of less than {} % left out)\n", LEAST_SHARE * 100.0));
@@ -45,7 +50,7 @@ fn lines(node: &Node, whole: i64, depth: usize, text: &mut String, left_out: &mu
     let mut calls: Vec<(&String, &Node)> = node.calls.iter().collect();
     calls.sort_by_key(|(name, call)| (std::cmp::Reverse(call.weight), *name));
     for (name, call) in calls {
-        let share = call.weight as f64 / whole as f64;
+        let share = call.weight as f64 / whole.max(1) as f64;
         if share < LEAST_SHARE {
             *left_out += 1;
             continue;

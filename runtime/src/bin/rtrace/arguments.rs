@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use rtrace_runtime::output::stack_files::StackFile;
+
 /// A tracing language for Linux: scripts become eBPF, and what they collect is printed.
 #[derive(Parser, Clone, Debug)]
 #[command(
@@ -17,6 +19,8 @@ use clap::{Parser, ValueEnum};
         rtrace -l 'tracepoint:sched:*'\n  \
         rtrace -lv 'struct task_struct'\n  \
         rtrace profile -p 1234 -d 30s -o hot.svg   (see rtrace profile --help)\n  \
+        rtrace flame off-cpu -p 1234 -o wait.svg   (flame graphs of five kinds; see rtrace flame --help)\n  \
+        rtrace report hot.pb.gz                    (a recording as text; see rtrace report --help)\n  \
         rtrace fmt FILE...                         (scripts in one style; see rtrace fmt --help)\n  \
         rtrace lsp                                 (a language server for editors)\n\n\
         Without FILE and -e, rtrace reads programs at a prompt.\n\
@@ -40,6 +44,10 @@ pub struct Arguments {
     /// Only this process; ends with it
     #[arg(short = 'p', long = "pid", value_name = "PID", conflicts_with = "command")]
     pub pid: Option<u32>,
+
+    /// Probes of the kernel fire in all tasks: of -p and -c the script looks at $target itself
+    #[arg(long)]
+    pub all_tasks: bool,
 
     /// Only the tasks of a cgroup (version 2) and those below it: its directory, or its path below their mount
     #[arg(long, value_name = "PATH", conflicts_with = "container")]
@@ -121,6 +129,10 @@ pub struct Arguments {
     /// Explain a code such as R0032
     #[arg(long, value_name = "CODE")]
     pub explain: Option<String>,
+
+    /// What becomes of the map of stacks, instead of the format; of no option here, but of `rtrace profile` and `flame`
+    #[arg(skip)]
+    pub stack_file: Option<StackFile>,
 
     /// Print the version
     #[arg(short = 'V', long = "version", action = clap::ArgAction::Version)]

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod emit;
+mod flame;
 mod fmt;
 mod info;
 mod listing;
@@ -11,6 +12,8 @@ mod manual;
 mod parameters;
 mod profile;
 mod prompt;
+mod recording;
+mod report;
 mod script;
 
 use std::process::ExitCode;
@@ -21,6 +24,8 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("fmt") => return ExitCode::from(fmt::run(std::env::args().skip(1)) as u8),
         Some("profile") => return ExitCode::from(profile::run(std::env::args().skip(1)) as u8),
+        Some("flame") => return ExitCode::from(flame::run(std::env::args().skip(1)) as u8),
+        Some("report") => return ExitCode::from(report::run(std::env::args().skip(1)) as u8),
         Some("lsp") => return ExitCode::from(lsp::run() as u8),
         Some(_) | None => {}
     }

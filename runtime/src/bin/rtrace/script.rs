@@ -227,6 +227,7 @@ fn prepared(
     let options = CheckOptions {
         pid: arguments.pid.or(child.map(|child| child.pid)),
         in_cgroup: cgroup.is_some(),
+        all_tasks: arguments.all_tasks,
         positional,
         named,
         child: child.map(|child| child.pid),
@@ -288,7 +289,10 @@ fn run_prepared(arguments: &Arguments, prepared: Box<Prepared>, child: Option<Ch
         },
         None => Box::new(std::io::stdout()),
     };
-    let mut sink: Box<dyn Sink> = (format.make)(writer);
+    let mut sink: Box<dyn Sink> = match &arguments.stack_file {
+        Some(file) => file.sink(writer),
+        None => (format.make)(writer),
+    };
     if let Some(path) = &arguments.flame {
         sink = match Flame::new(sink, path) {
             Ok(flame) => Box::new(flame),

@@ -1,0 +1,137 @@
+//! The scripts of `rtrace flame`. `--script` shows them; each leaves one map of stacks.
+
+use super::{MemoryMeasure, WaitState, Waits};
+
+use rtrace_runtime::output::flame_graph::{OFF_CPU, ON_CPU};
+
+/// How many threads may wait at a time.
+const MOST_WAITS: u32 = 65_536;
+/// How many pieces of memory may be held at a time.
+const MOST_PIECES: u32 = 1 << 18;
+
+/// Time blocked, in microseconds. It belongs to the stack at which a thread has left its processor.
+pub fn off_cpu(waits: &Waits, is_of_process: bool) -> String {
+    waiting(waits, is_of_process, "", "@off_cpu[")
+}
+
+/// Samples on processors, as the time that each stands for, beside time blocked.
+pub fn hot_cold(waits: &Waits, frequency: u32, is_of_process: bool) -> String {
+    let whose = if is_of_process { "pid == $target" } else { "pid != 0" };
+    let sample = 1_000_000 / frequency;
+    let running = format!(
+        "profile:hz:{frequency} /{whose}/ {{\n    @time[\"{ON_CPU}\", comm, ustack, kstack] = sum({sample});\n}}\n\n"
+    );
+    waiting(waits, is_of_process, &running, &format!("@time[\"{OFF_CPU}\", "))
+}
+
+/// `sum` is a map and the beginning of its key; other clauses come before.
+fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str) -> String {
+    let whose = if is_of_process { "pid == $target" } else { "args.prev_pid != 0" };
+    let counted = |sum: String| match waits.min {
+        Some(least) => format!("if ($waited >= {least}) {{ {sum} = sum($waited); }}"),
+        None => format!("{sum} = sum($waited);"),
+    };
+    let key = |thread: &str| format!("{sum}@names[{thread}], @user[{thread}], @kernel[{thread}]]");
+    format!(
+        "config = {{ max_map_keys = {MOST_WAITS} }}\n\n{others}\
+         // A thread is back on a processor.\n\
+         tracepoint:sched:sched_switch /@start[args.next_pid]/ {{\n    \
+             $waited = (nsecs - @start[args.next_pid]) / 1000;\n    \
+             {back}\n    \
+             delete(@start, args.next_pid);\n\
+         }}\n\n\
+         // It leaves one.\n\
+         tracepoint:sched:sched_switch /{whose} && {states}/ {{\n    \
+             @start[args.prev_pid] = nsecs;\n    \
+             @names[args.prev_pid] = comm;\n    \
+             @user[args.prev_pid] = ustack;\n    \
+             @kernel[args.prev_pid] = kstack;\n\
+         }}\n\n\
+         // What still waits has waited until now.\n\
+         END {{\n    \
+             for $wait : @start {{\n        \
+                 $waited = (nsecs - $wait.1) / 1000;\n        \
+                 {end}\n    \
+             }}\n    \
+             clear(@start);\n    clear(@names);\n    clear(@user);\n    clear(@kernel);\n\
+         }}\n",
+        back = counted(key("args.next_pid")),
+        end = counted(key("$wait.0")),
+        states = states(&waits.states),
+    )
+}
+
+/// The predicate of states, by the bits of `prev_state`.
+fn states(states: &[WaitState]) -> String {
+    let bits = states.iter().fold(0, |bits, state| {
+        bits | match state {
+            WaitState::S => 0x1,
+            WaitState::D => 0x2,
+            // Stopped by a signal, or by a debugger, or parked.
+            WaitState::T => 0x4 | 0x8 | 0x40,
+            WaitState::I => 0x80,
+            WaitState::R => 0,
+        }
+    });
+    let blocked = format!("args.prev_state & {bits:#x} != 0");
+    // Whoever could run has no bit but the one that says that another had to.
+    let runnable = "args.prev_state & 0xff == 0";
+    match (bits, states.contains(&WaitState::R)) {
+        (0, _) => format!("({runnable})"),
+        (_, false) => format!("({blocked})"),
+        (_, true) => format!("({blocked} || {runnable})"),
+    }
+}
+
+/// What is above a graph of memory, and what it counts.
+pub fn memory_title(of: MemoryMeasure) -> (&'static str, &'static str) {
+    match of {
+        MemoryMeasure::Allocated => ("Memory allocated", "bytes"),
+        MemoryMeasure::Calls => ("Allocations", "calls"),
+        MemoryMeasure::Held => ("Memory held", "bytes"),
+        MemoryMeasure::Mapped => ("Memory mapped", "bytes"),
+        MemoryMeasure::Faults => ("Page faults", "faults"),
+    }
+}
+
+pub fn memory(of: MemoryMeasure) -> String {
+    match of {
+        MemoryMeasure::Allocated => allocations("", "@allocated[ustack] = sum(self->bytes);", ""),
+        MemoryMeasure::Calls => allocations("", "@calls[ustack] = count();", ""),
+        MemoryMeasure::Held => {
+            let before = format!("config = {{ max_map_keys = {MOST_PIECES} }}\n\n");
+            let behind = "\nuprobe:libc:free,\nuprobe:libc:realloc {\n    \
+                              delete(@bytes, arg0);\n    delete(@stacks, arg0);\n\
+                          }\n\n\
+                          END {\n    \
+                              for $piece : @bytes { @held[@stacks[$piece.0]] = sum($piece.1); }\n    \
+                              clear(@bytes);\n    clear(@stacks);\n\
+                          }\n";
+            allocations(&before, "@bytes[$at] = self->bytes;\n    @stacks[$at] = ustack;", behind)
+        }
+        MemoryMeasure::Mapped => "tracepoint:syscalls:sys_enter_mmap { @mapped[ustack] = sum(args.len); }\n".into(),
+        MemoryMeasure::Faults => "software:page-faults:1 { @faults[ustack] = count(); }\n".into(),
+    }
+}
+
+/// At the return of what allocates, `taken`, with the memory's address in `$at`. One that calls another counts once.
+fn allocations(before: &str, taken: &str, behind: &str) -> String {
+    let at = |of: &str| if taken.contains("$at") { format!("    $at = {of};\n") } else { String::new() };
+    format!(
+        "{before}uprobe:libc:malloc {{ self->bytes = arg0; self->asked = 1; }}\n\
+         uprobe:libc:calloc {{ self->bytes = arg0 * arg1; self->asked = 1; }}\n\
+         uprobe:libc:realloc,\n\
+         uprobe:libc:memalign,\n\
+         uprobe:libc:aligned_alloc {{ self->bytes = arg1; self->asked = 1; }}\n\
+         uprobe:libc:posix_memalign {{ self->bytes = arg2; self->asked = 1; self->into = arg0; }}\n\n\
+         uretprobe:libc:malloc,\n\
+         uretprobe:libc:calloc,\n\
+         uretprobe:libc:realloc,\n\
+         uretprobe:libc:memalign,\n\
+         uretprobe:libc:aligned_alloc /self->asked == 1 && retval != 0/ {{\n{plain}    {taken}\n    self->asked = 0;\n}}\n\n\
+         uretprobe:libc:posix_memalign /self->asked == 1 && (retval & 0xffffffff) == 0/ {{\n{aligned}    {taken}\n    \
+         self->asked = 0;\n}}\n{behind}",
+        plain = at("retval"),
+        aligned = at("*(uint64 *)self->into"),
+    )
+}

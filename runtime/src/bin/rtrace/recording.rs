@@ -1,0 +1,160 @@
+//! Recordings of stacks: whose they are, for how long, where they go. `rtrace profile` and `rtrace flame` are scripts that are made and
+//! run here as the command line would, or files that are shown without tracing anything.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use rtrace_runtime::output::flame_graph::Style;
+use rtrace_runtime::output::notices;
+use rtrace_runtime::output::stack_files::{Form, StackFile};
+use rtrace_runtime::output::stacks::StackMap;
+use rtrace_runtime::recordings;
+
+use crate::arguments::{Arguments, Origin};
+use crate::script::{self, fail};
+
+/// What is behind the options of each command.
+pub const FORMS: &str = "The form of the result follows the file's name:\n  \
+    .svg     an interactive flame graph\n  \
+    .folded  folded stacks, a line each, for other tools\n  \
+    .pb.gz   a profile for `go tool pprof` and Pyroscope\n  \
+    .txt     a call tree, which is printed where no file is named";
+
+/// Whose stacks, and where they go.
+#[derive(Args, Debug)]
+pub struct Recording {
+    /// Only this process, or thread of the kernel
+    #[arg(short, long, value_name = "PID", conflicts_with = "command")]
+    pub pid: Option<u32>,
+
+    /// Run a command, and record it until it ends
+    #[arg(short, long = "cmd", value_name = "COMMAND")]
+    pub command: Option<String>,
+
+    /// How long; until Ctrl-C without it
+    #[arg(short, long, value_name = "TIME")]
+    pub duration: Option<String>,
+
+    /// Where the result goes
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Show the script and stop
+    #[arg(long)]
+    pub script: bool,
+}
+
+impl Recording {
+    /// Of one process.
+    pub fn is_of_process(&self) -> bool {
+        self.pid.is_some() || self.command.is_some()
+    }
+}
+
+/// Runs a script that makes one map of stacks, with further words of the command line; gives the exit status.
+pub fn run(recording: &Recording, more: &[&str], script: &str, style: Style) -> i32 {
+    if recording.script {
+        print!("{script}");
+        return 0;
+    }
+    let output = recording.output.as_deref();
+    let form = match form(output) {
+        Ok(form) => form,
+        Err(status) => return status,
+    };
+    let mut arguments = match Arguments::read(command_line(recording, more).into_iter()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return 1;
+        }
+    };
+    arguments.stack_file = Some(StackFile { form, style });
+    let status = script::run(&arguments, Origin::Text(script));
+    if let (0, Some(file)) = (status, output) {
+        tell(file);
+    }
+    status
+}
+
+/// The form of a file, or the exit status.
+pub fn form(file: Option<&Path>) -> Result<Form, i32> {
+    Form::of(file).ok_or_else(|| {
+        let help = "name it *.svg, *.folded, *.pb.gz or *.txt".to_string();
+        fail("the name of the file does not say what is to be written", &[help])
+    })
+}
+
+fn command_line(recording: &Recording, more: &[&str]) -> Vec<String> {
+    // The script is given beside the words.
+    let mut line = vec!["rtrace".to_string(), "-q".to_string()];
+    let mut option = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            line.extend([name.to_string(), value]);
+        }
+    };
+    option("-p", recording.pid.map(|pid| pid.to_string()));
+    option("-c", recording.command.clone());
+    option("--duration", recording.duration.clone());
+    option("-o", recording.output.as_ref().map(|file| file.display().to_string()));
+    line.extend(more.iter().map(|word| word.to_string()));
+    line
+}
+
+/// Says where the result is. An empty file is no result: nothing was recorded, and that was told.
+fn tell(file: &Path) {
+    let Ok(metadata) = fs::metadata(file) else { return };
+    if metadata.is_file() && metadata.len() == 0 {
+        // What remains is an empty file.
+        let _ = fs::remove_file(file);
+    } else {
+        notices::tell(&format!("{}\n", file.display()));
+    }
+}
+
+/// A map of stacks of a file, or the exit status.
+pub fn read(file: &Path, sample: Option<&str>) -> Result<StackMap, i32> {
+    let recording = recordings::read(file).map_err(|error| fail(&error.to_string(), &error.help()))?;
+    let others = recording.maps.len() - 1;
+    match recording.map(sample) {
+        Ok(map) => {
+            if others > 0 && sample.is_none() {
+                let plural = if others == 1 { "" } else { "s" };
+                notices::tell(&format!(
+                    "{}: showing {}, one of {} kinds of samples; --sample NAME shows the other{plural}\n",
+                    file.display(),
+                    map.name,
+                    others + 1
+                ));
+            }
+            Ok(map)
+        }
+        Err(names) => {
+            let message = format!("{} has no samples called {}", file.display(), sample.unwrap_or_default());
+            Err(fail(&message, &[format!("there are: {}", names.join(", "))]))
+        }
+    }
+}
+
+/// Writes bytes where they go; gives the exit status.
+pub fn write(bytes: &[u8], output: Option<&Path>) -> i32 {
+    let written = match output {
+        Some(file) => fs::write(file, bytes).map_err(|error| format!("cannot write {}: {error}", file.display())),
+        None => match std::io::stdout().write_all(bytes) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| format!("cannot write: {error}")),
+        },
+    };
+    match (written, output) {
+        (Err(message), _) => fail(&message, &[]),
+        (Ok(()), Some(file)) => {
+            tell(file);
+            0
+        }
+        (Ok(()), None) => 0,
+    }
+}

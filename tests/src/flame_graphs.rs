@@ -1,0 +1,262 @@
+//! `rtrace flame` on programs of known shape: what waits, what allocates, what runs and waits in turns, and what has changed from
+//! one recording to another; and files of others, which are drawn as they are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::directory::Directory;
+use crate::environment::Programs;
+use crate::formats::{frames, read_flame_graph};
+use crate::profiles::through;
+
+type Check = fn(&Programs) -> Result<()>;
+
+/// Each with its name.
+pub const ALL: &[(&str, Check)] = &[
+    ("off_cpu", check_off_cpu),
+    ("memory", check_memory),
+    ("hot_cold", check_hot_cold),
+    ("difference", check_difference),
+    ("imports", check_imports),
+    ("report", check_report),
+    ("mistakes", check_mistakes),
+];
+
+/// Runs `rtrace flame` and gives its status, stdout and stderr.
+fn flame(programs: &Programs, words: &[&str]) -> Result<(bool, String, String)> {
+    let output = Command::new(&programs.rtrace)
+        .env("PATH", &programs.workloads)
+        .arg("flame")
+        .args(words)
+        .output()
+        .context("cannot start rtrace")?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
+}
+
+/// Records into a file, and gives its text.
+fn record(programs: &Programs, words: &[&str], path: &Path) -> Result<String> {
+    Ok(record_and_hear(programs, words, path)?.0)
+}
+
+/// Records into a file, and gives its text, and what the command has printed.
+fn record_and_hear(programs: &Programs, words: &[&str], path: &Path) -> Result<(String, String)> {
+    let path_text = path.display().to_string();
+    let (succeeded, output, errors) = flame(programs, &[words, &["-o", &path_text]].concat())?;
+    ensure!(succeeded && errors.contains(&path_text), "{words:?}: {errors}");
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {path_text}: {errors}"))?;
+    Ok((text, output))
+}
+
+/// 22 sleeps of 50 ms, of which 20 are in one function, and two in another.
+fn check_off_cpu(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("off-cpu")?;
+    let path = directory.path.join("out.folded");
+    let (text, output) = record_and_hear(programs, &["off-cpu", "-c", "workload naps 20 50000"], &path)?;
+    let times: Vec<f64> = output.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    for (function, microseconds) in ["nap_here", "nap_there"].iter().zip(times) {
+        let slept = through(&text, &[function]);
+        let error = slept / microseconds - 1.0;
+        ensure!(error.abs() < 0.02, "{function}: {slept} us, but it slept for {microseconds}: {text}");
+        ensure!(slept > 99_000.0, "{function}: {slept} us");
+    }
+    // A thread that never comes back to a processor has waited all the same; shorter waits are left out.
+    let words = ["off-cpu", "--min", "120ms", "-d", "1s", "-c", "workload naps 1 5000000"];
+    let text = record(programs, &words, &path)?;
+    let slept = through(&text, &["nap_here"]) / 1000.0;
+    ensure!((500.0..1100.0).contains(&slept), "a sleep without an end: {slept} ms: {text}");
+    let words = ["off-cpu", "--min", "200ms", "-c", "workload naps 3 100000"];
+    let path = directory.path.join("none.folded");
+    let path_text = path.display().to_string();
+    let (_, _, errors) = flame(programs, &[&words[..], &["-o", &path_text]].concat())?;
+    ensure!(errors.contains("there is nothing to show") && !path.exists(), "waits that are too short: {errors}");
+    Ok(())
+}
+
+/// 1000 times 100 bytes that stay, of which each fourth grows to 200, and as many that are given back.
+fn check_memory(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("memory")?;
+    let path = directory.path.join("out.folded");
+    let expected: &[(&str, [f64; 3])] = &[
+        ("allocated", [100_000.0, 100_000.0, 50_000.0]),
+        ("calls", [1000.0, 1000.0, 250.0]),
+        ("held", [75_000.0, 0.0, 50_000.0]),
+    ];
+    for (of, weights) in expected {
+        let words = ["memory", "--of", of, "-c", "workload-pie allocations 1000 100"];
+        let text = record(programs, &words, &path)?;
+        let found =
+            ["allocate_kept", "allocate_freed", "grow_kept"].map(|name| through(&text, &["run_allocations", name]));
+        ensure!(found == *weights, "{of}: {found:?} instead of {weights:?}: {text}");
+    }
+    let text = record(programs, &["memory", "--of", "faults", "-c", "workload faults 1000"], &path)?;
+    let found = through(&text, &["run_faults"]);
+    ensure!((1000.0..1020.0).contains(&found), "{found} page faults: {text}");
+    let text = record(programs, &["memory", "--of", "mapped", "-c", "workload maps 100"], &path)?;
+    let found = through(&text, &["run_maps"]).max(through(&text, &["syscall"]));
+    ensure!(found == 6_553_600.0, "{found} bytes mapped: {text}");
+    Ok(())
+}
+
+/// Rounds of 10 ms on a processor and 30 ms off it. A quarter is red, the rest is blue.
+fn check_hot_cold(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("hot-cold")?;
+    let path = directory.path.join("out.svg");
+    record(programs, &["hot-cold", "-F", "997", "-c", "workload rounds 30"], &path)?;
+    let widths = read_flame_graph(&path)?;
+    let width = |name: &str| widths.get(name).copied().with_context(|| format!("no frame {name} among {widths:?}"));
+    let share = width("burn_most")? / width("all")?;
+    ensure!((share - 0.25).abs() < 0.07, "a share of {share} on processors instead of 0.25");
+    let mut all = frames(&path)?;
+    // The widest of a name: to go to sleep also takes a moment on a processor.
+    all.sort_by(|one, other| other.width.total_cmp(&one.width));
+    for (name, is_cold) in [("off CPU", true), ("nap_here", true), ("on CPU", false), ("burn_most", false)] {
+        let frame = all.iter().find(|frame| frame.name == name).with_context(|| format!("no frame {name}"))?;
+        let [red, _, blue] = frame.color;
+        ensure!((blue > red) == is_cold, "{name} has the colour {:?}", frame.color);
+    }
+    Ok(())
+}
+
+/// Of two runs one has more in one function: nothing else has changed.
+fn check_difference(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("difference")?;
+    let [before, after, graph] = ["before.folded", "after.pb.gz", "graph.svg"].map(|name| directory.path.join(name));
+    record(programs, &["memory", "-c", "workload-pie allocations 1000 100:200"], &before)?;
+    let after_text = after.display().to_string();
+    let words = ["memory", "-c", "workload-pie allocations 1000 100:600", "-o", &after_text];
+    ensure!(flame(programs, &words)?.0, "the second run cannot be recorded");
+    let before_text = before.display().to_string();
+    record(programs, &["diff", "--absolute", &before_text, &after_text], &graph)?;
+    let changed: BTreeMap<String, [u8; 3]> = frames(&graph)?
+        .into_iter()
+        .filter(|frame| frame.name != "all" && !frame.title.ends_with("; 0.00%)"))
+        .map(|frame| (frame.name, frame.color))
+        .collect();
+    // The function itself, and what has called it.
+    let leaf = changed.get("grow_kept").with_context(|| format!("it is not among {changed:?}"))?;
+    ensure!(leaf[0] > leaf[2], "what grew is not red: {leaf:?}");
+    let others: Vec<&String> = changed.keys().filter(|name| name.starts_with("allocate")).collect();
+    ensure!(others.is_empty(), "{others:?} have not changed");
+    // By shares the others have shrunk: 40 % of the whole each before, 28.57 % after.
+    record(programs, &["diff", &before_text, &after_text], &graph)?;
+    let shrunk = frames(&graph)?.into_iter().find(|frame| frame.name == "allocate_freed");
+    let shrunk = shrunk.context("there is no frame allocate_freed")?;
+    ensure!(shrunk.title.contains("28.57%; -11.43%"), "{}", shrunk.title);
+    ensure!(shrunk.color[2] > shrunk.color[0], "what shrank is not blue: {:?}", shrunk.color);
+    Ok(())
+}
+
+const PERF_SCRIPT: &str = "\
+serve 7/8 [001] 12.345678:     250000 cycles:u: 
+\t            1010 inner+0x10 (/opt/serve)
+\t            1020 <script>alert(1)</script>+0x1 (/opt/serve)
+\t            1030 main+0x1 (/opt/serve)
+
+serve 7/8 [001] 12.345679:     250000 cycles:u: 
+\tffffffff81000010 do_syscall_64+0x10 ([kernel.kallsyms])
+\t            1030 main+0x1 (/opt/serve)
+
+serve 7/8 [001] 12.345680:     250000 cycles:u: 
+\t            1010 inner+0x10 (/opt/serve)
+\t            1030 main+0x1 (/opt/serve)
+
+serve 7/8 [001] 12.345681:     250000 cycles:u: 
+\t            1010 inner+0x10 (/opt/serve)
+\t            1030 main+0x1 (/opt/serve)
+";
+
+/// perf's text becomes folded stacks, those a profile of pprof's, and that a graph: each holds the same.
+fn check_imports(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("imports")?;
+    let [perf, folded, profile, again, graph] = ["perf.txt", "a.folded", "b.pb.gz", "c.folded", "d.svg"]
+        .map(|name| directory.path.join(name).display().to_string());
+    fs::write(&perf, PERF_SCRIPT)?;
+    for (from, to) in [(&perf, &folded), (&folded, &profile), (&profile, &again), (&perf, &graph)] {
+        let (succeeded, _, errors) = flame(programs, &["on-cpu", "--from", from, "-o", to])?;
+        ensure!(succeeded, "{from} to {to}: {errors}");
+    }
+    let expected = "serve;main;<script>alert(1)</script>;inner 1\nserve;main;do_syscall_64 1\nserve;main;inner 2\n";
+    for path in [&folded, &again] {
+        let text = fs::read_to_string(path)?;
+        ensure!(text == expected, "{path}: {text}");
+    }
+    // The hostile name stays text: `read_flame_graph` counts the scripts.
+    let widths = read_flame_graph(Path::new(&graph))?;
+    let width = |name: &str| widths.get(name).copied().with_context(|| format!("no frame {name} among {widths:?}"));
+    for (name, share) in [("<script>alert(1)</script>", 0.25), ("do_syscall_64", 0.25), ("inner", 0.75), ("main", 1.0)]
+    {
+        ensure!((width(name)? / width("all")? - share).abs() < 0.001, "{name} has not {share} of the width");
+    }
+    let (_, tree, _) = flame(programs, &["on-cpu", "--from", &perf])?;
+    ensure!(tree.starts_with("cycles:u: 4\n100.00 %          4  serve\n"), "{tree}");
+    Ok(())
+}
+
+/// `rtrace report`: shares, callers, search, and parts of keys.
+fn check_report(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("report")?;
+    let perf = directory.path.join("perf.txt").display().to_string();
+    fs::write(&perf, PERF_SCRIPT.replacen("serve", "other", 1))?;
+    let report = |words: &[&str]| -> Result<(bool, String)> {
+        let output = Command::new(&programs.rtrace).args(["report", &perf]).args(words).output()?;
+        let bytes = if output.status.success() { output.stdout } else { output.stderr };
+        Ok((output.status.success(), String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let whole = "cycles:u: 4\n\n     own                   total  function\n \
+        75.00 %          3   75.00 %          3  inner\n \
+        25.00 %          1   25.00 %          1  do_syscall_64\n  \
+        0.00 %          0  100.00 %          4  main\n";
+    let (_, text) = report(&["--top", "3"])?;
+    ensure!(text.starts_with(whole) && text.contains("\n(1 more; --top 4 shows all)\n"), "{text}");
+    let callers = " 75.00 %          3  inner\n \
+        50.00 %          2    main\n \
+        25.00 %          1    <script>alert(1)</script>\n \
+        25.00 %          1      main\n";
+    let (_, text) = report(&["--callers"])?;
+    ensure!(text.contains(callers), "{text}");
+    let (_, text) = report(&["--search", "script"])?;
+    ensure!(text.starts_with("cycles:u: 1 of 4 (25.00 %) in stacks with `script`\n"), "{text}");
+    let (_, text) = report(&["--by", "comm"])?;
+    let (serve, other) = (text.find("== comm serve: 3 (75.00 %)"), text.find("== comm other: 1 (25.00 %)"));
+    ensure!(serve.is_some() && serve < other, "{text}");
+    let (succeeded, text) = report(&["--by", "cpu"])?;
+    ensure!(!succeeded && text.contains("there are: comm"), "{text}");
+    Ok(())
+}
+
+/// What cannot be read or written is told with its place, and what to do.
+fn check_mistakes(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("mistakes")?;
+    let file = |name: &str, bytes: &[u8]| -> Result<String> {
+        let path = directory.path.join(name);
+        fs::write(&path, bytes)?;
+        Ok(path.display().to_string())
+    };
+    let cases: &[(&[u8], &str)] = &[
+        (b"a;b 1\na;b one\n", ":2: the line ends with no number"),
+        (b"", ": it holds no samples"),
+        (b"\x0a\x01\xff\x02", ": the profile is damaged"),
+        (b"\x1f\x8bnonsense", "cannot read "),
+    ];
+    for (bytes, expected) in cases {
+        let path = file("input", bytes)?;
+        let (succeeded, output, errors) = flame(programs, &["on-cpu", "--from", &path])?;
+        ensure!(!succeeded && output.is_empty() && errors.contains(expected), "{bytes:?}: {errors}");
+    }
+    let path = file("input", b"a;b 1\n")?;
+    for (words, expected) in [
+        (&["on-cpu", "--from", &path, "-o", "x.png"][..], "name it *.svg, *.folded, *.pb.gz or *.txt"),
+        (&["on-cpu", "--from", &path, "--sample", "x"], "there are: samples"),
+        (&["memory"], "name a process with -p, or a command with -c"),
+        (&["diff", &path, &path, "-o", "x.txt"], "name the file *.svg"),
+    ] {
+        let (succeeded, _, errors) = flame(programs, words)?;
+        ensure!(!succeeded && errors.contains(expected), "{words:?}: {errors}");
+    }
+    Ok(())
+}
