@@ -260,9 +260,7 @@ impl Values<'_> {
         };
         Some(Expr { kind: ExprKind::Str(text.as_bytes().to_vec()), span })
     }
-}
 
-impl Values<'_> {
     fn argument(&self, number: u32) -> Option<&'static Argument> {
         self.row.arguments.iter().find(|argument| argument.number == number)
     }
