@@ -200,6 +200,15 @@ impl Arguments {
     }
 }
 
+/// The words of a command of its own, such as `rtrace profile`; of a mistake, or of a request for help, the exit status.
+pub fn parsed<Words: Parser>(words: impl Iterator<Item = String>) -> Result<Words, i32> {
+    Words::try_parse_from(words).map_err(|error| {
+        let is_mistake = error.use_stderr();
+        let _ = error.print();
+        i32::from(is_mistake)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

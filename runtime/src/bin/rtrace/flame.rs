@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rtrace_runtime::output::flame_graph::{self, Comparison, Hues, Style};
 use rtrace_runtime::output::stack_files::{Form, StackFile};
 
+use crate::arguments::parsed;
 use crate::profile::{self, Profile};
 use crate::recording::{self, FORMS, Recording};
 use crate::script::fail;
@@ -153,13 +154,9 @@ struct Diff {
 
 /// Records or reads, and draws; gives the exit status.
 pub fn run(words: impl Iterator<Item = String>) -> i32 {
-    let words = match Words::try_parse_from(words) {
+    let words: Words = match parsed(words) {
         Ok(words) => words,
-        Err(error) => {
-            let is_mistake = error.use_stderr();
-            let _ = error.print();
-            return i32::from(is_mistake);
-        }
+        Err(status) => return status,
     };
     match &words.kind {
         Kind::OnCpu(on_cpu) => match &on_cpu.from {

@@ -36,13 +36,9 @@ pub struct Arguments {
 
 /// Formats all files; gives the exit status.
 pub fn run(words: impl Iterator<Item = String>) -> i32 {
-    let arguments = match Arguments::try_parse_from(words) {
+    let arguments: Arguments = match crate::arguments::parsed(words) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let is_mistake = error.use_stderr();
-            let _ = error.print();
-            return i32::from(is_mistake);
-        }
+        Err(status) => return status,
     };
     let statuses = arguments.files.iter().map(|file| one(file, arguments.check));
     statuses.fold(0, i32::max)

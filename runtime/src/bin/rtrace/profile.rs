@@ -5,6 +5,7 @@ use clap::{Args, Parser};
 
 use rtrace_runtime::output::flame_graph::{Hues, Style};
 
+use crate::arguments::parsed;
 use crate::recording::{self, FORMS, Recording};
 
 /// Sample what runs on the processors, with kernel and user stacks, and show where the time goes
@@ -57,14 +58,7 @@ pub struct Profile {
 
 /// Samples and writes the result; gives the exit status.
 pub fn run(words: impl Iterator<Item = String>) -> i32 {
-    match Words::try_parse_from(words) {
-        Ok(words) => record(&words.profile),
-        Err(error) => {
-            let is_mistake = error.use_stderr();
-            let _ = error.print();
-            i32::from(is_mistake)
-        }
-    }
+    parsed(words).map_or_else(|status| status, |words: Words| record(&words.profile))
 }
 
 /// What `rtrace profile` and `rtrace flame on-cpu` do.

@@ -6,6 +6,7 @@ use clap::{Parser, ValueEnum};
 
 use rtrace_runtime::recordings::report::{ReportOptions, Sort, report};
 
+use crate::arguments::parsed;
 use crate::recording;
 use crate::script::fail;
 
@@ -66,13 +67,9 @@ enum Order {
 
 /// Shows a recording; gives the exit status.
 pub fn run(words: impl Iterator<Item = String>) -> i32 {
-    let words = match Words::try_parse_from(words) {
+    let words: Words = match parsed(words) {
         Ok(words) => words,
-        Err(error) => {
-            let is_mistake = error.use_stderr();
-            let _ = error.print();
-            return i32::from(is_mistake);
-        }
+        Err(status) => return status,
     };
     let file = if words.file.as_os_str() == "-" { PathBuf::from("/dev/stdin") } else { words.file };
     let map = match recording::read(&file, words.sample.as_deref()) {
