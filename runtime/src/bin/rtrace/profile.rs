@@ -6,7 +6,7 @@ use clap::{Args, Parser};
 use rtrace_runtime::output::flame_graph::{Hues, Style};
 
 use crate::arguments::parsed;
-use crate::recording::{self, FORMS, Recording};
+use crate::recording::{self, FORMS, MOST_STACKS, Recording, holding};
 
 /// Sample what runs on the processors, with kernel and user stacks, and show where the time goes
 #[derive(Parser, Debug)]
@@ -84,5 +84,6 @@ fn script(profile: &Profile) -> String {
     };
     // What idles is on no processor.
     let predicate = if profile.recording.is_of_process() { "" } else { " /pid != 0/" };
-    format!("profile:hz:{}{predicate} {{ @on_cpu[comm, {stacks}] = count(); }}\n", profile.frequency)
+    let sample = format!("profile:hz:{}{predicate} {{ @on_cpu[comm, {stacks}] = count(); }}\n", profile.frequency);
+    holding(MOST_STACKS) + &sample
 }

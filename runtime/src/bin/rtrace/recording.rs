@@ -54,6 +54,14 @@ impl Recording {
     }
 }
 
+/// How many stacks a map holds: those of a busy machine in some minutes.
+pub const MOST_STACKS: u32 = 65_536;
+
+/// How a script begins whose maps are to hold that many keys.
+pub fn holding(keys: u32) -> String {
+    format!("config = {{ max_map_keys = {keys} }}\n\n")
+}
+
 /// Runs a script that makes one map of stacks, with further words of the command line; gives the exit status.
 pub fn run(recording: &Recording, more: &[&str], script: &str, style: Style) -> i32 {
     if recording.script {

@@ -4,8 +4,8 @@ use super::{MemoryMeasure, WaitState, Waits};
 
 use rtrace_runtime::output::flame_graph::{OFF_CPU, ON_CPU};
 
-/// How many threads may wait at a time.
-const MOST_WAITS: u32 = 65_536;
+use crate::recording::{MOST_STACKS, holding};
+
 /// How many pieces of memory may be held at a time.
 const MOST_PIECES: u32 = 1 << 18;
 
@@ -33,7 +33,7 @@ fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str) -> Strin
     };
     let key = |thread: &str| format!("{sum}@names[{thread}], @user[{thread}], @kernel[{thread}]]");
     format!(
-        "config = {{ max_map_keys = {MOST_WAITS} }}\n\n{others}\
+        "{before}{others}\
          // A thread is back on a processor.\n\
          tracepoint:sched:sched_switch /@start[args.next_pid]/ {{\n    \
              $waited = (nsecs - @start[args.next_pid]) / 1000;\n    \
@@ -55,6 +55,7 @@ fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str) -> Strin
              }}\n    \
              clear(@start);\n    clear(@names);\n    clear(@user);\n    clear(@kernel);\n\
          }}\n",
+        before = holding(MOST_STACKS),
         back = counted(key("args.next_pid")),
         end = counted(key("$wait.0")),
         states = states(&waits.states),
@@ -96,10 +97,9 @@ pub fn memory_title(of: MemoryMeasure) -> (&'static str, &'static str) {
 
 pub fn memory(of: MemoryMeasure) -> String {
     match of {
-        MemoryMeasure::Allocated => allocations("", "@allocated[ustack] = sum(self->bytes);", ""),
-        MemoryMeasure::Calls => allocations("", "@calls[ustack] = count();", ""),
+        MemoryMeasure::Allocated => allocations(MOST_STACKS, "@allocated[ustack] = sum(self->bytes);", ""),
+        MemoryMeasure::Calls => allocations(MOST_STACKS, "@calls[ustack] = count();", ""),
         MemoryMeasure::Held => {
-            let before = format!("config = {{ max_map_keys = {MOST_PIECES} }}\n\n");
             let behind = "\nuprobe:libc:free,\nuprobe:libc:realloc {\n    \
                               delete(@bytes, arg0);\n    delete(@stacks, arg0);\n\
                           }\n\n\
@@ -107,15 +107,17 @@ pub fn memory(of: MemoryMeasure) -> String {
                               for $piece : @bytes { @held[@stacks[$piece.0]] = sum($piece.1); }\n    \
                               clear(@bytes);\n    clear(@stacks);\n\
                           }\n";
-            allocations(&before, "@bytes[$at] = self->bytes;\n    @stacks[$at] = ustack;", behind)
+            allocations(MOST_PIECES, "@bytes[$at] = self->bytes;\n    @stacks[$at] = ustack;", behind)
         }
-        MemoryMeasure::Mapped => "tracepoint:syscalls:sys_enter_mmap { @mapped[ustack] = sum(args.len); }\n".into(),
-        MemoryMeasure::Faults => "software:page-faults:1 { @faults[ustack] = count(); }\n".into(),
+        MemoryMeasure::Mapped => {
+            holding(MOST_STACKS) + "tracepoint:syscalls:sys_enter_mmap { @mapped[ustack] = sum(args.len); }\n"
+        }
+        MemoryMeasure::Faults => holding(MOST_STACKS) + "software:page-faults:1 { @faults[ustack] = count(); }\n",
     }
 }
 
 /// At the return of what allocates, `taken`, with the memory's address in `$at`. One that calls another counts once.
-fn allocations(before: &str, taken: &str, behind: &str) -> String {
+fn allocations(keys: u32, taken: &str, behind: &str) -> String {
     let at = |of: &str| if taken.contains("$at") { format!("    $at = {of};\n") } else { String::new() };
     format!(
         "{before}uprobe:libc:malloc {{ self->bytes = arg0; self->asked = 1; }}\n\
@@ -131,6 +133,7 @@ fn allocations(before: &str, taken: &str, behind: &str) -> String {
          uretprobe:libc:aligned_alloc /self->asked == 1 && retval != 0/ {{\n{plain}    {taken}\n    self->asked = 0;\n}}\n\n\
          uretprobe:libc:posix_memalign /self->asked == 1 && (retval & 0xffffffff) == 0/ {{\n{aligned}    {taken}\n    \
          self->asked = 0;\n}}\n{behind}",
+        before = holding(keys),
         plain = at("retval"),
         aligned = at("*(uint64 *)self->into"),
     )
