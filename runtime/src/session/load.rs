@@ -1,14 +1,14 @@
 //! Maps, global data and programs of an object, made in the kernel.
-//! Unsafe: reads a clock.
+//! Unsafe: reads a clock, moves a thread to a processor.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 use rtrace_compiler::object::btf::{self, DebugInfo};
-use rtrace_compiler::object::{Object, ProgramObject, START_OFFSET, WALL_OFFSET};
+use rtrace_compiler::object::{MapKind, Object, ProgramObject, START_OFFSET, WALL_OFFSET};
 use rtrace_lang::target::{MultiKind, ProgramKind, TracingKind};
 use rtrace_probes::Machine;
-use rtrace_probes::kernel::{KernelError, bpf};
+use rtrace_probes::kernel::{KernelError, bpf, system};
 
 use crate::clock;
 use crate::maps::LiveMap;
@@ -26,7 +26,51 @@ pub fn maps(object: &Object) -> Result<Vec<LiveMap>, SessionError> {
             _ => SessionError::Map { name: map.name.replacen("at_", "@", 1), source },
         })
     };
-    object.maps.iter().map(create).collect()
+    let maps = object.maps.iter().map(create).collect::<Result<Vec<LiveMap>, SessionError>>()?;
+    have_memory_ready(&maps);
+    Ok(maps)
+}
+
+/// Each processor gets memory for the first entries of maps that take it when they are used. The kernel begins with one
+/// entry of more than 256 bytes, and brings the next by an interrupt: too late for the second stack of the first event
+/// where interrupts are off (`prefill_mem_cache` and `bpf_irq_work` in kernel/bpf/memalloc.c). An entry made and removed
+/// on each processor asks for more. What can't be done is left: the map is as good as the kernel made it.
+fn have_memory_ready(maps: &[LiveMap]) {
+    let on_use = |map: &&LiveMap| map.object.allocate_on_use && map.object.kind == MapKind::Hash;
+    let maps: Vec<&LiveMap> = maps.iter().filter(on_use).collect();
+    if maps.is_empty() {
+        return;
+    }
+    // A thread of its own, so that this one stays where it may run.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for cpu in system::online_cpus().unwrap_or_default() {
+                if !move_to(cpu) {
+                    continue;
+                }
+                for map in &maps {
+                    let key = vec![0; map.object.key_bytes as usize];
+                    let value = vec![0; map.object.value_bytes as usize];
+                    if bpf::map_update(map.fd(), &key, &value, 0).is_ok() {
+                        let _ = map.delete(&key);
+                    }
+                }
+            }
+        });
+    });
+}
+
+/// Whether the current thread runs on that processor now.
+fn move_to(cpu: u32) -> bool {
+    if cpu >= libc::CPU_SETSIZE as u32 {
+        return false;
+    }
+    // SAFETY: a set of processors is plain numbers, this one has room for the processor, and the call reads it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu as usize, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) == 0
+    }
 }
 
 /// Fills the global data, the start time included, and maps them.
