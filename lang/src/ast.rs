@@ -231,6 +231,8 @@ pub enum ExprKind {
         keys: Vec<Expr>,
     },
     Positional(u32),
+    /// `$$1`: the parameter as a string, whatever it looks like.
+    PositionalText(u32),
     PositionalCount,
     Call {
         name: Name,
@@ -317,6 +319,7 @@ pub enum Step {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum BinaryOp {
     Or,
+    Xor,
     And,
     BitOr,
     BitXor,
@@ -341,6 +344,7 @@ pub enum BinaryOp {
 impl BinaryOp {
     pub const ALL: [BinaryOp; BinaryOp::Remainder as usize + 1] = [
         BinaryOp::Or,
+        BinaryOp::Xor,
         BinaryOp::And,
         BinaryOp::BitOr,
         BinaryOp::BitXor,
@@ -366,6 +370,7 @@ impl BinaryOp {
     pub fn symbol(self) -> &'static str {
         match self {
             BinaryOp::Or => "||",
+            BinaryOp::Xor => "^^",
             BinaryOp::And => "&&",
             BinaryOp::BitOr => "|",
             BinaryOp::BitXor => "^",

@@ -2,16 +2,17 @@
 //! documentation follow from the rows; aggregations have a table of their own.
 
 mod actions;
+mod d;
 mod functions;
 mod known;
 mod macros;
 mod values;
 
-pub use macros::MACROS;
-
 use actions::ACTIONS;
+use d::D_WORDS;
 use functions::FUNCTIONS;
 use known::KNOWN;
+use macros::MACROS;
 use values::VALUES;
 
 /// A row of the table.
@@ -49,6 +50,7 @@ pub enum Intrinsic {
     Args,
     Buffer,
     ByteSwap,
+    Caller,
     Cat,
     CgroupPath,
     Clear,
@@ -70,6 +72,7 @@ pub enum Intrinsic {
     HasKey,
     Inet,
     KernelAddress,
+    KernelModule,
     KernelPointer,
     KernelStack,
     KernelSymbol,
@@ -106,7 +109,9 @@ pub enum Intrinsic {
     TimeText,
     Truncate,
     Unwatch,
+    UserCaller,
     UserMode,
+    UserModule,
     UserName,
     UserPointer,
     UserStack,
@@ -189,7 +194,7 @@ const fn needs_unsafe(row: Builtin) -> Builtin {
 }
 
 /// The tables; each is sorted by name.
-const TABLES: [&[Builtin]; 5] = [ACTIONS, FUNCTIONS, KNOWN, MACROS, VALUES];
+const TABLES: [&[Builtin]; 6] = [ACTIONS, D_WORDS, FUNCTIONS, KNOWN, MACROS, VALUES];
 
 /// All rows.
 pub fn all() -> impl Iterator<Item = &'static Builtin> {

@@ -5,8 +5,9 @@
 mod builtin;
 mod define;
 mod substitute;
+mod thread_arrays;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ast::rewrite::{Rewrite, walk_expr, walk_type};
 use crate::ast::{
@@ -69,7 +70,8 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> Script {
         }
     }
     let mut script = script.clone();
-    let mut expander = Expander { macros: &macros, diagnostics, open: Vec::new(), expansions: 0 };
+    let thread_arrays = thread_arrays::of(&mut script);
+    let mut expander = Expander { macros: &macros, thread_arrays, diagnostics, open: Vec::new(), expansions: 0 };
     for item in &mut script.items {
         match item {
             Item::Clause(clause) => {
@@ -111,6 +113,8 @@ fn parameters_are_names(parameters: &[Expr], diagnostics: &mut Vec<Diagnostic>) 
 
 struct Expander<'a> {
     macros: &'a HashMap<String, Vec<Macro>>,
+    /// Names of `self->x[key]`.
+    thread_arrays: HashSet<String>,
     diagnostics: &'a mut Vec<Diagnostic>,
     /// The macros that are being expanded: names and numbers of arguments.
     open: Vec<String>,
@@ -129,6 +133,11 @@ impl Rewrite for Expander<'_> {
                 _ => ExprKind::Unary { op: UnaryOp::Not, operand: Box::new(call) },
             };
             *e = Expr { kind, span: e.span };
+        }
+        if let ExprKind::Index { base, index } = &e.kind
+            && let Some(name) = thread_arrays::name(base).filter(|name| self.thread_arrays.contains(*name))
+        {
+            e.kind = ExprKind::Map { name: format!("{THREAD}{name}"), keys: vec![(**index).clone()] };
         }
         if let ExprKind::Field { base, name } = &e.kind
             && let ExprKind::Ident(of) = &base.kind

@@ -56,8 +56,25 @@ pub enum ConversionKind {
     EscapedBytes,
     /// %rh: bytes in hexadecimal, separated by spaces.
     HexBytes,
-    /// %gr: the names of the flags of an allocation in the kernel.
+    /// %C: a character; one that is no printable ASCII as \\xNN.
+    EscapedCharacter,
+    /// A number that is shown as what it stands for.
+    Named(Named),
+}
+
+/// What a number stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Named {
+    /// %gr: the flags of an allocation in the kernel.
     AllocationFlags,
+    /// %a: an address of the kernel.
+    KernelSymbol,
+    /// %A: an address of the current process.
+    UserSymbol,
+    /// %Y: nanoseconds since 1970, as local time: year, month, day and time of day.
+    Date,
+    /// %T: the same as in the head of a mail.
+    MailDate,
 }
 
 /// What a conversion can show.
@@ -66,6 +83,8 @@ pub enum Takes {
     Anything,
     Bytes,
     Number,
+    /// A number, or what has a name already.
+    Named,
 }
 
 impl ConversionKind {
@@ -79,8 +98,9 @@ impl ConversionKind {
             | ConversionKind::UpperHexadecimal
             | ConversionKind::Octal
             | ConversionKind::Character
-            | ConversionKind::Pointer
-            | ConversionKind::AllocationFlags => Takes::Number,
+            | ConversionKind::EscapedCharacter
+            | ConversionKind::Pointer => Takes::Number,
+            ConversionKind::Named(_) => Takes::Named,
         }
     }
 
@@ -98,7 +118,12 @@ impl ConversionKind {
             ConversionKind::Bytes => "%r",
             ConversionKind::EscapedBytes => "%rx",
             ConversionKind::HexBytes => "%rh",
-            ConversionKind::AllocationFlags => "%gr",
+            ConversionKind::EscapedCharacter => "%C",
+            ConversionKind::Named(Named::AllocationFlags) => "%gr",
+            ConversionKind::Named(Named::KernelSymbol) => "%a",
+            ConversionKind::Named(Named::UserSymbol) => "%A",
+            ConversionKind::Named(Named::Date) => "%Y",
+            ConversionKind::Named(Named::MailDate) => "%T",
         }
     }
 }
@@ -112,6 +137,9 @@ pub struct BadFormat {
 
 /// Largest width or precision: wider output is surely a slip.
 const LARGEST_WIDTH: u32 = 4096;
+
+/// Digits of an address.
+const POINTER_WIDTH: u32 = 16;
 
 pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
     let mut pieces = Vec::new();
@@ -158,6 +186,11 @@ pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
             at += 1;
         }
         conversion.width = number(text, &mut at, start)?;
+        // D's width of a pointer.
+        if text.get(at) == Some(&b'?') {
+            at += 1;
+            conversion.width = POINTER_WIDTH;
+        }
         // D has it before and behind the width.
         if text.get(at) == Some(&b'@') {
             at += 1;
@@ -194,7 +227,14 @@ pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
             Some(b'o') => ConversionKind::Octal,
             Some(b'c') => ConversionKind::Character,
             Some(b'p') => ConversionKind::Pointer,
-            Some(b's') => ConversionKind::Text,
+            // D's word for a stack.
+            Some(b's' | b'k') => ConversionKind::Text,
+            Some(b'C') => ConversionKind::EscapedCharacter,
+            Some(b'S') => ConversionKind::Bytes,
+            Some(b'a') => ConversionKind::Named(Named::KernelSymbol),
+            Some(b'A') => ConversionKind::Named(Named::UserSymbol),
+            Some(b'Y') => ConversionKind::Named(Named::Date),
+            Some(b'T') => ConversionKind::Named(Named::MailDate),
             Some(b'r') => match text.get(at + 1) {
                 Some(b'x') => {
                     at += 1;
@@ -208,7 +248,7 @@ pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
             },
             Some(b'g') if text.get(at + 1) == Some(&b'r') => {
                 at += 1;
-                ConversionKind::AllocationFlags
+                ConversionKind::Named(Named::AllocationFlags)
             }
             Some(other) => {
                 return Err(BadFormat {

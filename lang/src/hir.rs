@@ -439,6 +439,10 @@ pub enum ExprKind {
     WallOffset,
     /// The id of the site that fired.
     Site,
+    /// The second frame of a stack.
+    Caller {
+        user: bool,
+    },
     Stack {
         user: bool,
         frames: u32,

@@ -102,6 +102,7 @@ pub static LEVELS: &[Level] = &[
         Grouping::Left,
         &[("&&", "true where both sides are; the right one is looked at only if the left one is true")],
     ),
+    level(Grouping::Left, &[("^^", "true where one side alone is")]),
     level(
         Grouping::Left,
         &[("||", "true where one side is; the right one is looked at only if the left one is false")],

@@ -91,6 +91,17 @@ pub enum Shown {
     AllocationFlags,
     /// Nanoseconds of the boot clock, as strftime(3) writes them.
     Time(Arc<str>),
+    /// Nanoseconds since 1970, as strftime(3) writes them.
+    Date(Arc<str>),
+}
+
+/// What of the place of an address is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SymbolPart {
+    /// The function or variable.
+    Name,
+    /// The module of the kernel, the program or the library.
+    Module,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -129,6 +140,7 @@ pub enum Type {
     /// An address that prints as a symbol of the kernel, or of the process that it was taken in.
     Symbol {
         user: bool,
+        part: SymbolPart,
     },
     /// The number of a probe site, printed as the full name of the probe.
     ProbeName,
@@ -234,9 +246,9 @@ impl Type {
             | Type::EventName
             | Type::Timestamp
             | Type::Shown(_)
-            | Type::Symbol { user: false }
+            | Type::Symbol { user: false, .. }
             | Type::Stack { user: false, .. } => 8,
-            Type::Symbol { user: true } | Type::Stack { user: true, .. } => 16,
+            Type::Symbol { user: true, .. } | Type::Stack { user: true, .. } => 16,
             // A word with its length goes before the bytes.
             Type::Buffer(_) => 8 + self.size().next_multiple_of(8),
             Type::Str(_) | Type::Struct(_) | Type::Array { .. } | Type::Inet => self.size().next_multiple_of(8),
@@ -298,8 +310,9 @@ impl fmt::Display for Type {
             }
             Type::Stack { user: false, .. } => f.write_str("kstack"),
             Type::Stack { user: true, .. } => f.write_str("ustack"),
-            Type::Symbol { user: false } => f.write_str("ksym"),
-            Type::Symbol { user: true } => f.write_str("usym"),
+            Type::Symbol { user: false, part: SymbolPart::Name } => f.write_str("ksym"),
+            Type::Symbol { user: true, part: SymbolPart::Name } => f.write_str("usym"),
+            Type::Symbol { part: SymbolPart::Module, .. } => f.write_str("module"),
             Type::ProbeName => f.write_str("probe name"),
             Type::FunctionName => f.write_str("function name"),
             Type::ModuleName => f.write_str("module name"),
@@ -313,7 +326,7 @@ impl fmt::Display for Type {
             Type::Shown(Shown::ProcessName) => f.write_str("process name"),
             Type::Shown(Shown::CgroupPath) => f.write_str("cgroup path"),
             Type::Shown(Shown::Mac) => f.write_str("macaddr"),
-            Type::Shown(Shown::Time(_)) => f.write_str("time"),
+            Type::Shown(Shown::Time(_) | Shown::Date(_)) => f.write_str("time"),
             Type::Inet => f.write_str("inet"),
             Type::Unknown => f.write_str("unknown"),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rtrace_lang::hir::Hir;
 use rtrace_lang::target::Target;
-use rtrace_lang::types::{StackMode, Type};
+use rtrace_lang::types::{StackMode, SymbolPart, Type};
 
 use crate::event::{Frame, Value};
 use crate::names::{self, Names};
@@ -98,15 +98,18 @@ impl Decoder {
                 }
                 Value::Stack { frames, mode: *mode, user: *user }
             }
-            Type::Symbol { user: false } => {
-                let found = self.kernel.resolve(&[first]).pop().flatten();
-                let name = found.and_then(|symbol| symbol.name);
-                Value::Symbol(name.unwrap_or_else(|| format!("{first:#x}")).into())
-            }
-            Type::Symbol { user: true } => {
-                let found = self.user.resolve(word(bytes, 8) as u32, &[first]).pop().flatten();
-                let name = found.and_then(|symbol| symbol.name);
-                Value::Symbol(name.unwrap_or_else(|| format!("{first:#x}")).into())
+            Type::Symbol { user, part } => {
+                let found = match user {
+                    true => self.user.resolve(word(bytes, 8) as u32, &[first]),
+                    false => self.kernel.resolve(&[first]),
+                };
+                let text = found.into_iter().next().flatten().and_then(|symbol| match part {
+                    SymbolPart::Name => symbol.name,
+                    SymbolPart::Module => {
+                        symbol.module.map(file_name).or_else(|| (!user).then(|| "vmlinux".to_string()))
+                    }
+                });
+                Value::Symbol(text.unwrap_or_else(|| format!("{first:#x}")).into())
             }
             Type::ProbeName => {
                 Value::Symbol(self.hir.sites.get(first as usize).map_or_else(|| "?".into(), |site| site.name.clone()))
@@ -272,6 +275,11 @@ impl Decoder {
         let places = self.user.build_ids(pid, &addresses);
         frames.iter().zip(places).map(|(frame, place)| Frame { build_id: place, ..frame.clone() }).collect()
     }
+}
+
+/// A module of the kernel by its name, a file without its directories.
+fn file_name(module: String) -> String {
+    module.rsplit('/').next().map_or_else(|| module.clone(), str::to_string)
 }
 
 /// The value with the control characters of its strings and names as `\x1b`: traced programs choose them, and a terminal

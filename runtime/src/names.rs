@@ -39,6 +39,7 @@ impl Names {
                 Some(parts.join(":").into())
             }
             Shown::Time(format) => Some(clock::format(format, clock::wall_of_boot(number)).into()),
+            Shown::Date(format) => Some(clock::format(format, number as i64).into()),
         };
         known.unwrap_or_else(|| (number as i64).to_string().into())
     }

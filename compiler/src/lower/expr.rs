@@ -117,6 +117,7 @@ impl Lower<'_> {
             ExprKind::StartTime => self.global_word(START_OFFSET),
             ExprKind::WallOffset => self.global_word(WALL_OFFSET),
             ExprKind::Site => self.site(),
+            ExprKind::Caller { user } => self.caller(*user),
             ExprKind::Stack { frames, by_tables: true, .. } => self.stack_by_tables(*frames, e.span),
             ExprKind::Stack { user, frames, by_tables: false } => self.stack(*user, *frames, e.span),
             ExprKind::Signal { number, thread } => {

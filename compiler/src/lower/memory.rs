@@ -91,7 +91,7 @@ impl Lower<'_> {
             _ => {
                 let value = self.value(e);
                 self.b.store(place.base, place.offset, 8, value);
-                if let Type::Stack { user: true, .. } | Type::Symbol { user: true } = ty {
+                if let Type::Stack { user: true, .. } | Type::Symbol { user: true, .. } = ty {
                     // What resolves the addresses later: the process they were taken in.
                     let both = self.process_and_thread();
                     let process = self.b.binary_int(BinaryOp::ShiftRightUnsigned, both, 32);

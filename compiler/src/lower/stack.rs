@@ -40,6 +40,18 @@ impl Lower<'_> {
         result
     }
 
+    /// The second frame of the current stack; 0 where there is none.
+    pub(super) fn caller(&mut self, user: bool) -> Value {
+        let memory = self.temporary(16);
+        let (zero, buffer, size) = (self.b.int(0), self.pointer(memory), self.b.int(16));
+        // What a stack of one frame leaves as it is.
+        self.b.store(memory.base, memory.offset, 8, zero);
+        self.b.store(memory.base, memory.offset + 8, 8, zero);
+        let flags = self.b.int(if user { USER_STACK } else { 0 });
+        self.b.call(calls::GET_STACK, &[self.context, buffer, size, flags]);
+        self.b.load(memory.base, memory.offset + 8, 8, false)
+    }
+
     /// The same for the user stack by the tables of its process.
     pub(super) fn stack_by_tables(&mut self, frames: u32, span: Span) -> Value {
         let (memory, bytes) = self.frames_by_tables(frames, span);

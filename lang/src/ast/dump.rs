@@ -182,6 +182,7 @@ fn text(e: &Expr) -> String {
         ExprKind::Map { name, keys } if keys.is_empty() => format!("@{name}"),
         ExprKind::Map { name, keys } => format!("@{name}[{}]", all(keys)),
         ExprKind::Positional(n) => format!("${n}"),
+        ExprKind::PositionalText(n) => format!("$${n}"),
         ExprKind::PositionalCount => "$#".to_string(),
         ExprKind::Call { name, arguments } => {
             let arguments: Vec<String> = arguments

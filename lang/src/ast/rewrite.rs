@@ -108,6 +108,7 @@ pub fn walk_expr<R: Rewrite + ?Sized>(rewrite: &mut R, e: &mut Expr) {
         | ExprKind::Str(_)
         | ExprKind::Ident(_)
         | ExprKind::Positional(_)
+        | ExprKind::PositionalText(_)
         | ExprKind::PositionalCount => {}
         ExprKind::Variable(name) => rewrite.variable(name),
         ExprKind::Map { keys, .. } => keys.iter_mut().for_each(|key| rewrite.expr(key)),

@@ -84,6 +84,14 @@ pub static FUNCTIONS: &[Builtin] = &[
         I::Mac,
     ),
     function(
+        "mod",
+        (1, 1),
+        "mod(address): module",
+        "A kernel address that prints as the module that it is in, `vmlinux` for the kernel itself, as D calls it.",
+        "profile:hz:99 { @[mod(reg(\"ip\"))] = count(); }",
+        I::KernelModule,
+    ),
+    function(
         "ntop",
         (1, 2),
         "ntop(family = by size, address): inet",
@@ -158,11 +166,19 @@ pub static FUNCTIONS: &[Builtin] = &[
     function(
         "uaddr",
         (1, 1),
-        "uaddr(\"symbol\"): pointer",
+        "uaddr(\"symbol\"): pointer, uaddr(address): usym",
         "The address of a function or variable of the traced program (`\"LIBRARY:symbol\"`: of another file), as a pointer to an \
-         integer of the variable's size.",
+         integer of the variable's size. Of an address, as in D, the same as usym().",
         "uprobe:libc:malloc { print(*uaddr(\"environ\") != 0); }",
         I::UserAddress,
+    ),
+    function(
+        "umod",
+        (1, 1),
+        "umod(address): module",
+        "An address of the current process that prints as the program or library that it is in, as D calls it.",
+        "profile:hz:99 { @[umod(reg(\"ip\"))] = count(); }",
+        I::UserModule,
     ),
     function(
         "uptr",

@@ -3,7 +3,7 @@
 
 use super::{Builtin, Lowering};
 
-const fn row(
+pub(super) const fn row(
     name: &'static str,
     arguments: (usize, usize),
     signature: &'static str,
@@ -148,11 +148,17 @@ pub static MACROS: &[Builtin] = &[
     ),
     row(
         "index",
-        (2, 2),
-        "index(string, part): int64",
-        "Where the part first stands in the string, counted from 0; -1 where it does not.",
+        (2, 3),
+        "index(string, part, from = 0): int64",
+        "Where the part first stands in the string, from a place on, counted from 0; -1 where it does not.",
         "BEGIN { print(index(\"abcabc\", \"c\")); }",
-        "macro index(string, part) { strstr(string, part) }",
+        "macro index(string, part) { strstr(string, part) }
+         macro index(string, part, from) {
+             let $s = string; let $from = (from) < 0 ? 0 : (from); let $length = strlen($s);
+             if ($from > $length) { $from = $length; }
+             let $at = strstr(substr($s, $from), part);
+             $at < 0 ? -1 : $at + $from
+         }",
     ),
     row(
         "is_err",
@@ -269,14 +275,17 @@ pub static MACROS: &[Builtin] = &[
     ),
     row(
         "rindex",
-        (2, 2),
-        "rindex(string, character): int64",
-        "Where the character last stands in the string, counted from 0; -1 where it does not.",
+        (2, 3),
+        "rindex(string, character, from = the end): int64",
+        "Where the character last stands in the string, up to a place, counted from 0; -1 where it does not.",
         "BEGIN { print(rindex(\"abcabc\", \"c\")); }",
         "macro rindex(string, character) {
             let $s = string; let $c = character; let $last = -1;
             for $i : 0..strlen($s) { if ($s[$i] == $c[0]) { $last = $i; } }
             $last
+        }
+        macro rindex(string, character, from) {
+            let $from = from; $from < 0 ? -1 : rindex(substr(string, 0, $from + 1), character)
         }",
     ),
     row(
@@ -420,11 +429,12 @@ pub static MACROS: &[Builtin] = &[
     ),
     row(
         "tracemem",
-        (2, 2),
-        "tracemem(address, bytes)",
-        "Prints raw bytes in hexadecimal.",
+        (2, 3),
+        "tracemem(address, bytes, shown = all)",
+        "Prints raw bytes in hexadecimal, or the first of them.",
         "BEGIN { tracemem(curtask, 16); }",
-        "macro tracemem(address, bytes) { printf(\"%rx\\n\", buf(address, bytes)) }",
+        "macro tracemem(address, bytes) { printf(\"%rx\\n\", buf(address, bytes)) }
+         macro tracemem(address, bytes, shown) { let $shown = shown; tracemem(address, $shown < (bytes) ? $shown : (bytes)) }",
     ),
     row(
         "vtimestamp",

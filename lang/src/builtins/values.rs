@@ -12,6 +12,13 @@ pub static VALUES: &[Builtin] = &[
         Lowering::Intrinsic(I::Args),
     ),
     value(
+        "caller",
+        "caller: uint64",
+        "The address in the kernel from which the traced function was called, as D calls it: for sym(), mod() and %a.",
+        "kprobe:vfs_read { @[sym(caller)] = count(); }",
+        Lowering::Intrinsic(I::Caller),
+    ),
+    value(
         "cgroup",
         "cgroup: uint64",
         "The id of the current task's cgroup (version 2).",
@@ -55,13 +62,14 @@ pub static VALUES: &[Builtin] = &[
         "BEGIN { printf(\"%d\\n\", elapsed > 0); }",
         Lowering::Intrinsic(I::Elapsed),
     ),
-    value(
+    bare(function(
         "func",
-        "func: string",
-        "The name of the traced function.",
+        (0, 1),
+        "func: string, func(address): ksym",
+        "The name of the traced function; of an address, as in D, the same as ksym().",
         "kprobe:vfs_read { @[func] = count(); }",
-        Lowering::Intrinsic(I::Func),
-    ),
+        I::Func,
+    )),
     value(
         "gid",
         "gid: uint64",
@@ -175,6 +183,13 @@ pub static VALUES: &[Builtin] = &[
         "BEGIN { printf(\"%d\\n\", tid > 0); }",
         I::ThreadId,
     )),
+    value(
+        "ucaller",
+        "ucaller: uint64",
+        "The address in the process from which the traced function was called, by frame pointers: for usym(), umod() and %A.",
+        "uprobe:libc:malloc { @[usym(ucaller)] = count(); }",
+        Lowering::Intrinsic(I::UserCaller),
+    ),
     value(
         "uid",
         "uid: uint64",

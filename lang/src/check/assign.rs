@@ -91,7 +91,8 @@ impl Body<'_, '_, '_> {
     pub fn map_place(&mut self, name: &str, keys: &[ast::Expr], span: Span) -> (MapId, Vec<Expr>) {
         let map = self.checker.maps.id(name, span);
         let mut key = Vec::new();
-        if name.starts_with(THREAD) && !self.checker.target.has(Feature::TaskStorage) {
+        // The storage of a task has no keys.
+        if name.starts_with(THREAD) && (!keys.is_empty() || !self.checker.target.has(Feature::TaskStorage)) {
             key.push(Expr { kind: ExprKind::CurrentTask, ty: Type::U64, span });
         }
         for e in keys {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ast;
+use crate::builtins::{self, Intrinsic, Lowering};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::expand::CLAUSE;
 use crate::hir::{Expr, ExprKind, Function, Local, LocalId, Record, RecordId, RecordKind, Stmt, StmtKind};
@@ -183,10 +184,29 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
     }
 
     /// An expression that stands as a statement.
+    /// A stack that stands alone is printed, as D does; whether it is one.
+    fn stack_printed(&mut self, e: &ast::Expr, out: &mut Vec<Stmt>) -> bool {
+        let name = match &e.kind {
+            ast::ExprKind::Ident(name) => name,
+            ast::ExprKind::Call { name, .. } if !self.is_function(&name.text) => &name.text,
+            _ => return false,
+        };
+        let is_stack = builtins::named(name).is_some_and(|row| {
+            matches!(
+                row.lowering,
+                Lowering::Intrinsic(Intrinsic::KernelStack | Intrinsic::UserStack | Intrinsic::UserStackByTables)
+            )
+        });
+        if is_stack && let Some(kind) = self.print(&[ast::Argument { name: None, value: e.clone() }], e.span) {
+            self.push(out, kind, e.span);
+        }
+        is_stack
+    }
+
     fn effect(&mut self, e: &ast::Expr, out: &mut Vec<Stmt>) {
         match &e.kind {
             ast::ExprKind::Call { name, arguments } => {
-                if self.statement_call(name, arguments, e.span, out) {
+                if self.statement_call(name, arguments, e.span, out) || self.stack_printed(e, out) {
                     return;
                 }
                 let value = self.expr(e);
@@ -207,7 +227,7 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                     if let Some(value) = &block.value {
                         if has_effect(value) || matches!(value.kind, ast::ExprKind::Block(_) | ast::ExprKind::If(_)) {
                             body.effect(value, &mut inner);
-                        } else {
+                        } else if !body.stack_printed(value, &mut inner) {
                             let value = body.expr(value);
                             body.push(&mut inner, StmtKind::Expr(value), e.span);
                         }

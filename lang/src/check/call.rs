@@ -7,10 +7,10 @@ use crate::calls;
 use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::THREAD;
-use crate::format::{ConversionKind, Piece, Takes};
+use crate::format::{ConversionKind, Named, Piece, Takes};
 use crate::hir::{Expr, ExprKind, MapId, RecordKind, Stmt, StmtKind};
 use crate::span::Span;
-use crate::types::{Shown, StackMode, Type};
+use crate::types::{Shown, StackMode, SymbolPart, Type};
 
 use super::body::Body;
 use super::names::StackKind;
@@ -136,17 +136,19 @@ impl Body<'_, '_, '_> {
                 Some(_) => self.clock_of("?", span),
             },
             Intrinsic::KernelSymbol | Intrinsic::UserSymbol => {
-                let value = self.expr(&arguments[0].value);
-                let user = intrinsic == Intrinsic::UserSymbol;
-                if value.ty == Type::Unknown {
-                    return value;
-                }
-                if !value.ty.is_integer() && !matches!(value.ty, Type::Pointer { .. }) {
-                    return self.wrong_type(row, &value, "an address");
-                }
-                Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Symbol { user }, span }
+                self.symbol(row, &arguments[0].value, intrinsic == Intrinsic::UserSymbol, SymbolPart::Name, span)
             }
-            Intrinsic::UserAddress => self.address_of_symbol(&arguments[0].value, span),
+            Intrinsic::KernelModule | Intrinsic::UserModule => {
+                self.symbol(row, &arguments[0].value, intrinsic == Intrinsic::UserModule, SymbolPart::Module, span)
+            }
+            Intrinsic::Func => match arguments.first() {
+                Some(address) => self.symbol(row, &address.value, false, SymbolPart::Name, span),
+                None => self.builtin(row, span),
+            },
+            Intrinsic::UserAddress => match string_literal(&arguments[0].value) {
+                Some(name) => self.address_of_symbol(&name, arguments[0].value.span, span),
+                None => self.symbol(row, &arguments[0].value, true, SymbolPart::Name, span),
+            },
             Intrinsic::KernelAddress => {
                 let Some(symbol) = string_literal(&arguments[0].value) else {
                     return self.fail(
@@ -210,8 +212,8 @@ impl Body<'_, '_, '_> {
             Intrinsic::Args
             | Intrinsic::Comm
             | Intrinsic::CurrentTask
+            | Intrinsic::Caller
             | Intrinsic::Elapsed
-            | Intrinsic::Func
             | Intrinsic::PossibleCpus
             | Intrinsic::Probe
             | Intrinsic::ReturnValue
@@ -245,6 +247,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Time
             | Intrinsic::StaticAssert
             | Intrinsic::UserName
+            | Intrinsic::UserCaller
             | Intrinsic::UserMode
             | Intrinsic::Zero => self.builtin(row, span),
             Intrinsic::Buffer
@@ -264,6 +267,18 @@ impl Body<'_, '_, '_> {
             | Intrinsic::WriteUser
             | Intrinsic::UserPointer => self.function_value(intrinsic, row, arguments, span),
         }
+    }
+
+    /// An address that prints as what lies there.
+    fn symbol(&mut self, row: &Builtin, address: &ast::Expr, user: bool, part: SymbolPart, span: Span) -> Expr {
+        let value = self.expr(address);
+        if value.ty == Type::Unknown {
+            return value;
+        }
+        if !value.ty.is_integer() && !matches!(value.ty, Type::Pointer { .. }) {
+            return self.wrong_type(row, &value, "an address");
+        }
+        Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Symbol { user, part }, span }
     }
 
     fn unknown_signal(&mut self, full: &str, written: &str, span: Span) -> Expr {
@@ -625,7 +640,7 @@ impl Body<'_, '_, '_> {
             let (fits, wanted) = match conversion.kind.takes() {
                 Takes::Anything => (true, "anything"),
                 Takes::Bytes => (matches!(value.ty, Type::Buffer(_) | Type::Str(_) | Type::Array { .. }), "bytes"),
-                Takes::Number => {
+                Takes::Number | Takes::Named => {
                     let is_named = matches!(value.ty, Type::Pointer { .. } | Type::Symbol { .. } | Type::Shown(_));
                     (value.ty.is_integer() || is_named, "a number")
                 }
@@ -645,8 +660,13 @@ impl Body<'_, '_, '_> {
             }
         }
         for (conversion, value) in conversions.iter().zip(&mut values) {
-            if conversion.kind == ConversionKind::AllocationFlags {
-                let (ty, span) = (Type::Shown(Shown::AllocationFlags), value.span);
+            if let ConversionKind::Named(named) = conversion.kind
+                && matches!(
+                    value.ty,
+                    Type::Pointer { .. } | Type::Int { .. } | Type::Bool | Type::Enum(_) | Type::Timestamp
+                )
+            {
+                let (ty, span) = (named_type(named), value.span);
                 *value = Expr { kind: ExprKind::Convert(Box::new(value.clone())), ty, span };
             }
         }
@@ -664,6 +684,17 @@ impl Body<'_, '_, '_> {
         };
         let record = self.record(kind, parts, span);
         Some(StmtKind::Emit { record, parts: values })
+    }
+}
+
+/// The type as which a number prints what it stands for.
+fn named_type(named: Named) -> Type {
+    match named {
+        Named::AllocationFlags => Type::Shown(Shown::AllocationFlags),
+        Named::KernelSymbol => Type::Symbol { user: false, part: SymbolPart::Name },
+        Named::UserSymbol => Type::Symbol { user: true, part: SymbolPart::Name },
+        Named::Date => Type::Shown(Shown::Date("%Y %b %e %H:%M:%S".into())),
+        Named::MailDate => Type::Shown(Shown::Date("%a, %d %b %Y %H:%M:%S %z".into())),
     }
 }
 

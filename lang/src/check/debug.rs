@@ -73,6 +73,7 @@ fn written(conversion: &Conversion, ty: &Type) -> Option<&'static [u8]> {
         | ConversionKind::Bytes
         | ConversionKind::EscapedBytes
         | ConversionKind::HexBytes
-        | ConversionKind::AllocationFlags => None,
+        | ConversionKind::EscapedCharacter
+        | ConversionKind::Named(_) => None,
     }
 }

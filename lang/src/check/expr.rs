@@ -25,6 +25,10 @@ impl Body<'_, '_, '_> {
             ast::ExprKind::Variable(name) => self.variable(name, span),
             ast::ExprKind::Map { name, keys } => self.map_value(name, keys, span),
             ast::ExprKind::Positional(number) => self.positional(*number, span),
+            ast::ExprKind::PositionalText(number) => {
+                let text = self.parameter(*number, span).unwrap_or_default();
+                self.string(text.as_bytes(), span)
+            }
             ast::ExprKind::PositionalCount => Expr::int(self.checker.options.positional.len() as i64, span),
             ast::ExprKind::Call { name, arguments } => self.call(name, arguments, span),
             ast::ExprKind::Field { base, name } => self.field(base, name, span),
@@ -176,7 +180,8 @@ impl Body<'_, '_, '_> {
         self.fail(diagnostic)
     }
 
-    fn positional(&mut self, number: u32, span: Span) -> Expr {
+    /// The text of a parameter; None, with a warning, where it is not given.
+    fn parameter(&mut self, number: u32, span: Span) -> Option<String> {
         let Some(text) = number.checked_sub(1).and_then(|n| self.checker.options.positional.get(n as usize)).cloned()
         else {
             self.report(
@@ -184,11 +189,18 @@ impl Body<'_, '_, '_> {
                     .label("reads as 0, or as an empty string")
                     .help("give it behind the script: `rtrace FILE VALUE`"),
             );
-            return Expr::int(0, span);
+            return None;
         };
-        match options::number(&text) {
-            Some(value) => Expr::int(value, span),
-            None => self.string(text.as_bytes(), span),
+        Some(text)
+    }
+
+    fn positional(&mut self, number: u32, span: Span) -> Expr {
+        match self.parameter(number, span) {
+            None => Expr::int(0, span),
+            Some(text) => match options::number(&text) {
+                Some(value) => Expr::int(value, span),
+                None => self.string(text.as_bytes(), span),
+            },
         }
     }
 

@@ -349,15 +349,8 @@ impl Body<'_, '_, '_> {
         Expr::int(i64::from(bits / 8), span)
     }
 
-    /// `uaddr("symbol")`
-    pub fn address_of_symbol(&mut self, e: &ast::Expr, span: Span) -> Expr {
-        let ast::ExprKind::Str(name) = &e.kind else {
-            return self.fail(
-                Diagnostic::error(Code::NotConstant, e.span, "uaddr() takes a name in quotes")
-                    .label("not a string in quotes")
-                    .help("uaddr(\"environ\")"),
-            );
-        };
+    /// `uaddr("symbol")`, with the place of the name
+    pub fn address_of_symbol(&mut self, name: &str, at: Span, span: Span) -> Expr {
         let site = match self.group.kind {
             ProgramKind::Kprobe { user: true, .. } => self.first_site(),
             ProgramKind::Kprobe { user: false, .. }
@@ -368,7 +361,7 @@ impl Body<'_, '_, '_> {
             | ProgramKind::PerfEvent => None,
         };
         let Some(site) = site else { return self.not_here("uaddr()", "uprobe, uretprobe and usdt probes", span) };
-        match self.checker.target.program_symbol(site, &String::from_utf8_lossy(name)) {
+        match self.checker.target.program_symbol(site, name) {
             Ok(ProgramSymbol { address, bytes }) => {
                 let to = match bytes {
                     1 | 2 | 4 | 8 => Type::Int { bytes: bytes as u8, signed: true },
@@ -378,7 +371,7 @@ impl Body<'_, '_, '_> {
                 let kind = ExprKind::Context(Location::UserAddress(address));
                 Expr { kind, ty: Type::pointer(to, Space::User), span }
             }
-            Err(absence) => self.absent(absence, e.span),
+            Err(absence) => self.absent(absence, at),
         }
     }
 

@@ -423,6 +423,7 @@ fn in_expr(e: &ast::Expr, uses: &mut Uses<'_>) {
         | ExprKind::Str(_)
         | ExprKind::Variable(_)
         | ExprKind::Positional(_)
+        | ExprKind::PositionalText(_)
         | ExprKind::PositionalCount => {}
         ExprKind::SizeOfType(ty)
         | ExprKind::OffsetOfType { ty, .. }

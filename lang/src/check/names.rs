@@ -184,6 +184,8 @@ impl Body<'_, '_, '_> {
                 };
                 Expr { kind: ExprKind::Convert(Box::new(user)), ty: Type::Shown(Shown::UserName), span }
             }
+            Intrinsic::Caller => self.caller(false, span),
+            Intrinsic::UserCaller => self.caller(true, span),
             Intrinsic::KernelStack => self.stack(StackKind::Kernel, None, None, span),
             Intrinsic::UserStack => self.stack(StackKind::User, None, None, span),
             Intrinsic::UserStackByTables => self.stack(StackKind::UserByTables, None, None, span),
@@ -218,6 +220,8 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Exit
             | Intrinsic::HasKey
             | Intrinsic::KernelSymbol
+            | Intrinsic::KernelModule
+            | Intrinsic::UserModule
             | Intrinsic::KernelAddress
             | Intrinsic::Len
             | Intrinsic::Print
@@ -274,6 +278,23 @@ impl Body<'_, '_, '_> {
         });
         let names = arguments.iter().map(|argument| (argument.name.clone(), stored(&argument.ty)));
         Expr { kind: ExprKind::Tuple(parts.collect()), ty: Type::Record(names.collect()), span }
+    }
+
+    /// What the traced function returns to.
+    fn caller(&mut self, user: bool, span: Span) -> Expr {
+        let has_registers = match self.group.kind {
+            ProgramKind::Kprobe { user: in_program, .. } => in_program == user,
+            ProgramKind::PerfEvent => true,
+            ProgramKind::TestRun
+            | ProgramKind::Tracepoint
+            | ProgramKind::RawTracepoint
+            | ProgramKind::Tracing { .. } => false,
+        };
+        match (has_registers, user) {
+            (true, _) => Expr { kind: ExprKind::Caller { user }, ty: Type::U64, span },
+            (false, true) => self.not_here("ucaller", "uprobe, usdt and profile probes", span),
+            (false, false) => self.not_here("caller", "kprobe and profile probes", span),
+        }
     }
 
     pub fn stack(&mut self, kind: StackKind, frames: Option<u32>, mode: Option<StackMode>, span: Span) -> Expr {

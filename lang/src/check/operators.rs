@@ -31,6 +31,7 @@ impl Body<'_, '_, '_> {
             (Op::ShiftRight, false) => BinaryOp::ShiftRightUnsigned,
             (
                 Op::Or
+                | Op::Xor
                 | Op::And
                 | Op::Equal
                 | Op::NotEqual
@@ -54,6 +55,13 @@ impl Body<'_, '_, '_> {
             }
             let kind = if op == Op::And { ExprKind::And(left, right) } else { ExprKind::Or(left, right) };
             return Expr { kind, ty: Type::Bool, span };
+        }
+        if op == Op::Xor {
+            let not = |e: &ast::Expr| {
+                let kind = ast::ExprKind::Unary { op: ast::UnaryOp::Not, operand: Box::new(e.clone()) };
+                ast::Expr { kind, span: e.span }
+            };
+            return self.binary(Op::NotEqual, &not(left), &not(right), span);
         }
         let (mut left, mut right) = (self.expr(left), self.expr(right));
         // `@x = @x + 1` may be all that says what @x holds.

@@ -4,7 +4,7 @@ use crate::ast;
 use crate::builtins::{self, Builtin};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::THREAD;
-use crate::format::{Conversion, ConversionKind, Piece, Takes, parse_format};
+use crate::format::{Conversion, Piece, Takes, parse_format};
 use crate::hir::{Expr, ExprKind, MapId, MapValue, RecordKind, SortBy, StmtKind, Table};
 use crate::span::Span;
 use crate::types::Type;
@@ -254,7 +254,7 @@ impl Body<'_, '_, '_> {
                 self.report(
                     Diagnostic::error(Code::Format, span, bad.message)
                         .label(format!("at character {} of this format", bad.offset + 1))
-                        .help("conversions are %d %i %u %x %X %o %c %p %s %r; a percent sign itself is %%"),
+                        .help("conversions are %d %i %u %x %X %o %c %C %p %s %S %r %a %A %k %Y %T; a percent sign itself is %%"),
                 );
                 None
             }
@@ -388,7 +388,7 @@ fn join(a: &Type, b: &Type) -> bool {
 fn takes(conversion: &Conversion, ty: &Type) -> bool {
     match conversion.kind.takes() {
         // A key holds the number alone.
-        Takes::Number if conversion.kind == ConversionKind::AllocationFlags => false,
+        Takes::Named => matches!(ty, Type::Symbol { .. } | Type::Shown(_)),
         Takes::Anything => true,
         Takes::Bytes => matches!(ty, Type::Buffer(_) | Type::Str(_) | Type::Array { .. }),
         Takes::Number => ty.is_integer() || matches!(ty, Type::Pointer { .. } | Type::Symbol { .. } | Type::Shown(_)),

@@ -58,7 +58,10 @@ struct Parameters(bool);
 impl Rewrite for Parameters {
     fn expr(&mut self, e: &mut Expr) {
         self.0 |= match &e.kind {
-            ExprKind::Positional(_) | ExprKind::PositionalCount | ExprKind::Comptime(_) => true,
+            ExprKind::Positional(_)
+            | ExprKind::PositionalText(_)
+            | ExprKind::PositionalCount
+            | ExprKind::Comptime(_) => true,
             ExprKind::Call { name, .. } => name.text == "getopt",
             _ => false,
         };

@@ -59,12 +59,11 @@ impl Rewrite for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::builtins::MACROS;
 
     #[test]
     fn each_macro_is_written_correctly() {
-        for row in MACROS {
-            let Lowering::Macro(text) = row.lowering else { panic!("{} is no macro", row.name) };
+        for row in builtins::all() {
+            let Lowering::Macro(text) = row.lowering else { continue };
             let parsed = parse(text);
             assert!(parsed.diagnostics.is_empty(), "{}: {:?}", row.name, parsed.diagnostics);
             let found = macros_of(row.name, Span::default());

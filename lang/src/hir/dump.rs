@@ -208,6 +208,7 @@ impl Dumper<'_> {
             ExprKind::StartTime => "start time".to_string(),
             ExprKind::WallOffset => "wall offset".to_string(),
             ExprKind::Site => "site".to_string(),
+            ExprKind::Caller { user } => if *user { "ucaller" } else { "caller" }.to_string(),
             ExprKind::Stack { user, frames, by_tables } => {
                 let name = match (user, by_tables) {
                     (_, true) => "dw_ustack",

@@ -161,6 +161,7 @@ impl Expr {
             | ExprKind::StartTime
             | ExprKind::WallOffset
             | ExprKind::Site
+            | ExprKind::Caller { .. }
             | ExprKind::Stack { .. } => {}
             ExprKind::MapGet { key, .. }
             | ExprKind::HasKey { key, .. }

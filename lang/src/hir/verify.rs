@@ -130,6 +130,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::StartTime
         | ExprKind::WallOffset
         | ExprKind::Site
+        | ExprKind::Caller { .. }
         | ExprKind::Stack { .. } => Ok(()),
         ExprKind::Local(local) => {
             program.locals.get(local.index()).map(|_| ()).ok_or_else(|| "a local out of range".to_string())

@@ -137,6 +137,7 @@ fn is_cast(tokens: &[(Token, Span)], at: usize) -> bool {
                     | Token::Variable(_)
                     | Token::Map(_)
                     | Token::Positional(_)
+                    | Token::PositionalText(_)
                     | Token::PositionalCount
                     | Token::Int(_)
                     | Token::Duration(_)

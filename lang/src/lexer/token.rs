@@ -42,6 +42,8 @@ pub enum Token {
     Map(String),
     #[regex(r"\$[0-9]+", |lex| lex.slice()[1..].parse::<u32>().unwrap_or(u32::MAX))]
     Positional(u32),
+    #[regex(r"\$\$[0-9]+", |lex| lex.slice()[2..].parse::<u32>().unwrap_or(u32::MAX))]
+    PositionalText(u32),
     #[token("$#")]
     PositionalCount,
 
@@ -166,6 +168,8 @@ pub enum Token {
     Ampersand,
     #[token("|")]
     Pipe,
+    #[token("^^")]
+    CaretCaret,
     #[token("^")]
     Caret,
     #[token("~")]

@@ -24,8 +24,7 @@ pub fn format(pieces: &[Piece], values: &[Value]) -> Vec<u8> {
 
 pub(super) fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
     let text = match conversion.kind.takes() {
-        Takes::Number if conversion.kind == ConversionKind::AllocationFlags => Some(render(value)),
-        Takes::Anything => Some(render(value)),
+        Takes::Anything | Takes::Named => Some(render(value)),
         Takes::Bytes => Some(bytes(conversion.kind, value)),
         Takes::Number => None,
     };
@@ -41,6 +40,7 @@ pub(super) fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>)
     let unsigned = number as u64 & mask;
     match conversion.kind {
         ConversionKind::Character => pad(conversion, b"", &[number as u8], false, out),
+        ConversionKind::EscapedCharacter => pad(conversion, b"", &escaped(&[number as u8], false), false, out),
         ConversionKind::Signed => {
             let shift = 64 - u32::from(conversion.bits);
             let signed = number << shift >> shift;
@@ -75,7 +75,7 @@ pub(super) fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>)
         | ConversionKind::Bytes
         | ConversionKind::EscapedBytes
         | ConversionKind::HexBytes
-        | ConversionKind::AllocationFlags => unreachable!("handled above"),
+        | ConversionKind::Named(_) => unreachable!("handled above"),
     }
 }
 

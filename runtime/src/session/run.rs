@@ -597,7 +597,7 @@ fn shown_by_the_script(hir: &Hir, map: MapId) -> bool {
 fn shows_user_addresses(hir: &Hir) -> bool {
     fn is_user(ty: &Type) -> bool {
         match ty {
-            Type::Stack { user, .. } | Type::Symbol { user } => *user,
+            Type::Stack { user, .. } | Type::Symbol { user, .. } => *user,
             Type::Tuple(parts) => parts.iter().any(is_user),
             Type::Record(parts) => parts.iter().any(|(_, ty)| is_user(ty)),
             Type::Void

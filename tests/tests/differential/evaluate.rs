@@ -365,6 +365,7 @@ impl Evaluator<'_> {
             | ExprKind::CurrentTask
             | ExprKind::StartTime
             | ExprKind::Site
+            | ExprKind::Caller { .. }
             | ExprKind::Stack { .. }
             | ExprKind::Member { .. }
             | ExprKind::AddressOf(_)
