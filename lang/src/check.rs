@@ -75,6 +75,9 @@ pub struct Check {
 /// Rounds of inference before the types must stand. A type only ever widens, so real scripts take two or three.
 const MOST_ROUNDS: usize = 16;
 
+/// Rounds after which a string that still grows gets all the room that one can have: a loop adds to it.
+const ROUNDS_OF_GROWTH: usize = 6;
+
 pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Check {
     let mut diagnostics = Vec::new();
     let mut translated = script.clone();
@@ -122,11 +125,13 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         local_types: HashMap::new(),
         doubtful: Vec::new(),
         changed: false,
+        strings_grow: false,
         last_round: false,
     };
     let mut programs = Vec::new();
     for round in 0..MOST_ROUNDS {
         checker.changed = false;
+        checker.strings_grow = round >= ROUNDS_OF_GROWTH;
         checker.last_round = round + 1 == MOST_ROUNDS;
         checker.start_round();
         programs = groups.iter().enumerate().map(|(number, group)| checker.program(number, group)).collect();
@@ -210,6 +215,8 @@ struct Checker<'a> {
     changed: bool,
     /// Types stand; what is unknown is an error.
     last_round: bool,
+    /// Types have widened for so long that what a string is joined to has no bound but the largest.
+    strings_grow: bool,
 }
 
 impl Checker<'_> {

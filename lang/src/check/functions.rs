@@ -171,7 +171,8 @@ impl Body<'_, '_, '_> {
         if let (ExprKind::Str(a), ExprKind::Str(b)) = (&left.kind, &right.kind) {
             return self.string(&[&a[..], &b[..]].concat(), span);
         }
-        let capacity = (a + b - 1).min(self.checker.items.settings.max_strlen);
+        let most = self.checker.items.settings.max_strlen;
+        let capacity = if self.checker.strings_grow { most } else { (a + b - 1).min(most) };
         Expr { kind: ExprKind::Concatenate(Box::new(left), Box::new(right)), ty: Type::Str(capacity), span }
     }
 
