@@ -29,7 +29,7 @@ pub fn tests(programs: &Arc<Programs>) -> Vec<Test> {
             let is_kprobe = example.starts_with("kprobe:") || example.starts_with("kretprobe:");
             let needs = match name {
                 "override" => vec![Need::Kprobes, Need::Override],
-                "write_user" => vec![Need::WriteUser],
+                "write_user" | "copyout" | "copyoutstr" => vec![Need::WriteUser],
                 _ if is_kprobe => vec![Need::Kprobes],
                 "dw_ustack" => vec![Need::Loops],
                 "len" => vec![Need::MapLoops],

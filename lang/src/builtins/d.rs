@@ -1,7 +1,7 @@
 //! D's words that the language itself can express and that have no other home: macros, as those of `macros`.
 
-use super::Builtin;
 use super::macros::row;
+use super::{Builtin, needs_unsafe};
 
 pub static D_WORDS: &[Builtin] = &[
     row(
@@ -30,26 +30,26 @@ pub static D_WORDS: &[Builtin] = &[
             $whole == \"\" ? ($path[0] == 47 ? \"/\" : \".\") : $whole
         }",
     ),
-    row(
+    needs_unsafe(row(
         "copyout",
         (3, 3),
         "copyout(source, address, bytes): bool",
-        "Writes memory of the current process, as D calls it: write_user() with its arguments in D's order. Needs `--unsafe`.",
+        "Writes memory of the current process, as D calls it: write_user() with its arguments in D's order.",
         "tracepoint:syscalls:sys_enter_read { copyout(\"x\", args.buf, 1); }",
         "macro copyout(source, address, bytes) { write_user(address, source, bytes) }",
-    ),
-    row(
+    )),
+    needs_unsafe(row(
         "copyoutstr",
         (3, 3),
         "copyoutstr(string, address, most): bool",
-        "Writes a string with its NUL into the current process, at most so many bytes, as D calls it. Needs `--unsafe`.",
+        "Writes a string with its NUL into the current process, at most so many bytes, as D calls it.",
         "tracepoint:syscalls:sys_enter_read { copyoutstr(comm, args.buf, 16); }",
         "macro copyoutstr(string, address, most) {
             let $string = string;
             let $length = strlen($string) + 1;
             write_user(address, $string, $length < (most) ? $length : (most))
         }",
-    ),
+    )),
     row(
         "curthread",
         (0, 0),
@@ -80,7 +80,13 @@ pub static D_WORDS: &[Builtin] = &[
         "errno: int64",
         "The error of the system call that returns, 0 where it has succeeded: in `sys_exit` tracepoints and D's `syscall:::return`.",
         "tracepoint:syscalls:sys_exit_read { @[errno] = count(); }",
-        "macro errno { args.ret < 0 && args.ret >= -4095 ? -args.ret : 0 }",
+        "macro errno {
+            if comptime !defined(args.ret) {
+                fail(\"errno is known where a system call returns: in sys_exit tracepoints and D's syscall:::return\");
+            }
+            let $result = if comptime defined(args.ret) { args.ret } else { 0 };
+            $result < 0 && $result >= -4095 ? -$result : 0
+        }",
     ),
     row(
         "getmajor",
@@ -212,14 +218,14 @@ pub static D_WORDS: &[Builtin] = &[
             $found
         }",
     ),
-    row(
+    needs_unsafe(row(
         "raise",
         (1, 1),
         "raise(number or \"NAME\")",
-        "Sends a signal to the current process, as D calls it. Needs `--unsafe`.",
+        "Sends a signal to the current process, as D calls it.",
         "BEGIN { raise(0); }",
         "macro raise(number) { signal(number) }",
-    ),
+    )),
     row(
         "root",
         (0, 0),
@@ -244,14 +250,14 @@ pub static D_WORDS: &[Builtin] = &[
         "tracepoint:syscalls:sys_enter_read { @ = max(stackdepth); }",
         "macro stackdepth { len(kstack) }",
     ),
-    row(
+    needs_unsafe(row(
         "stop",
         (0, 0),
         "stop()",
-        "Stops the current process, until it gets SIGCONT. Needs `--unsafe`.",
+        "Stops the current process, until it gets SIGCONT.",
         "tracepoint:syscalls:sys_enter_read { if (comm == \"no such name\") { stop(); } }",
         "macro stop() { signal(\"STOP\") }",
-    ),
+    )),
     row(
         "sym",
         (1, 1),

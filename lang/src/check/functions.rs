@@ -346,7 +346,7 @@ impl Body<'_, '_, '_> {
     }
 
     /// A register of the context, where it has registers.
-    fn register_at(&mut self, offset: u32, what: &str, span: Span) -> Expr {
+    pub fn register_at(&mut self, offset: u32, what: &str, span: Span) -> Expr {
         match self.group.kind {
             ProgramKind::Kprobe { .. } | ProgramKind::PerfEvent => {
                 Expr { kind: ExprKind::Context(Location::Context { offset }), ty: Type::U64, span }
@@ -358,6 +358,13 @@ impl Body<'_, '_, '_> {
                 self.not_here(what, "kprobe, uprobe, profile, software and hardware probes", span)
             }
         }
+    }
+
+    /// What is on top of the user stack: at the first instruction of a function, where it returns to.
+    pub fn return_address(&mut self, span: Span) -> Expr {
+        let top = self.register_at(152, "ucaller", span);
+        let pointer = Expr { ty: Type::pointer(Type::U64, Space::User), ..top };
+        Expr { kind: ExprKind::Deref { pointer: Box::new(pointer), offset: 0, bits: None }, ty: Type::U64, span }
     }
 
     /// Whether the processor was in a program: the lowest bits of the code segment are the privilege.

@@ -280,6 +280,12 @@ impl Body<'_, '_, '_> {
         Expr { kind: ExprKind::Tuple(parts.collect()), ty: Type::Record(names.collect()), span }
     }
 
+    /// Whether the probe is at the first instruction of functions of programs: none at an offset or a line.
+    fn is_at_entries(&self) -> bool {
+        let sites = self.group.sites.iter().map(|site| &self.checker.sites[site.index()]);
+        self.group.provider == "uprobe" && sites.clone().all(|site| site.event() == &*site.function)
+    }
+
     /// What the traced function returns to.
     fn caller(&mut self, user: bool, span: Span) -> Expr {
         let has_registers = match self.group.kind {
@@ -290,6 +296,15 @@ impl Body<'_, '_, '_> {
             | ProgramKind::RawTracepoint
             | ProgramKind::Tracing { .. } => false,
         };
+        if user && self.is_at_entries() {
+            return self.return_address(span);
+        }
+        match self.group.provider {
+            // The function has returned there.
+            "uretprobe" if user => return self.register_at(128, "ucaller", span),
+            "kretprobe" => return self.not_here("caller", "kprobe and profile probes; here it is entry(caller)", span),
+            _ => {}
+        }
         match (has_registers, user) {
             (true, _) => Expr { kind: ExprKind::Caller { user }, ty: Type::U64, span },
             (false, true) => self.not_here("ucaller", "uprobe, usdt and profile probes", span),

@@ -67,10 +67,15 @@ impl Body<'_, '_, '_> {
         // `@x = @x + 1` may be all that says what @x holds.
         if !self.checker.last_round && !matches!(op, Op::Equal | Op::NotEqual) {
             let is_open = |e: &Expr| matches!(e.kind, ExprKind::MapGet { .. }) && e.ty == Type::Unknown;
-            if is_open(&left) && right.ty.is_integer() {
-                left.ty = Type::I64;
-            } else if is_open(&right) && left.ty.is_integer() {
-                right.ty = Type::I64;
+            let grows_from = |ty: &Type| match ty {
+                Type::Str(_) if op == Op::Add => Some(Type::Str(1)),
+                ty if ty.is_integer() => Some(Type::I64),
+                _ => None,
+            };
+            if is_open(&left) {
+                left.ty = grows_from(&right.ty).unwrap_or(Type::Unknown);
+            } else if is_open(&right) {
+                right.ty = grows_from(&left.ty).unwrap_or(Type::Unknown);
             }
         }
         if matches!(op, Op::Equal | Op::NotEqual) {
