@@ -70,8 +70,10 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> Script {
         }
     }
     let mut script = script.clone();
+    let enumerators = enumerators(&script);
     let thread_arrays = thread_arrays::of(&mut script);
-    let mut expander = Expander { macros: &macros, thread_arrays, diagnostics, open: Vec::new(), expansions: 0 };
+    let mut expander =
+        Expander { macros: &macros, enumerators, thread_arrays, diagnostics, open: Vec::new(), expansions: 0 };
     for item in &mut script.items {
         match item {
             Item::Clause(clause) => {
@@ -95,6 +97,21 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> Script {
     script
 }
 
+fn enumerators(script: &Script) -> HashSet<String> {
+    let members = script.items.iter().filter_map(|item| match item {
+        Item::Enum { members, .. } => Some(members),
+        Item::Clause(_)
+        | Item::Function { .. }
+        | Item::Struct { .. }
+        | Item::Config { .. }
+        | Item::Import { .. }
+        | Item::MapDeclaration { .. }
+        | Item::Macro { .. }
+        | Item::Directive { .. } => None,
+    });
+    members.flatten().map(|(name, _)| name.text.clone()).collect()
+}
+
 fn parameters_are_names(parameters: &[Expr], diagnostics: &mut Vec<Diagnostic>) -> bool {
     let wrong = parameters.iter().find(|parameter| match &parameter.kind {
         ExprKind::Ident(_) | ExprKind::Variable(_) => false,
@@ -113,6 +130,8 @@ fn parameters_are_names(parameters: &[Expr], diagnostics: &mut Vec<Diagnostic>) 
 
 struct Expander<'a> {
     macros: &'a HashMap<String, Vec<Macro>>,
+    /// Enumerators of the script, which go before the builtins.
+    enumerators: HashSet<String>,
     /// Names of `self->x[key]`.
     thread_arrays: HashSet<String>,
     diagnostics: &'a mut Vec<Diagnostic>,
@@ -177,7 +196,10 @@ impl Rewrite for Expander<'_> {
 
 impl Expander<'_> {
     fn is_macro(&self, name: &str) -> bool {
-        let is_builtin = || builtins::named(name).is_some_and(|row| matches!(row.lowering, Lowering::Macro(_)));
+        let is_builtin = || {
+            !self.enumerators.contains(name)
+                && builtins::named(name).is_some_and(|row| matches!(row.lowering, Lowering::Macro(_)))
+        };
         self.macros.contains_key(name) || is_builtin()
     }
 

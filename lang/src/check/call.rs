@@ -269,18 +269,6 @@ impl Body<'_, '_, '_> {
         }
     }
 
-    /// An address that prints as what lies there.
-    fn symbol(&mut self, row: &Builtin, address: &ast::Expr, user: bool, part: SymbolPart, span: Span) -> Expr {
-        let value = self.expr(address);
-        if value.ty == Type::Unknown {
-            return value;
-        }
-        if !value.ty.is_integer() && !matches!(value.ty, Type::Pointer { .. }) {
-            return self.wrong_type(row, &value, "an address");
-        }
-        Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Symbol { user, part }, span }
-    }
-
     fn unknown_signal(&mut self, full: &str, written: &str, span: Span) -> Expr {
         let near = near_misses(full, constants::names().filter(|name| name.starts_with("SIG")));
         let help = did_you_mean(&near).unwrap_or_else(|| "signal(\"TERM\") or signal(15)".to_string());

@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, Expr, ExprKind};
 use crate::span::Span;
 use crate::target::{Feature, Location, ProgramKind};
-use crate::types::{Shown, Space, Type};
+use crate::types::{Shown, Space, SymbolPart, Type};
 
 use super::body::Body;
 
@@ -321,6 +321,18 @@ impl Body<'_, '_, '_> {
             return value;
         }
         self.shown(row, value, Shown::Time(format.into()), span)
+    }
+
+    /// An address that prints as what lies there.
+    pub fn symbol(&mut self, row: &Builtin, address: &ast::Expr, user: bool, part: SymbolPart, span: Span) -> Expr {
+        let value = self.expr(address);
+        if value.ty == Type::Unknown {
+            return value;
+        }
+        if !value.ty.is_integer() && !matches!(value.ty, Type::Pointer { .. }) {
+            return self.wrong_type(row, &value, "an address");
+        }
+        Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Symbol { user, part }, span }
     }
 
     fn register_named(&mut self, e: &ast::Expr, span: Span) -> Expr {

@@ -25,6 +25,10 @@ pub(super) enum StackKind {
 
 impl Body<'_, '_, '_> {
     pub fn name(&mut self, name: &str, span: Span) -> Expr {
+        // What the script has defined goes before everything else.
+        if let Some((value, of)) = self.checker.types.enumerator(name) {
+            return Expr { kind: ExprKind::Int(value), ty: Type::Enum(of), span };
+        }
         if let Some(row) = builtins::named(name) {
             if !row.bare {
                 return self.fail(
@@ -48,15 +52,12 @@ impl Body<'_, '_, '_> {
                 span,
             };
         }
-        let own = self.checker.types.enumerator(name);
         // The first use of the kernel's BTF takes a millisecond, and it cannot say more about these.
-        if own.is_none()
-            && let Some(value) = constants::fixed(name)
-        {
+        if let Some(value) = constants::fixed(name) {
             let ty = if constants::is_unsigned(name) { Type::U64 } else { Type::I64 };
             return Expr { kind: ExprKind::Int(value), ty, span };
         }
-        if let Some((value, of)) = own.or_else(|| self.checker.target.enumerator(name)) {
+        if let Some((value, of)) = self.checker.target.enumerator(name) {
             return Expr { kind: ExprKind::Int(value), ty: Type::Enum(of), span };
         }
         if let Some(value) = self.machine_constant(name) {
