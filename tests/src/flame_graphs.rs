@@ -12,6 +12,7 @@ use crate::directory::Directory;
 use crate::environment::Programs;
 use crate::formats::{frames, read_flame_graph};
 use crate::profiles::through;
+use crate::terminal::Terminal;
 
 type Check = fn(&Programs) -> Result<()>;
 
@@ -23,6 +24,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("difference", check_difference),
     ("imports", check_imports),
     ("report", check_report),
+    ("walk", check_walk),
     ("mistakes", check_mistakes),
 ];
 
@@ -224,8 +226,67 @@ fn check_report(programs: &Programs) -> Result<()> {
     let (_, text) = report(&["--by", "comm"])?;
     let (serve, other) = (text.find("== comm serve: 3 (75.00 %)"), text.find("== comm other: 1 (25.00 %)"));
     ensure!(serve.is_some() && serve < other, "{text}");
-    let (succeeded, text) = report(&["--by", "cpu"])?;
-    ensure!(!succeeded && text.contains("there are: comm"), "{text}");
+    let (_, text) = report(&["--by", "tid"])?;
+    ensure!(text.contains("\n== tid 8: 4 (100.00 %)\n"), "{text}");
+    let (succeeded, text) = report(&["--by", "colour"])?;
+    ensure!(!succeeded && text.contains("there are: comm, cpu, pid, tid"), "{text}");
+    Ok(())
+}
+
+/// `rtrace report` on a terminal of 80 columns: keys open the tree, and however it ends the terminal is as before.
+fn check_walk(programs: &Programs) -> Result<()> {
+    const SIZE: (u16, u16) = (24, 80);
+    let directory = Directory::create("walk")?;
+    let perf = directory.path.join("perf.txt").display().to_string();
+    // A name that would clear the screen and set the title of the window.
+    let hostile = PERF_SCRIPT.replacen("inner+0x10", "\x1b[2J\x1b]0;pwned\x07evil+0x10", 1);
+    fs::write(&perf, hostile.replacen("7/8 [001]", "7/9 [000]", 1))?;
+    let mut terminal = Terminal::new(programs, "walk", &["report", &perf], SIZE)?;
+    terminal.shows("100.00 %   0.00 % + serve")?;
+    ensure!(terminal.contents().starts_with("cycles:u: 4 | calls | sorted by total"), "{}", terminal.contents());
+    // What has no choice is opened at once; then down to the first function that has been called.
+    terminal.keys("\r")?;
+    terminal.shows("100.00 %   0.00 %   - main")?;
+    terminal.shows("50.00 %  50.00 %       inner")?;
+    ensure!(!terminal.contents().contains("evil"), "it is open already: {}", terminal.contents());
+    terminal.keys("\x1b[B\x1b[B\x1b[B\x1b[B\x1b[C")?;
+    let chosen = terminal.wait("open line", |contents| contents.contains("evil"));
+    chosen.with_context(|| format!("reversed are {:?}", terminal.reversed()))?;
+    // The escapes are spaces: all lines are where they were.
+    ensure!(terminal.contents().contains("[2J ]0:pwned evil"), "{}", terminal.contents());
+    for (keys, shown) in [
+        ("2", "50.00 %  50.00 % + inner"),
+        ("3", "| callees |"),
+        ("4", "|main"),
+        ("1bbb", "| calls by tid |"),
+        ("\r", "tid 8"),
+        ("/syscall\r", "1 (25.00 %) in stacks with `syscall`"),
+        ("\x1b", "| calls by tid |"),
+        ("?", "only stacks with a function of that name"),
+        ("?", "| calls by tid |"),
+    ] {
+        terminal.keys(keys)?;
+        terminal.shows(shown).with_context(|| format!("after {keys:?}"))?;
+    }
+    terminal.keys("q")?;
+    terminal.ended()?;
+    terminal.is_restored()?;
+    // Ctrl-C as a key and a signal from outside.
+    for how in ["a key", "a signal"] {
+        let mut terminal = Terminal::new(programs, "walk", &["report", &perf, "--callers", "--by", "cpu"], SIZE)?;
+        terminal.shows("| callers by cpu |")?;
+        if how == "a key" {
+            terminal.keys("\x03")?;
+        } else {
+            terminal.signal(libc::SIGTERM);
+        }
+        terminal.ended()?;
+        terminal.is_restored().with_context(|| how.to_string())?;
+    }
+    let mut terminal = Terminal::new(programs, "walk", &["report", &perf, "--stdio"], SIZE)?;
+    terminal.ended()?;
+    ensure!(!terminal.contents().contains("| calls |"), "--stdio shows {}", terminal.contents());
+    terminal.shows("  main")?;
     Ok(())
 }
 

@@ -30,4 +30,5 @@ pub mod schema;
 pub mod scrapes;
 pub mod stages;
 pub mod tasks;
+mod terminal;
 pub mod workload;

@@ -156,7 +156,7 @@ mod tests {
         let frame =
             |name: &&str| StackFrame { name: name.to_string(), address: 0, module: None, kind: FrameKind::User };
         let stack = |(names, weight): &(&[&str], i64)| {
-            (Stack { labels: Vec::new(), frames: names.iter().map(frame).collect() }, *weight)
+            (Stack { labels: Vec::new(), frames: names.iter().map(frame).collect(), attributes: Vec::new() }, *weight)
         };
         StackMap { name: "@".into(), unit: "count".into(), stacks: stacks.iter().map(stack).collect() }
     }

@@ -16,6 +16,8 @@ pub struct Stack {
     pub labels: Vec<Label>,
     /// The outermost first; those of the kernel behind those of the process.
     pub frames: Vec<StackFrame>,
+    /// What else a recording says of the sample, such as its processor. It is shown in no frame.
+    pub attributes: Vec<Label>,
 }
 
 /// A part of a key that is no stack.
@@ -62,6 +64,17 @@ pub struct StackMap {
     /// What the weights count (`count`, `microseconds`); empty where that is not known.
     pub unit: String,
     pub stacks: Vec<(Stack, i64)>,
+}
+
+impl StackMap {
+    /// Stacks that differ in nothing else are one.
+    pub fn without_attributes(self) -> StackMap {
+        let mut stacks = BTreeMap::new();
+        for (stack, weight) in self.stacks {
+            add(&mut stacks, Stack { attributes: Vec::new(), ..stack }, weight);
+        }
+        StackMap { stacks: stacks.into_iter().collect(), ..self }
+    }
 }
 
 #[derive(Default)]
@@ -184,7 +197,7 @@ fn stack(names: &[String], key: &[Value]) -> Option<Stack> {
     }
     let mut frames = parts.user;
     frames.append(&mut parts.kernel);
-    parts.any.then_some(Stack { labels: parts.labels, frames })
+    parts.any.then_some(Stack { labels: parts.labels, frames, attributes: Vec::new() })
 }
 
 #[derive(Default)]

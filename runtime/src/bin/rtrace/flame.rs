@@ -191,7 +191,7 @@ fn drawn(on_cpu: &OnCpu) -> Result<i32, i32> {
     let Some(file) = &on_cpu.from else { return Ok(0) };
     let output = on_cpu.profile.recording.output.as_deref();
     let form = recording::form(output)?;
-    let map = recording::read(file, on_cpu.sample.as_deref())?;
+    let map = recording::read(file, on_cpu.sample.as_deref())?.without_attributes();
     let unit = if map.unit == "count" || map.unit.is_empty() { "samples".to_string() } else { map.unit.clone() };
     let style = Style { unit, ..profile::style() };
     let bytes = StackFile { form, style }.bytes(&[map], 0).map_err(|error| fail(&error.to_string(), &[]))?;
