@@ -19,6 +19,7 @@ pub mod language_server;
 mod leftovers;
 pub mod modules;
 pub mod other_files;
+mod packets;
 pub mod plan;
 pub mod profiles;
 mod prompt;
