@@ -19,12 +19,15 @@ type Check = fn(&Programs) -> Result<()>;
 /// Each with its name.
 pub const ALL: &[(&str, Check)] = &[
     ("off_cpu", check_off_cpu),
+    ("wakers", check_wakers),
     ("memory", check_memory),
     ("hot_cold", check_hot_cold),
     ("difference", check_difference),
     ("imports", check_imports),
     ("report", check_report),
     ("walk", check_walk),
+    ("page", check_page),
+    ("recording_line", check_recording_line),
     ("mistakes", check_mistakes),
 ];
 
@@ -76,6 +79,29 @@ fn check_off_cpu(programs: &Programs) -> Result<()> {
     let path_text = path.display().to_string();
     let (_, _, errors) = flame(programs, &[&words[..], &["-o", &path_text]].concat())?;
     ensure!(errors.contains("there is nothing to show") && !path.exists(), "waits that are too short: {errors}");
+    Ok(())
+}
+
+/// A thread that waits for another: the time has both stacks.
+fn check_wakers(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("wakers")?;
+    let path = directory.path.join("out.folded");
+    let words = ["off-cpu", "--wakers", "-c", "workload wakes 20"];
+    let (text, output) = record_and_hear(programs, &words, &path)?;
+    let waited: f64 = output.split_whitespace().nth(1).context("no time")?.parse()?;
+    let both: f64 = text
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter(|(stack, _)| {
+            // From the thread that waits to the innermost frame, and on the other side out again.
+            let mut frames = stack.split(';');
+            ["sleeper", "wait_here", "woken by", "workload", "wake_here", "main"]
+                .iter()
+                .all(|wanted| frames.any(|frame| frame == *wanted))
+        })
+        .filter_map(|(_, weight)| weight.parse::<f64>().ok())
+        .sum();
+    ensure!((both / waited - 1.0).abs() < 0.05 && both > 350_000.0, "{both} of {waited} us: {text}");
     Ok(())
 }
 
@@ -233,6 +259,88 @@ fn check_report(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
+/// On a terminal a line tells how far it is, which goes away; elsewhere there is none.
+fn check_recording_line(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("recording-line")?;
+    let path = directory.path.join("out.folded").display().to_string();
+    let mut burning = Command::new(programs.workloads.join("workload"))
+        .args(["burn", "20000"])
+        .spawn()
+        .context("cannot start the workload")?;
+    let pid = burning.id().to_string();
+    let checked = (|| {
+        let words = ["profile", "-p", &pid, "-d", "4s", "-o", &path];
+        let mut terminal = Terminal::new(programs, "recording-line", &words, (24, 80))?;
+        let shown = terminal.wait("line", |contents| {
+            let samples = contents.split(" s: ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+            contents.contains("[######") && samples.is_some_and(|samples| samples > 10)
+        });
+        shown?;
+        let line = terminal.contents().lines().next().unwrap_or_default().to_string();
+        ensure!(line.contains(" of 4 s: ") && line.contains(" stacks, 0 lost"), "{line}");
+        terminal.ended()?;
+        // Nothing of it is left.
+        ensure!(terminal.contents().trim() == path, "the screen shows {}", terminal.contents());
+        let (succeeded, output, errors) = flame(programs, &["on-cpu", "-p", &pid, "-d", "1s", "-o", &path])?;
+        ensure!(succeeded && output.is_empty() && errors.trim() == path, "without a terminal: {errors}");
+        Ok(())
+    })();
+    burning.kill()?;
+    burning.wait()?;
+    checked
+}
+
+/// A page with a graph: hostile names are text in it, and it loads nothing.
+fn check_page(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("page")?;
+    let [perf, page] = ["perf.txt", "out.html"].map(|name| directory.path.join(name).display().to_string());
+    fs::write(&perf, PERF_SCRIPT.replacen("inner+", "\"><img src=http://example.com/x onerror='alert(1)'>+", 1))?;
+    let (succeeded, _, errors) = flame(programs, &["on-cpu", "--from", &perf, "-o", &page])?;
+    ensure!(succeeded, "{errors}");
+    let text = fs::read_to_string(&page)?;
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+    let document = roxmltree::Document::parse_with_options(&text, options)?;
+    let elements = || document.descendants().filter(|node| node.is_element());
+    const ACTIVE: &[&str] = &["img", "iframe", "link", "object", "embed", "a", "use", "image", "base", "form"];
+    for node in elements() {
+        let name = node.tag_name().name();
+        ensure!(!ACTIVE.contains(&name), "the page has an element {name}");
+        for attribute in node.attributes() {
+            let (name, value) = (attribute.name(), attribute.value());
+            ensure!(!matches!(name, "src" | "href" | "style" | "action") && !name.starts_with("on"), "{name}={value}");
+            ensure!(
+                !value.contains("://") && (!value.contains("url(") || value == "url(#background)"),
+                "{name}={value}"
+            );
+        }
+        let is_code = matches!(name, "script" | "style");
+        let code: String = node.children().filter_map(|child| child.text()).filter(|_| is_code).collect();
+        for word in ["url(", "@import", "fetch(", "XMLHttpRequest", "import(", "WebSocket", ".src"] {
+            // A remark is no code.
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code: String = lines.collect();
+            ensure!(!code.contains(word), "the code has {word}");
+        }
+    }
+    let policy =
+        elements().filter_map(|node| node.attribute("content")).any(|text| text.starts_with("default-src 'none'"));
+    ensure!(policy, "the page has no policy");
+    // The graph's own script and that of the page, and what both are about.
+    ensure!(elements().filter(|node| node.tag_name().name() == "script").count() == 2, "it has other scripts");
+    let rows: Vec<Vec<&str>> = elements()
+        .filter(|node| node.tag_name().name() == "tr")
+        .map(|row| row.children().filter_map(|cell| cell.text()).collect())
+        .collect();
+    let hostile = "\"><img src=http://example.com/x onerror='alert(1)'>";
+    ensure!(rows[1] == ["50.00 %", "2", "50.00 %", "2", "inner"], "{rows:?}");
+    ensure!(rows.contains(&vec!["25.00 %", "1", "25.00 %", "1", hostile]), "{rows:?}");
+    ensure!(rows.contains(&vec!["0.00 %", "0", "100.00 %", "4", "main"]), "{rows:?}");
+    let titles: Vec<&str> =
+        elements().filter(|node| node.tag_name().name() == "title").filter_map(|node| node.text()).collect();
+    ensure!(titles.contains(&"main (4 samples, 100.00%)"), "{titles:?}");
+    Ok(())
+}
+
 /// `rtrace report` on a terminal of 80 columns: keys open the tree, and however it ends the terminal is as before.
 fn check_walk(programs: &Programs) -> Result<()> {
     const SIZE: (u16, u16) = (24, 80);
@@ -311,7 +419,7 @@ fn check_mistakes(programs: &Programs) -> Result<()> {
     }
     let path = file("input", b"a;b 1\n")?;
     for (words, expected) in [
-        (&["on-cpu", "--from", &path, "-o", "x.png"][..], "name it *.svg, *.folded, *.pb.gz or *.txt"),
+        (&["on-cpu", "--from", &path, "-o", "x.png"][..], "name it *.svg, *.html, *.folded, *.pb.gz or *.txt"),
         (&["on-cpu", "--from", &path, "--sample", "x"], "there are: samples"),
         (&["memory"], "name a process with -p, or a command with -c"),
         (&["diff", &path, &path, "-o", "x.txt"], "name the file *.svg"),

@@ -18,6 +18,8 @@ const COLD_MARK: &str = "_[w]";
 
 /// The outermost frame of what waited, in a graph of time on and off processors.
 pub const OFF_CPU: &str = "off CPU";
+/// What is between the stack of a thread that waited and that of who woke it.
+pub const WOKEN_BY: &str = "woken by";
 /// The outermost frame of what ran there.
 pub const ON_CPU: &str = "on CPU";
 

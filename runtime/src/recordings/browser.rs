@@ -336,8 +336,8 @@ impl Browser {
             Key::Character('E') => self.open_all(),
             Key::Character('c') => self.close_all(),
             Key::Character('s') => self.sort(),
-            Key::Character('n') => self.to_match(true),
-            Key::Character('N') => self.to_match(false),
+            Key::Character('n') => self.go_to_match(true),
+            Key::Character('N') => self.go_to_match(false),
             Key::Character(_) | Key::Tab | Key::Escape => {}
         }
     }
@@ -423,7 +423,7 @@ impl Browser {
         self.list();
     }
 
-    fn to_match(&mut self, is_forward: bool) {
+    fn go_to_match(&mut self, is_forward: bool) {
         let Some(tree) = self.trees.get(self.view) else { return };
         let is_match = |at: &usize| self.paths.is_match(tree.nodes[self.lines[*at]].name, &self.search);
         let found =

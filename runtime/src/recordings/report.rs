@@ -76,7 +76,8 @@ pub fn parts_of(stack: &Stack) -> impl Iterator<Item = &Label> {
     stack.labels.iter().chain(&stack.attributes)
 }
 
-fn weight(stacks: &[(Stack, i64)]) -> i64 {
+/// All stacks together.
+pub fn weight(stacks: &[(Stack, i64)]) -> i64 {
     stacks.iter().fold(0, |sum, (_, weight)| sum.saturating_add(*weight))
 }
 
@@ -106,14 +107,14 @@ fn sections(map: &StackMap, whole: i64, options: &ReportOptions, text: &mut Stri
     text.push_str(&tree::calls(&shown, whole));
 }
 
-struct Function {
-    name: String,
-    own: i64,
-    total: i64,
+pub struct Function {
+    pub name: String,
+    pub own: i64,
+    pub total: i64,
 }
 
 /// All functions by their names. One that calls itself counts once in each stack.
-fn functions(map: &StackMap) -> Vec<Function> {
+pub fn functions(map: &StackMap) -> Vec<Function> {
     let mut found: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     for (stack, weight) in &map.stacks {
         let frames = names(&Stack { labels: Vec::new(), ..stack.clone() }, None);

@@ -68,6 +68,10 @@ struct OffCpu {
 
     #[command(flatten)]
     waits: Waits,
+
+    /// Above each stack that of the thread that woke it, upside down
+    #[arg(long)]
+    wakers: bool,
 }
 
 /// Which waits count.
@@ -163,8 +167,8 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
             Some(_) => drawn(on_cpu).unwrap_or_else(|status| status),
             None => profile::record(&on_cpu.profile),
         },
-        Kind::OffCpu(OffCpu { recording, waits }) => {
-            let script = scripts::off_cpu(waits, recording.is_of_process());
+        Kind::OffCpu(OffCpu { recording, waits, wakers }) => {
+            let script = scripts::off_cpu(waits, recording.is_of_process(), *wakers);
             recording::run(recording, &["--all-tasks"], &script, style("Off-CPU", "microseconds", Hues::Origin))
         }
         Kind::Memory(Memory { recording, of }) => {
