@@ -48,6 +48,13 @@ impl Decoder {
         self.user.note_process(pid);
     }
 
+    /// Looks the names of many addresses of the kernel up at once, where each look takes long.
+    pub fn name_kernel(&mut self, addresses: impl FnOnce() -> Vec<u64>) {
+        if self.kernel.takes_long() {
+            self.kernel.resolve(&addresses());
+        }
+    }
+
     /// Takes in what the kernel says of a process's code.
     pub fn note_mapping(&mut self, event: MappingEvent) {
         self.user.note_mapping(event);

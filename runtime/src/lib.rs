@@ -15,5 +15,5 @@ pub mod output;
 mod packets;
 pub mod recordings;
 pub mod session;
-mod signals;
+pub mod signals;
 pub mod symbols;

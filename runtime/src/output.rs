@@ -6,6 +6,7 @@ mod csv;
 mod distribution;
 pub mod flame;
 pub mod flame_graph;
+mod flame_page;
 pub(crate) mod folded;
 mod histogram;
 mod json;

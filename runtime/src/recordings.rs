@@ -1,6 +1,7 @@
 //! Recordings of stacks that are read from files, whoever wrote them: folded stacks, the text of `perf script`, profiles of pprof's.
 //! All become maps of stacks, as scripts make them; nothing is drawn here.
 
+pub mod browser;
 mod folded;
 mod perf_script;
 mod pprof;
@@ -75,13 +76,19 @@ pub fn read(path: &Path) -> Result<Recording, RecordingError> {
     let bytes = fs::read(path).map_err(|error| RecordingError::Read(path.to_path_buf(), error))?;
     let bytes = if bytes.starts_with(&[0x1f, 0x8b]) { unpacked(path, &bytes)? } else { bytes };
     let in_line = |LineError(line, what)| RecordingError::Line { file: path.to_path_buf(), line, what };
-    let recording = if bytes.iter().any(|byte| *byte < 0x20 && !byte.is_ascii_whitespace()) {
-        // No text has such characters, and every profile has some: the lengths of its parts.
-        pprof::read(&bytes).map_err(|what| RecordingError::Profile(path.to_path_buf(), what))?
+    let text = String::from_utf8_lossy(&bytes);
+    let default = 0;
+    let recording = if perf_script::is_one(&text) {
+        Recording { maps: perf_script::read(&text).map_err(in_line)?, default }
+    } else if bytes.iter().any(|byte| *byte < 0x20 && !byte.is_ascii_whitespace()) {
+        // Every profile has such characters, the lengths of its parts; of texts only those with odd names have.
+        match (pprof::read(&bytes), folded::read(&text)) {
+            (Ok(recording), _) => recording,
+            (Err(_), Ok(maps)) => Recording { maps, default },
+            (Err(what), Err(_)) => return Err(RecordingError::Profile(path.to_path_buf(), what)),
+        }
     } else {
-        let text = String::from_utf8_lossy(&bytes);
-        let maps = if perf_script::is_one(&text) { perf_script::read(&text) } else { folded::read(&text) };
-        Recording { maps: maps.map_err(in_line)?, default: 0 }
+        Recording { maps: folded::read(&text).map_err(in_line)?, default }
     };
     if recording.maps.is_empty() { Err(RecordingError::Empty(path.to_path_buf())) } else { Ok(recording) }
 }

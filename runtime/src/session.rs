@@ -4,6 +4,7 @@
 mod globals;
 mod load;
 mod progress;
+mod recording;
 mod remote;
 mod replaced;
 mod report;
@@ -37,6 +38,7 @@ use crate::signals;
 use crate::symbols::MappingEvents;
 
 use globals::GlobalData;
+use recording::RecordingLine;
 use replaced::TracedFile;
 use speculations::Speculations;
 use unloaded::TracedModule;
@@ -59,6 +61,8 @@ pub struct SessionOptions {
     pub quiet: bool,
     /// Shows on the terminal how far attaching is.
     pub progress: bool,
+    /// Shows on the terminal how much is recorded meanwhile, in this unit.
+    pub recording: Option<String>,
     /// Shows the verifier's log of a refused program.
     pub verbose: bool,
     /// The tool ends with the session: once that is over, SIGINT and SIGTERM change nothing any more.
@@ -176,6 +180,8 @@ pub struct Session<'m> {
     metrics: Option<MetricsServer>,
     /// What of them is known to be no metric.
     told_of_metrics: HashSet<String>,
+    /// The line on the terminal while something is recorded.
+    recording: Option<RecordingLine>,
     /// Another thread that asks for maps and ends the session.
     requests: Option<Requests>,
     /// How often the script has printed.
@@ -234,6 +240,7 @@ impl<'m> Session<'m> {
             iterators: Vec::new(),
             globals,
             metrics: None,
+            recording: None,
             told_of_metrics: HashSet::new(),
             requests: None,
             printed: 0,

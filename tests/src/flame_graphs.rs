@@ -12,17 +12,22 @@ use crate::directory::Directory;
 use crate::environment::Programs;
 use crate::formats::{frames, read_flame_graph};
 use crate::profiles::through;
+use crate::terminal::Terminal;
 
 type Check = fn(&Programs) -> Result<()>;
 
 /// Each with its name.
 pub const ALL: &[(&str, Check)] = &[
     ("off_cpu", check_off_cpu),
+    ("wakers", check_wakers),
     ("memory", check_memory),
     ("hot_cold", check_hot_cold),
     ("difference", check_difference),
     ("imports", check_imports),
     ("report", check_report),
+    ("walk", check_walk),
+    ("page", check_page),
+    ("recording_line", check_recording_line),
     ("mistakes", check_mistakes),
 ];
 
@@ -74,6 +79,29 @@ fn check_off_cpu(programs: &Programs) -> Result<()> {
     let path_text = path.display().to_string();
     let (_, _, errors) = flame(programs, &[&words[..], &["-o", &path_text]].concat())?;
     ensure!(errors.contains("there is nothing to show") && !path.exists(), "waits that are too short: {errors}");
+    Ok(())
+}
+
+/// A thread that waits for another: the time has both stacks.
+fn check_wakers(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("wakers")?;
+    let path = directory.path.join("out.folded");
+    let words = ["off-cpu", "--wakers", "-c", "workload wakes 20"];
+    let (text, output) = record_and_hear(programs, &words, &path)?;
+    let waited: f64 = output.split_whitespace().nth(1).context("no time")?.parse()?;
+    let both: f64 = text
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter(|(stack, _)| {
+            // From the thread that waits to the innermost frame, and on the other side out again.
+            let mut frames = stack.split(';');
+            ["sleeper", "wait_here", "woken by", "workload", "wake_here", "main"]
+                .iter()
+                .all(|wanted| frames.any(|frame| frame == *wanted))
+        })
+        .filter_map(|(_, weight)| weight.parse::<f64>().ok())
+        .sum();
+    ensure!((both / waited - 1.0).abs() < 0.05 && both > 350_000.0, "{both} of {waited} us: {text}");
     Ok(())
 }
 
@@ -224,8 +252,149 @@ fn check_report(programs: &Programs) -> Result<()> {
     let (_, text) = report(&["--by", "comm"])?;
     let (serve, other) = (text.find("== comm serve: 3 (75.00 %)"), text.find("== comm other: 1 (25.00 %)"));
     ensure!(serve.is_some() && serve < other, "{text}");
-    let (succeeded, text) = report(&["--by", "cpu"])?;
-    ensure!(!succeeded && text.contains("there are: comm"), "{text}");
+    let (_, text) = report(&["--by", "tid"])?;
+    ensure!(text.contains("\n== tid 8: 4 (100.00 %)\n"), "{text}");
+    let (succeeded, text) = report(&["--by", "colour"])?;
+    ensure!(!succeeded && text.contains("there are: comm, cpu, pid, tid"), "{text}");
+    Ok(())
+}
+
+/// On a terminal a line tells how far it is, which goes away; elsewhere there is none.
+fn check_recording_line(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("recording-line")?;
+    let path = directory.path.join("out.folded").display().to_string();
+    let mut burning = Command::new(programs.workloads.join("workload"))
+        .args(["burn", "20000"])
+        .spawn()
+        .context("cannot start the workload")?;
+    let pid = burning.id().to_string();
+    let checked = (|| {
+        let words = ["profile", "-p", &pid, "-d", "4s", "-o", &path];
+        let mut terminal = Terminal::new(programs, "recording-line", &words, (24, 80))?;
+        let shown = terminal.wait("line", |contents| {
+            let samples = contents.split(" s: ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+            contents.contains("[######") && samples.is_some_and(|samples| samples > 10)
+        });
+        shown?;
+        let line = terminal.contents().lines().next().unwrap_or_default().to_string();
+        ensure!(line.contains(" of 4 s: ") && line.contains(" stacks, 0 lost"), "{line}");
+        terminal.ended()?;
+        // Nothing of it is left.
+        ensure!(terminal.contents().trim() == path, "the screen shows {}", terminal.contents());
+        let (succeeded, output, errors) = flame(programs, &["on-cpu", "-p", &pid, "-d", "1s", "-o", &path])?;
+        ensure!(succeeded && output.is_empty() && errors.trim() == path, "without a terminal: {errors}");
+        Ok(())
+    })();
+    burning.kill()?;
+    burning.wait()?;
+    checked
+}
+
+/// A page with a graph: hostile names are text in it, and it loads nothing.
+fn check_page(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("page")?;
+    let [perf, page] = ["perf.txt", "out.html"].map(|name| directory.path.join(name).display().to_string());
+    fs::write(&perf, PERF_SCRIPT.replacen("inner+", "\"><img src=http://example.com/x onerror='alert(1)'>+", 1))?;
+    let (succeeded, _, errors) = flame(programs, &["on-cpu", "--from", &perf, "-o", &page])?;
+    ensure!(succeeded, "{errors}");
+    let text = fs::read_to_string(&page)?;
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+    let document = roxmltree::Document::parse_with_options(&text, options)?;
+    let elements = || document.descendants().filter(|node| node.is_element());
+    const ACTIVE: &[&str] = &["img", "iframe", "link", "object", "embed", "a", "use", "image", "base", "form"];
+    for node in elements() {
+        let name = node.tag_name().name();
+        ensure!(!ACTIVE.contains(&name), "the page has an element {name}");
+        for attribute in node.attributes() {
+            let (name, value) = (attribute.name(), attribute.value());
+            ensure!(!matches!(name, "src" | "href" | "style" | "action") && !name.starts_with("on"), "{name}={value}");
+            ensure!(
+                !value.contains("://") && (!value.contains("url(") || value == "url(#background)"),
+                "{name}={value}"
+            );
+        }
+        let is_code = matches!(name, "script" | "style");
+        let code: String = node.children().filter_map(|child| child.text()).filter(|_| is_code).collect();
+        for word in ["url(", "@import", "fetch(", "XMLHttpRequest", "import(", "WebSocket", ".src"] {
+            // A remark is no code.
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code: String = lines.collect();
+            ensure!(!code.contains(word), "the code has {word}");
+        }
+    }
+    let policy =
+        elements().filter_map(|node| node.attribute("content")).any(|text| text.starts_with("default-src 'none'"));
+    ensure!(policy, "the page has no policy");
+    // The graph's own script and that of the page, and what both are about.
+    ensure!(elements().filter(|node| node.tag_name().name() == "script").count() == 2, "it has other scripts");
+    let rows: Vec<Vec<&str>> = elements()
+        .filter(|node| node.tag_name().name() == "tr")
+        .map(|row| row.children().filter_map(|cell| cell.text()).collect())
+        .collect();
+    let hostile = "\"><img src=http://example.com/x onerror='alert(1)'>";
+    ensure!(rows[1] == ["50.00 %", "2", "50.00 %", "2", "inner"], "{rows:?}");
+    ensure!(rows.contains(&vec!["25.00 %", "1", "25.00 %", "1", hostile]), "{rows:?}");
+    ensure!(rows.contains(&vec!["0.00 %", "0", "100.00 %", "4", "main"]), "{rows:?}");
+    let titles: Vec<&str> =
+        elements().filter(|node| node.tag_name().name() == "title").filter_map(|node| node.text()).collect();
+    ensure!(titles.contains(&"main (4 samples, 100.00%)"), "{titles:?}");
+    Ok(())
+}
+
+/// `rtrace report` on a terminal of 80 columns: keys open the tree, and however it ends the terminal is as before.
+fn check_walk(programs: &Programs) -> Result<()> {
+    const SIZE: (u16, u16) = (24, 80);
+    let directory = Directory::create("walk")?;
+    let perf = directory.path.join("perf.txt").display().to_string();
+    // A name that would clear the screen and set the title of the window.
+    let hostile = PERF_SCRIPT.replacen("inner+0x10", "\x1b[2J\x1b]0;pwned\x07evil+0x10", 1);
+    fs::write(&perf, hostile.replacen("7/8 [001]", "7/9 [000]", 1))?;
+    let mut terminal = Terminal::new(programs, "walk", &["report", &perf], SIZE)?;
+    terminal.shows("100.00 %   0.00 % + serve")?;
+    ensure!(terminal.contents().starts_with("cycles:u: 4 | calls | sorted by total"), "{}", terminal.contents());
+    // What has no choice is opened at once; then down to the first function that has been called.
+    terminal.keys("\r")?;
+    terminal.shows("100.00 %   0.00 %   - main")?;
+    terminal.shows("50.00 %  50.00 %       inner")?;
+    ensure!(!terminal.contents().contains("evil"), "it is open already: {}", terminal.contents());
+    terminal.keys("\x1b[B\x1b[B\x1b[B\x1b[B\x1b[C")?;
+    let chosen = terminal.wait("open line", |contents| contents.contains("evil"));
+    chosen.with_context(|| format!("reversed are {:?}", terminal.reversed()))?;
+    // The escapes are spaces: all lines are where they were.
+    ensure!(terminal.contents().contains("[2J ]0:pwned evil"), "{}", terminal.contents());
+    for (keys, shown) in [
+        ("2", "50.00 %  50.00 % + inner"),
+        ("3", "| callees |"),
+        ("4", "|main"),
+        ("1bbb", "| calls by tid |"),
+        ("\r", "tid 8"),
+        ("/syscall\r", "1 (25.00 %) in stacks with `syscall`"),
+        ("\x1b", "| calls by tid |"),
+        ("?", "only stacks with a function of that name"),
+        ("?", "| calls by tid |"),
+    ] {
+        terminal.keys(keys)?;
+        terminal.shows(shown).with_context(|| format!("after {keys:?}"))?;
+    }
+    terminal.keys("q")?;
+    terminal.ended()?;
+    terminal.is_restored()?;
+    // Ctrl-C as a key and a signal from outside.
+    for how in ["a key", "a signal"] {
+        let mut terminal = Terminal::new(programs, "walk", &["report", &perf, "--callers", "--by", "cpu"], SIZE)?;
+        terminal.shows("| callers by cpu |")?;
+        if how == "a key" {
+            terminal.keys("\x03")?;
+        } else {
+            terminal.signal(libc::SIGTERM);
+        }
+        terminal.ended()?;
+        terminal.is_restored().with_context(|| how.to_string())?;
+    }
+    let mut terminal = Terminal::new(programs, "walk", &["report", &perf, "--stdio"], SIZE)?;
+    terminal.ended()?;
+    ensure!(!terminal.contents().contains("| calls |"), "--stdio shows {}", terminal.contents());
+    terminal.shows("  main")?;
     Ok(())
 }
 
@@ -250,7 +419,7 @@ fn check_mistakes(programs: &Programs) -> Result<()> {
     }
     let path = file("input", b"a;b 1\n")?;
     for (words, expected) in [
-        (&["on-cpu", "--from", &path, "-o", "x.png"][..], "name it *.svg, *.folded, *.pb.gz or *.txt"),
+        (&["on-cpu", "--from", &path, "-o", "x.png"][..], "name it *.svg, *.html, *.folded, *.pb.gz or *.txt"),
         (&["on-cpu", "--from", &path, "--sample", "x"], "there are: samples"),
         (&["memory"], "name a process with -p, or a command with -c"),
         (&["diff", &path, &path, "-o", "x.txt"], "name the file *.svg"),

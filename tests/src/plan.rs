@@ -14,8 +14,8 @@ use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
     bpf_programs, builtins, codes, documents, endings, expectation, flame_graphs, formats, kernel_functions,
-    language_server, leftovers, modules, other_files, profiles, prompt, real_programs, reference, run, scale, scrapes,
-    stages,
+    language_server, leftovers, modules, other_files, packets, profiles, prompt, real_programs, reference, run, scale,
+    scrapes, stages,
 };
 
 /// What became of a test.
@@ -158,6 +158,9 @@ impl Plan {
             let programs = self.programs.clone();
             tests.push(self.gated(format!("flame_graphs::{name}"), 2, Vec::new(), move || check(&programs)));
         }
+        let storm = self.programs.clone();
+        let received = move || packets::check_bridge(&storm);
+        tests.push(self.gated("packets::bridge".to_string(), 3, vec![Need::Kprobes], received));
         let pprof = move || formats::check_pprof(&programs);
         tests.push(self.gated("formats::pprof".to_string(), 2, Vec::new(), pprof));
         let programs = self.programs.clone();

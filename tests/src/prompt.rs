@@ -1,20 +1,16 @@
 //! The prompt: a dialogue through pipes, and a real terminal whose screen is read.
-//! Unsafe: openpty(3), and what makes it the terminal of a child.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::environment::Programs;
+use crate::terminal::Terminal;
 
-/// Far more than any step takes on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Lines and columns of the terminal.
+const SIZE: (u16, u16) = (50, 120);
 
 /// Lines that are typed, and what is in the output behind that of the line before.
 const DIALOGUE: &[(&str, &[&str])] = &[
@@ -93,112 +89,9 @@ pub fn check_dialogue(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// A prompt on a terminal, and what is on its screen.
-struct Terminal {
-    master: File,
-    screen: vt100::Parser,
-    child: Child,
-    state: PathBuf,
-}
-
-impl Terminal {
-    fn new(programs: &Programs, name: &str) -> Result<Terminal> {
-        let (mut master, mut slave) = (0, 0);
-        let size = libc::winsize { ws_row: 50, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
-        let null = std::ptr::null_mut();
-        // SAFETY: the call writes two descriptors and reads the size, which are there; it takes no name or modes.
-        let result = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), &size) };
-        ensure!(result == 0, "cannot open a terminal: {}", std::io::Error::last_os_error());
-        // SAFETY: both descriptors are new and ours.
-        let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
-        // SAFETY: flags of our own descriptor.
-        unsafe {
-            libc::fcntl(master.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK);
-            libc::fcntl(master.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC);
-        }
-        let state = std::env::temp_dir().join(format!("rtrace-test-{name}-{}", std::process::id()));
-        let mut command = Command::new(&programs.rtrace);
-        command.env("TERM", "xterm-256color").env("XDG_STATE_HOME", &state).env_remove("NO_COLOR");
-        command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
-        // SAFETY: both calls may be made between fork and exec; standard input is the new terminal there.
-        unsafe {
-            command.pre_exec(|| {
-                libc::setsid();
-                libc::ioctl(0, libc::TIOCSCTTY, 0);
-                Ok(())
-            });
-        }
-        let child = command.spawn().context("cannot start rtrace")?;
-        Ok(Terminal { master, screen: vt100::Parser::new(50, 120, 0), child, state })
-    }
-
-    fn keys(&mut self, keys: &str) -> Result<()> {
-        Ok(self.master.write_all(keys.as_bytes())?)
-    }
-
-    fn read(&mut self) {
-        let mut bytes = [0; 4096];
-        loop {
-            match self.master.read(&mut bytes) {
-                Ok(0) => return,
-                Ok(count) => self.screen.process(&bytes[..count]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Nothing more for now, or the other side is closed.
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Waits for what the screen is to show; gives how long that took.
-    fn wait(&mut self, what: &str, is_there: impl Fn(&str) -> bool) -> Result<Duration> {
-        let start = Instant::now();
-        loop {
-            self.read();
-            let contents = self.screen.screen().contents();
-            if is_there(&contents) {
-                return Ok(start.elapsed());
-            }
-            if start.elapsed() > PATIENCE {
-                bail!("no {what} on the screen:\n{contents}");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn shows(&mut self, text: &str) -> Result<Duration> {
-        self.wait(&format!("`{text}`"), |contents| contents.contains(text))
-    }
-
-    /// The line that is being edited: the last that is not empty.
-    fn edits(&mut self, text: &str) -> Result<Duration> {
-        self.wait(&format!("line `{text}`"), |contents| contents.trim_end().lines().last() == Some(text))
-    }
-
-    fn ended(&mut self) -> Result<()> {
-        let start = Instant::now();
-        loop {
-            self.read();
-            if let Some(status) = self.child.try_wait()? {
-                ensure!(status.success(), "it ended with {status}");
-                return Ok(());
-            }
-            ensure!(start.elapsed() < PATIENCE, "it did not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.state);
-    }
-}
-
 /// Two programs print while a third is typed, whose line stays whole.
 pub fn check_terminal(programs: &Programs) -> Result<()> {
-    let mut terminal = Terminal::new(programs, "terminal")?;
+    let mut terminal = Terminal::new(programs, "terminal", &[], SIZE)?;
     terminal.shows("type a program, or :help")?;
     terminal.edits(">")?;
     terminal.keys("interval:ms:50 { @a = count(); printf(\"tick\\n\"); }\r")?;
@@ -258,7 +151,7 @@ const COMPLETED: &[(&str, &str)] = &[
 
 /// The tab key finds probes, members of arguments and structs, builtins, variables and commands.
 pub fn check_completion(programs: &Programs) -> Result<()> {
-    let mut terminal = Terminal::new(programs, "completion")?;
+    let mut terminal = Terminal::new(programs, "completion", &[], SIZE)?;
     terminal.edits(">")?;
     for (typed, shown) in COMPLETED {
         terminal.keys(typed)?;

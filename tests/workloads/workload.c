@@ -3,7 +3,7 @@
  *
  *     workload [--wait] NAME ARGUMENTS...
  *
- * Nothing is printed but how long naps were, and errors, on stderr, with exit status 1 (2 for a wrong command line). With --wait:
+ * Nothing is printed but how long naps and waits were, and errors, on stderr, with exit status 1 (2 for a wrong command line). With --wait:
  *
  *     prints "pid N", waits for a line on stdin; does its work; prints "done", waits for a line or the end of stdin
  *
@@ -557,6 +557,62 @@ static void run_rounds(long count, const char *unused)
 }
 
 /*
+ * wakes N: a thread called sleeper waits N times for a byte in wait_here; each comes 20 milliseconds after the last, from wake_here. Prints for how
+ * many microseconds it has waited in all, `waited N`.
+ */
+TRACED void wait_here(int fd, char *byte)
+{
+	long result;
+
+	__asm__ volatile("syscall" : "=a"(result) : "0"(SYS_read), "D"((long)fd), "S"(byte), "d"(1L) : "rcx", "r11", "memory");
+}
+
+TRACED void wake_here(int fd, const char *byte)
+{
+	long result;
+
+	__asm__ volatile("syscall" : "=a"(result) : "0"(SYS_write), "D"((long)fd), "S"(byte), "d"(1L) : "rcx", "r11", "memory");
+}
+
+static struct {
+	int ends[2];
+	long count;
+	long waited;
+} waking;
+
+static void *wait_for_bytes(void *unused)
+{
+	char byte;
+
+	(void)unused;
+	pthread_setname_np(pthread_self(), "sleeper");
+	waking.waited -= microseconds_now();
+	for (long i = 0; i < waking.count; i++)
+		wait_here(waking.ends[0], &byte);
+	waking.waited += microseconds_now();
+	return NULL;
+}
+
+static void run_wakes(long count, const char *unused)
+{
+	struct timespec duration = { .tv_nsec = 20000000 };
+	pthread_t thread;
+	char line[64];
+
+	(void)unused;
+	waking.count = count;
+	if (pipe(waking.ends) < 0 || pthread_create(&thread, NULL, wait_for_bytes, NULL) != 0)
+		fail("pipe");
+	for (long i = 0; i < count; i++) {
+		nap_here(&duration);
+		wake_here(waking.ends[1], "");
+	}
+	pthread_join(thread, NULL);
+	snprintf(line, sizeof(line), "waited %ld\n", waking.waited);
+	print_line(line);
+}
+
+/*
  * allocations N BYTES[:GROWN]: N times BYTES from malloc in allocate_kept, which are kept, and as often from calloc in
  * allocate_freed, which are given back; every fourth of the former becomes GROWN bytes (twice as
  * many, if not given) by realloc in grow_kept.
@@ -1001,6 +1057,7 @@ static const struct subcommand subcommands[] = {
 	{ "burn", run_burn, 1, "MILLISECONDS" },
 	{ "naps", run_naps, 2, "N MICROSECONDS" },
 	{ "allocations", run_allocations, 2, "N BYTES[:GROWN]" },
+	{ "wakes", run_wakes, 1, "N" },
 	{ "rounds", run_rounds, 1, "N" },
 	{ "threads", run_threads, 2, "THREADS N" },
 	{ "udp", run_udp, 1, "N" },

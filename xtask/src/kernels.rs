@@ -32,7 +32,27 @@ pub const KERNELS: &[Kernel] = &[
 ];
 
 /// Modules that tests load, by their places below the directory of modules. What a kernel has built in is no module.
-const MODULES: &[&str] = &["kernel/drivers/net/tun.ko", "kernel/fs/fuse/fuse.ko", "kernel/fs/fuse/cuse.ko"];
+const MODULES: &[&str] = &[
+    "kernel/drivers/net/tun.ko",
+    "kernel/fs/fuse/fuse.ko",
+    "kernel/fs/fuse/cuse.ko",
+    // A bridge whose packets a rule of nftables' changes, and what that needs.
+    "kernel/crypto/crc32c_generic.ko",
+    "kernel/lib/libcrc32c.ko",
+    "kernel/net/llc/llc.ko",
+    "kernel/net/802/stp.ko",
+    "kernel/net/bridge/bridge.ko",
+    "kernel/net/bridge/br_netfilter.ko",
+    "kernel/drivers/net/veth.ko",
+    "kernel/net/netfilter/nfnetlink.ko",
+    "kernel/net/ipv4/netfilter/nf_defrag_ipv4.ko",
+    "kernel/net/ipv6/netfilter/nf_defrag_ipv6.ko",
+    "kernel/net/netfilter/nf_conntrack.ko",
+    "kernel/net/netfilter/nf_nat.ko",
+    "kernel/net/netfilter/nf_tables.ko",
+    "kernel/net/netfilter/nft_chain_nat.ko",
+    "kernel/net/netfilter/nft_nat.ko",
+];
 
 /// The file beside the kept modules that says which were asked for.
 const MODULES_LIST: &str = "list";

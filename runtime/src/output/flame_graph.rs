@@ -18,6 +18,8 @@ const COLD_MARK: &str = "_[w]";
 
 /// The outermost frame of what waited, in a graph of time on and off processors.
 pub const OFF_CPU: &str = "off CPU";
+/// What is between the stack of a thread that waited and that of who woke it.
+pub const WOKEN_BY: &str = "woken by";
 /// The outermost frame of what ran there.
 pub const ON_CPU: &str = "on CPU";
 
@@ -156,7 +158,7 @@ mod tests {
         let frame =
             |name: &&str| StackFrame { name: name.to_string(), address: 0, module: None, kind: FrameKind::User };
         let stack = |(names, weight): &(&[&str], i64)| {
-            (Stack { labels: Vec::new(), frames: names.iter().map(frame).collect() }, *weight)
+            (Stack { labels: Vec::new(), frames: names.iter().map(frame).collect(), attributes: Vec::new() }, *weight)
         };
         StackMap { name: "@".into(), unit: "count".into(), stacks: stacks.iter().map(stack).collect() }
     }

@@ -41,7 +41,7 @@ pub fn names(stack: &Stack, root: Option<&str>) -> Vec<String> {
 }
 
 /// A frame's name without what would end it, or the line.
-fn name(text: &str) -> String {
+pub fn name(text: &str) -> String {
     let mut name: String = text
         .chars()
         .map(|c| match c {
@@ -75,7 +75,11 @@ mod tests {
             module: None,
             kind: FrameKind::User,
         };
-        Stack { labels: labels.iter().map(label).collect(), frames: frames.iter().map(frame).collect() }
+        Stack {
+            labels: labels.iter().map(label).collect(),
+            frames: frames.iter().map(frame).collect(),
+            attributes: Vec::new(),
+        }
     }
 
     #[test]

@@ -6,19 +6,25 @@ use std::path::Path;
 use super::at_end::AtEnd;
 use super::flame_graph::{self, Style};
 use super::stacks::StackMap;
-use super::{Sink, folded, pprof, tree};
+use super::{Sink, flame_page, folded, pprof, tree};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
     Svg,
+    Page,
     Folded,
     Pprof,
     Tree,
 }
 
 /// How the names of files end.
-const ENDINGS: &[(&str, Form)] =
-    &[(".svg", Form::Svg), (".folded", Form::Folded), (".pb.gz", Form::Pprof), (".txt", Form::Tree)];
+const ENDINGS: &[(&str, Form)] = &[
+    (".svg", Form::Svg),
+    (".html", Form::Page),
+    (".folded", Form::Folded),
+    (".pb.gz", Form::Pprof),
+    (".txt", Form::Tree),
+];
 
 impl Form {
     /// None for a name that says nothing; without a file it is a tree.
@@ -51,6 +57,7 @@ impl StackFile {
         let maps: Vec<StackMap> = maps.iter().map(named).collect();
         match self.form {
             Form::Svg => maps.first().map_or(Ok(Vec::new()), |map| flame_graph::graph(map, &self.style)),
+            Form::Page => maps.first().map_or(Ok(Vec::new()), |map| flame_page::page(map, &self.style)),
             Form::Folded => folded::folded(&maps, started),
             Form::Pprof => pprof::profile(&maps, started),
             Form::Tree => tree::trees(&maps, started),

@@ -16,6 +16,8 @@ pub struct Stack {
     pub labels: Vec<Label>,
     /// The outermost first; those of the kernel behind those of the process.
     pub frames: Vec<StackFrame>,
+    /// What else a recording says of the sample, such as its processor. It is shown in no frame.
+    pub attributes: Vec<Label>,
 }
 
 /// A part of a key that is no stack.
@@ -62,6 +64,17 @@ pub struct StackMap {
     /// What the weights count (`count`, `microseconds`); empty where that is not known.
     pub unit: String,
     pub stacks: Vec<(Stack, i64)>,
+}
+
+impl StackMap {
+    /// Stacks that differ in nothing else are one.
+    pub fn without_attributes(self) -> StackMap {
+        let mut stacks = BTreeMap::new();
+        for (stack, weight) in self.stacks {
+            add(&mut stacks, Stack { attributes: Vec::new(), ..stack }, weight);
+        }
+        StackMap { stacks: stacks.into_iter().collect(), ..self }
+    }
 }
 
 #[derive(Default)]
@@ -182,26 +195,59 @@ fn stack(names: &[String], key: &[Value]) -> Option<Stack> {
     for (number, part) in key.iter().enumerate() {
         parts.add(names.get(number).map_or("", String::as_str), part);
     }
-    let mut frames = parts.user;
-    frames.append(&mut parts.kernel);
-    parts.any.then_some(Stack { labels: parts.labels, frames })
+    let Parts { mut labels, mut since, tasks } = parts;
+    labels.append(&mut since);
+    let mut tasks = tasks.into_iter();
+    let mut frames: Vec<StackFrame> = tasks.next()?.frames().collect();
+    for task in tasks {
+        let label =
+            |label: &Label| StackFrame { name: label.text.clone(), address: 0, module: None, kind: FrameKind::User };
+        frames.extend(task.labels.iter().map(label));
+        // Upside down: the innermost frames of both meet.
+        frames.extend(task.frames().rev());
+    }
+    Some(Stack { labels, frames, attributes: Vec::new() })
 }
 
+/// A key, part by part. With a second stack of the process or of the kernel another task begins.
 #[derive(Default)]
 struct Parts {
     labels: Vec<Label>,
-    user: Vec<StackFrame>,
-    kernel: Vec<StackFrame>,
-    any: bool,
+    tasks: Vec<Task>,
+    /// What has come since the last stack.
+    since: Vec<Label>,
+}
+
+/// The stacks of one task, and what is between them and those before.
+#[derive(Default)]
+struct Task {
+    labels: Vec<Label>,
+    user: Option<Vec<StackFrame>>,
+    kernel: Option<Vec<StackFrame>>,
+}
+
+impl Task {
+    fn frames(self) -> impl DoubleEndedIterator<Item = StackFrame> {
+        self.user.into_iter().flatten().chain(self.kernel.into_iter().flatten())
+    }
+
+    fn stack(&mut self, is_user: bool) -> &mut Option<Vec<StackFrame>> {
+        if is_user { &mut self.user } else { &mut self.kernel }
+    }
 }
 
 impl Parts {
     fn add(&mut self, name: &str, part: &Value) {
         match part {
             Value::Stack { frames, user, .. } => {
-                self.any = true;
-                let into = if *user { &mut self.user } else { &mut self.kernel };
-                into.extend(frames.iter().rev().map(|frame| stack_frame(frame, *user)));
+                if self.tasks.last_mut().is_none_or(|task| task.stack(*user).is_some()) {
+                    let labels = if self.tasks.is_empty() { Vec::new() } else { std::mem::take(&mut self.since) };
+                    self.tasks.push(Task { labels, ..Task::default() });
+                }
+                let frames = frames.iter().rev().map(|frame| stack_frame(frame, *user)).collect();
+                if let Some(task) = self.tasks.last_mut() {
+                    *task.stack(*user) = Some(frames);
+                }
             }
             Value::Tuple(inner) => inner.iter().for_each(|part| self.add(name, part)),
             Value::Record(inner) => inner.iter().for_each(|(name, part)| self.add(name, part)),
@@ -220,7 +266,8 @@ impl Parts {
 
     fn label(&mut self, name: &str, part: &Value, number: Option<i64>) {
         let text = String::from_utf8_lossy(&render(part)).into_owned();
-        self.labels.push(Label { name: name.to_string(), text, number });
+        let into = if self.tasks.is_empty() { &mut self.labels } else { &mut self.since };
+        into.push(Label { name: name.to_string(), text, number });
     }
 }
 
@@ -292,6 +339,31 @@ fn weight(cell: &Cell) -> Option<i64> {
 mod tests {
     use super::*;
     use rtrace_lang::types::StackMode;
+
+    #[test]
+    fn a_second_stack_is_upside_down_on_the_first() {
+        let taken = |user: bool, addresses: &[u64]| {
+            let frame = |address: &u64| Frame {
+                address: *address,
+                symbol: None,
+                module: None,
+                build_id: None,
+                line: None,
+                is_inlined: false,
+            };
+            Value::Stack { frames: addresses.iter().map(frame).collect(), mode: StackMode::Bpftrace, user }
+        };
+        let text = |text: &str| Value::Str(text.as_bytes().to_vec());
+        let shown = |key: &[Value]| {
+            let stack = stack(&[], key).expect("it has a stack");
+            let labels = stack.labels.iter().map(|label| label.text.clone());
+            labels.chain(stack.frames.iter().map(|frame| frame.name.clone())).collect::<Vec<_>>().join(" ")
+        };
+        let first = [text("a"), taken(true, &[2, 1]), text("b"), taken(false, &[4, 3])];
+        assert_eq!(shown(&first), "a b 0x1 0x2 0x3 0x4");
+        let both = [&first[..], &[text("c"), taken(true, &[6, 5]), taken(false, &[8, 7]), text("d")]].concat();
+        assert_eq!(shown(&both), "a b d 0x1 0x2 0x3 0x4 c 0x8 0x7 0x6 0x5");
+    }
 
     fn shown(counts: &[(u64, i64)]) -> Event {
         let row = |(address, value): &(u64, i64)| {

@@ -25,7 +25,7 @@ pub fn read(text: &str) -> Result<Vec<StackMap>, LineError> {
             return Err(wrong("a weight is a number from 0 on"));
         }
         let frames = names.trim_end().split(';').map(frame).collect();
-        let sum = stacks.entry(Stack { labels: Vec::new(), frames }).or_insert(0);
+        let sum = stacks.entry(Stack { labels: Vec::new(), frames, attributes: Vec::new() }).or_insert(0);
         *sum = sum.saturating_add(weight.round() as i64);
     }
     let stacks: Vec<(Stack, i64)> = stacks.into_iter().filter(|(_, weight)| *weight > 0).collect();

@@ -57,20 +57,22 @@ pub fn read(text: &str) -> Result<Vec<StackMap>, LineError> {
 
 struct Sample {
     comm: String,
+    /// `pid`, `tid` and `cpu`, as far as the line has them.
+    attributes: Vec<Label>,
     event: String,
     /// The innermost first.
     frames: Vec<StackFrame>,
 }
 
 fn add(events: &mut Vec<(String, BTreeMap<Stack, i64>)>, sample: Option<Sample>) {
-    let Some(Sample { comm, event, mut frames }) = sample else { return };
+    let Some(Sample { comm, attributes, event, mut frames }) = sample else { return };
     frames.reverse();
     let labels = vec![Label { name: "comm".to_string(), text: comm, number: None }];
     let at = events.iter().position(|(name, _)| *name == event).unwrap_or_else(|| {
         events.push((event, BTreeMap::new()));
         events.len() - 1
     });
-    *events[at].1.entry(Stack { labels, frames }).or_insert(0) += 1;
+    *events[at].1.entry(Stack { labels, frames, attributes }).or_insert(0) += 1;
 }
 
 /// `COMM PID[/TID] [CPU] TIME: [PERIOD] EVENT: ...`; a program's name may have spaces in it.
@@ -86,11 +88,20 @@ fn header(line: &str) -> Option<Sample> {
     };
     let time = words.iter().position(|(_, word)| is_time(word))?;
     let is_cpu = |word: &str| word.starts_with('[') && word.ends_with(']');
-    let process = time.checked_sub(if is_cpu(words[time.checked_sub(1)?].1) { 2 } else { 1 })?;
+    let before = words[time.checked_sub(1)?].1;
+    let cpu = is_cpu(before).then(|| before.trim_matches(['[', ']']));
+    let process = time.checked_sub(if cpu.is_some() { 2 } else { 1 })?;
     let (process_at, numbers) = words[process];
-    let is_process = numbers.split('/').all(|number| number.parse::<i64>().is_ok());
+    // A number alone is the thread's.
+    let (pid, tid) = numbers.split_once('/').map_or((None, numbers), |(pid, tid)| (Some(pid), tid));
+    let mut attributes = Vec::new();
+    for (name, text) in [("pid", pid), ("tid", Some(tid)), ("cpu", cpu)] {
+        let Some(text) = text else { continue };
+        let number: i64 = text.parse().ok()?;
+        attributes.push(Label { name: name.to_string(), text: number.to_string(), number: Some(number) });
+    }
     let comm = line[..process_at].trim();
-    if !is_process || comm.is_empty() {
+    if comm.is_empty() {
         return None;
     }
     let after = &words[time + 1..];
@@ -100,7 +111,7 @@ fn header(line: &str) -> Option<Sample> {
     // Without a call chain the place is on the same line.
     let frames = frame(&line[event_at + word.len()..]).into_iter().collect();
     // `cycles:u` counts what `cycles` does; what is before a colon is not always the name (`sched:sched_switch`).
-    Some(Sample { comm: comm.to_string(), event: event.trim_end_matches(':').to_string(), frames })
+    Some(Sample { comm: comm.to_string(), attributes, event: event.trim_end_matches(':').to_string(), frames })
 }
 
 /// `ADDRESS FUNCTION+OFFSET (FILE)`
@@ -157,15 +168,17 @@ swapper     0 [000] 54395.9: cycles:  ffffffff81000020 cpu_idle+0x1 ([kernel.kal
             let frame = |frame: &StackFrame| format!("{} {:?}", frame.name, frame.kind);
             let stack = |(stack, weight): &(Stack, i64)| {
                 let frames: Vec<String> = stack.frames.iter().map(frame).collect();
-                format!("{weight} {}: {}", stack.labels[0].text, frames.join(", "))
+                let whose = stack.attributes.iter().map(|label| format!(" {} {}", label.name, label.text));
+                let whose: String = whose.collect();
+                format!("{weight} {}{whose}: {}", stack.labels[0].text, frames.join(", "))
             };
             map.stacks.iter().map(stack).collect()
         };
         assert_eq!(maps[0].name, "cpu-clock:pppH");
-        assert_eq!(shown(&maps[0]), ["1 workload: run_burn User, burn_most User"]);
+        assert_eq!(shown(&maps[0]), ["1 workload tid 24796: run_burn User, burn_most User"]);
         assert_eq!(maps[1].name, "cycles");
-        let content = "1 Web Content: compiled Jit, outer(int) Inlined, [libc.so.6] User, do_syscall_64 Kernel";
-        assert_eq!(shown(&maps[1]), [content, "1 swapper: cpu_idle Kernel"]);
+        let content = "1 Web Content pid 10 tid 12 cpu 1: compiled Jit, outer(int) Inlined, [libc.so.6] User, do_syscall_64 Kernel";
+        assert_eq!(shown(&maps[1]), [content, "1 swapper tid 0 cpu 0: cpu_idle Kernel"]);
     }
 
     #[test]

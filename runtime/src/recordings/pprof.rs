@@ -169,7 +169,7 @@ impl Tables {
             let (text, number) = if text.is_empty() { (number.to_string(), Some(number)) } else { (text, None) };
             labels.push(Label { name: self.string(label.number(1))?.to_string(), text, number });
         }
-        Ok(Stack { labels, frames })
+        Ok(Stack { labels, frames, attributes: Vec::new() })
     }
 }
 
@@ -227,6 +227,7 @@ mod tests {
                 frame("main", 1, FrameKind::User, Some("/bin/x")),
                 frame("sys_read", 2, FrameKind::Kernel, Some("[kernel.kallsyms]")),
             ],
+            attributes: Vec::new(),
         };
         let map = |name: &str, unit: &str| StackMap {
             name: name.into(),

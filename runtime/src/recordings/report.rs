@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::output::folded::names;
-use crate::output::stacks::{Stack, StackMap};
+use crate::output::stacks::{Label, Stack, StackMap};
 use crate::output::tree;
 
 /// What is shown of a recording.
@@ -52,9 +52,10 @@ pub fn report(map: &StackMap, options: &ReportOptions) -> Result<String, Vec<Str
     let mut parts: BTreeMap<String, Vec<(Stack, i64)>> = BTreeMap::new();
     let mut known = BTreeSet::new();
     for (stack, weight) in stacks {
-        known.extend(stack.labels.iter().map(|label| label.name.clone()));
-        if let Some(label) = stack.labels.iter().find(|label| label.name == *by) {
-            parts.entry(label.text.clone()).or_default().push((stack, weight));
+        known.extend(parts_of(&stack).map(|label| label.name.clone()));
+        let part = parts_of(&stack).find(|label| label.name == *by).map(|label| label.text.clone());
+        if let Some(part) = part {
+            parts.entry(part).or_default().push((stack, weight));
         }
     }
     if parts.is_empty() && !known.contains(by) {
@@ -70,11 +71,17 @@ pub fn report(map: &StackMap, options: &ReportOptions) -> Result<String, Vec<Str
     Ok(text)
 }
 
-fn weight(stacks: &[(Stack, i64)]) -> i64 {
+/// What a recording can be split by.
+pub fn parts_of(stack: &Stack) -> impl Iterator<Item = &Label> {
+    stack.labels.iter().chain(&stack.attributes)
+}
+
+/// All stacks together.
+pub fn weight(stacks: &[(Stack, i64)]) -> i64 {
     stacks.iter().fold(0, |sum, (_, weight)| sum.saturating_add(*weight))
 }
 
-fn share(part: i64, whole: i64) -> f64 {
+pub fn share(part: i64, whole: i64) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
 
@@ -100,17 +107,17 @@ fn sections(map: &StackMap, whole: i64, options: &ReportOptions, text: &mut Stri
     text.push_str(&tree::calls(&shown, whole));
 }
 
-struct Function {
-    name: String,
-    own: i64,
-    total: i64,
+pub struct Function {
+    pub name: String,
+    pub own: i64,
+    pub total: i64,
 }
 
 /// All functions by their names. One that calls itself counts once in each stack.
-fn functions(map: &StackMap) -> Vec<Function> {
+pub fn functions(map: &StackMap) -> Vec<Function> {
     let mut found: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     for (stack, weight) in &map.stacks {
-        let frames = names(&Stack { labels: Vec::new(), frames: stack.frames.clone() }, None);
+        let frames = names(&Stack { labels: Vec::new(), ..stack.clone() }, None);
         if let Some(last) = frames.last() {
             let own = &mut found.entry(last.clone()).or_default().0;
             *own = own.saturating_add(*weight);
@@ -126,7 +133,8 @@ fn functions(map: &StackMap) -> Vec<Function> {
 /// The innermost frames first, and nothing but frames.
 fn inverted(map: &StackMap) -> StackMap {
     let turned = |(stack, weight): &(Stack, i64)| {
-        (Stack { labels: Vec::new(), frames: stack.frames.iter().rev().cloned().collect() }, *weight)
+        let frames = stack.frames.iter().rev().cloned().collect();
+        (Stack { labels: Vec::new(), frames, attributes: Vec::new() }, *weight)
     };
     StackMap { stacks: map.stacks.iter().map(turned).collect(), ..map.clone() }
 }

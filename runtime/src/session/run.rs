@@ -26,6 +26,7 @@ use crate::signals::{self, Ending, SignalWaiter, Timer};
 use crate::symbols::MappingEvents;
 
 use super::progress::Progress;
+use super::recording::RecordingLine;
 use super::replaced::traced_files;
 use super::unloaded::traced_modules;
 use super::ways::Ways;
@@ -179,6 +180,7 @@ impl Session<'_> {
         let metrics_at = fds.len();
         fds.extend(self.metrics.iter().flat_map(MetricsServer::fds));
         let end = self.options.duration.map(|duration| Instant::now() + duration);
+        self.recording = self.options.recording.clone().map(|unit| RecordingLine::new(unit, self.options.duration));
         let mut last_noted = Instant::now();
         let mut last_told = Instant::now();
         // Before it runs the command the child is a copy of the tool: where the kernel tells what it maps, /proc is not
@@ -188,6 +190,7 @@ impl Session<'_> {
             self.decoder.note_process(child.pid);
         }
         loop {
+            self.draw_recording();
             sink.flush().map_err(SessionError::Output)?;
             let left = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
             let ready = signals::wait(&fds, left).map_err(|error| SessionError::System("poll", error))?;
@@ -216,6 +219,7 @@ impl Session<'_> {
             if last_told.elapsed() >= BETWEEN_PROBLEMS {
                 last_told = Instant::now();
                 for problem in self.new_problems() {
+                    self.clear_recording();
                     sink.event(&problem).map_err(SessionError::Output)?;
                 }
             }
@@ -229,6 +233,7 @@ impl Session<'_> {
             let is_late = end.is_some_and(|end| Instant::now() >= end);
             let is_over = process_ended || is_late || self.exit_called() || self.has_printed_enough();
             if (ready[0] && ending.take()) || is_over {
+                self.recording = None;
                 // A signal that the ended process has sent may have come after the wait.
                 for (programs, wakeup) in wakeups {
                     if matches!(wakeup, Wakeup::Signal(_)) && wakeup.take() {

@@ -8,6 +8,7 @@ use rtrace_lang::source::Source;
 use rtrace_lang::types::Type;
 
 use crate::cells;
+use crate::decode::word;
 use crate::event::{Cell, MapEvent, Value};
 use crate::maps::{self, LiveMap};
 use crate::output::printa;
@@ -37,6 +38,7 @@ enum Keep {
 impl Session<'_> {
     /// A map as it is now.
     pub(super) fn map_event(&mut self, id: MapId, table: &Table) -> Result<MapEvent, SessionError> {
+        self.name_kernel_stacks(id);
         let mut rows = self.rows(id, table.by, table.divisor, Keep::Shown)?;
         if let Some(top) = table.top {
             let skip = rows.len().saturating_sub(usize::try_from(top).unwrap_or(usize::MAX));
@@ -53,6 +55,23 @@ impl Session<'_> {
         let rows = rows.into_iter().map(|row| (row.key, row.cell)).collect();
         let key_names = key_names(map, &self.options.source);
         Ok(MapEvent { name: map.written(), keyed: !map.key.is_empty(), key_names, aggregation, rows })
+    }
+
+    /// Before the stacks of a map are named one by one.
+    fn name_kernel_stacks(&mut self, id: MapId) {
+        let has_some = self.hir.maps[id.index()].key.iter().any(|part| matches!(part, Type::Stack { user: false, .. }));
+        let Some(stacks) = self.object.manifest.stacks.filter(|_| has_some) else { return };
+        let (stacks, cpus) = (&self.maps[stacks as usize], self.cpus);
+        self.decoder.name_kernel(|| {
+            let mut addresses = Vec::new();
+            // What cannot be read now is looked up by itself.
+            let _ = stacks.for_each(cpus, &mut |_, value| {
+                let count = (word(value, 0) as usize).min(value.len() / 8 - 1);
+                let all = (1..=count).map(|number| word(value, number * 8));
+                addresses.extend(all.filter(|address| address >> 63 == 1));
+            });
+            addresses
+        });
     }
 
     /// The entries of a map in that order, their values divided by `divisor` and by what normalize() says.

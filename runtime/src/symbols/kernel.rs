@@ -63,11 +63,21 @@ impl KernelSymbols {
         addresses.iter().map(|address| self.known.get(address).cloned().flatten()).collect()
     }
 
+    /// Whether each look reads the table of all symbols, so that many addresses are better asked for at once.
+    pub fn takes_long(&mut self) -> bool {
+        self.try_formatter();
+        matches!(self.formatter, Formatter::Refused)
+    }
+
+    fn try_formatter(&mut self) {
+        if let Formatter::NotTried = self.formatter {
+            self.formatter = Program::load().map_or(Formatter::Refused, Formatter::Loaded);
+        }
+    }
+
     fn look_up(&mut self, addresses: &[u64]) -> Vec<Option<Symbol>> {
         if addresses.len() < WHOLE_TABLE_FROM {
-            if let Formatter::NotTried = self.formatter {
-                self.formatter = Program::load().map_or(Formatter::Refused, Formatter::Loaded);
-            }
+            self.try_formatter();
             if let Formatter::Loaded(program) = &self.formatter
                 && let Ok(found) = program.format(addresses)
             {

@@ -68,6 +68,10 @@ struct OffCpu {
 
     #[command(flatten)]
     waits: Waits,
+
+    /// Above each stack that of the thread that woke it, upside down
+    #[arg(long)]
+    wakers: bool,
 }
 
 /// Which waits count.
@@ -163,8 +167,8 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
             Some(_) => drawn(on_cpu).unwrap_or_else(|status| status),
             None => profile::record(&on_cpu.profile),
         },
-        Kind::OffCpu(OffCpu { recording, waits }) => {
-            let script = scripts::off_cpu(waits, recording.is_of_process());
+        Kind::OffCpu(OffCpu { recording, waits, wakers }) => {
+            let script = scripts::off_cpu(waits, recording.is_of_process(), *wakers);
             recording::run(recording, &["--all-tasks"], &script, style("Off-CPU", "microseconds", Hues::Origin))
         }
         Kind::Memory(Memory { recording, of }) => {
@@ -191,7 +195,7 @@ fn drawn(on_cpu: &OnCpu) -> Result<i32, i32> {
     let Some(file) = &on_cpu.from else { return Ok(0) };
     let output = on_cpu.profile.recording.output.as_deref();
     let form = recording::form(output)?;
-    let map = recording::read(file, on_cpu.sample.as_deref())?;
+    let map = recording::read(file, on_cpu.sample.as_deref())?.without_attributes();
     let unit = if map.unit == "count" || map.unit.is_empty() { "samples".to_string() } else { map.unit.clone() };
     let style = Style { unit, ..profile::style() };
     let bytes = StackFile { form, style }.bytes(&[map], 0).map_err(|error| fail(&error.to_string(), &[]))?;

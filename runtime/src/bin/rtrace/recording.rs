@@ -19,6 +19,7 @@ use crate::script::{self, fail};
 /// What is behind the options of each command.
 pub const FORMS: &str = "The form of the result follows the file's name:\n  \
     .svg     an interactive flame graph\n  \
+    .html    the graph with a search field and a table of functions, in one page\n  \
     .folded  folded stacks, a line each, for other tools\n  \
     .pb.gz   a profile for `go tool pprof` and Pyroscope\n  \
     .txt     a call tree, which is printed where no file is named";
@@ -91,7 +92,7 @@ pub fn run(recording: &Recording, more: &[&str], script: &str, style: Style) -> 
 /// The form of a file, or the exit status.
 pub fn form(file: Option<&Path>) -> Result<Form, i32> {
     Form::of(file).ok_or_else(|| {
-        let help = "name it *.svg, *.folded, *.pb.gz or *.txt".to_string();
+        let help = "name it *.svg, *.html, *.folded, *.pb.gz or *.txt".to_string();
         fail("the name of the file does not say what is to be written", &[help])
     })
 }

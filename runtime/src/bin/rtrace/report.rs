@@ -1,10 +1,14 @@
-//! `rtrace report`: what is in a recording, as text in a terminal.
+//! `rtrace report`: what is in a recording, to be walked through with keys on a terminal, or as text.
 
+mod screen;
+
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use rtrace_runtime::recordings::report::{ReportOptions, Sort, report};
+use rtrace_runtime::recordings::browser::{Browser, Direction, View};
+use rtrace_runtime::recordings::report::{ReportOptions, Sort, parts_of, report};
 
 use crate::arguments::parsed;
 use crate::recording;
@@ -16,7 +20,8 @@ use crate::script::fail;
     name = "rtrace report",
     bin_name = "rtrace report",
     disable_version_flag = true,
-    after_help = "Read are folded stacks, the text of `perf script`, and profiles of pprof's, those of rtrace among them.\n\n\
+    after_help = "On a terminal arrows and Enter walk through the calls, and `?` lists all keys.\n\n\
+        Read are folded stacks, the text of `perf script`, and profiles of pprof's, those of rtrace among them.\n\n\
         Examples:\n  \
         rtrace report hot.pb.gz\n  \
         perf script | rtrace report -\n  \
@@ -35,15 +40,15 @@ struct Words {
     #[arg(long)]
     callers: bool,
 
-    /// The order of the functions
-    #[arg(long, value_enum, default_value_t = Order::Own)]
-    sort: Order,
+    /// The order of the functions; own where nothing is said
+    #[arg(long, value_enum)]
+    sort: Option<Order>,
 
     /// Only stacks with a function that has TEXT in its name
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
 
-    /// How many functions
+    /// How many functions the text has
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
 
@@ -51,7 +56,7 @@ struct Words {
     #[arg(long, value_name = "NAME")]
     sample: Option<String>,
 
-    /// Plain text, which is all that there is
+    /// Text, also on a terminal
     #[arg(long)]
     stdio: bool,
 }
@@ -76,12 +81,19 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
         Ok(map) => map,
         Err(status) => return status,
     };
-    let sort = match words.sort {
+    let sort = words.sort.map(|order| match order {
         Order::Own => Sort::Own,
         Order::Total => Sort::Total,
         Order::Name => Sort::Name,
-    };
+    });
     let by = words.by.clone().unwrap_or_default();
+    let is_known =
+        words.by.is_none() || map.stacks.iter().any(|(stack, _)| parts_of(stack).any(|part| part.name == by));
+    if !words.stdio && is_known && is_for_keys() {
+        let view = View::Tree(if words.callers { Direction::Callers } else { Direction::Calls });
+        return walk(Browser::new(&map, view, sort, words.by.as_deref(), &words.search.unwrap_or_default()));
+    }
+    let sort = sort.unwrap_or_default();
     let options = ReportOptions { by: words.by, callers: words.callers, sort, search: words.search, top: words.top };
     match report(&map, &options) {
         Ok(text) => recording::write(text.as_bytes(), None),
@@ -89,5 +101,19 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
         Err(parts) => {
             fail(&format!("the samples have no part called {by}"), &[format!("there are: {}", parts.join(", "))])
         }
+    }
+}
+
+/// The screen is a terminal that can be drawn on.
+fn is_for_keys() -> bool {
+    let is_able = std::env::var("TERM").is_ok_and(|name| !name.is_empty() && name != "dumb");
+    is_able && std::io::stdout().is_terminal()
+}
+
+/// Shows it until somebody leaves; gives the exit status.
+fn walk(browser: Browser) -> i32 {
+    match screen::walk(browser) {
+        Ok(()) => 0,
+        Err(error) => fail(&format!("cannot use the terminal: {error}"), &["--stdio shows it as text".to_string()]),
     }
 }

@@ -264,6 +264,10 @@ fn prepared(
         pid: arguments.pid,
         cgroup,
         progress: !arguments.quiet && std::io::stderr().is_terminal(),
+        // With a command the terminal is the command's.
+        recording: (arguments.command.is_none() && std::io::stderr().is_terminal())
+            .then(|| arguments.stack_file.as_ref().map(|file| file.style.unit.clone()))
+            .flatten(),
         quiet: arguments.quiet,
         verbose: arguments.verbose,
         is_last: false,

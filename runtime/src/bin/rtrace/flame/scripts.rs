@@ -2,7 +2,7 @@
 
 use super::{MemoryMeasure, WaitState, Waits};
 
-use rtrace_runtime::output::flame_graph::{OFF_CPU, ON_CPU};
+use rtrace_runtime::output::flame_graph::{OFF_CPU, ON_CPU, WOKEN_BY};
 
 use crate::recording::{MOST_STACKS, holding};
 
@@ -10,8 +10,8 @@ use crate::recording::{MOST_STACKS, holding};
 const MOST_PIECES: u32 = 1 << 18;
 
 /// Time blocked, in microseconds. It belongs to the stack at which a thread has left its processor.
-pub fn off_cpu(waits: &Waits, is_of_process: bool) -> String {
-    waiting(waits, is_of_process, "", "@off_cpu[")
+pub fn off_cpu(waits: &Waits, is_of_process: bool, wakers: bool) -> String {
+    waiting(waits, is_of_process, "", "@off_cpu[", wakers)
 }
 
 /// Samples on processors, as the time that each stands for, beside time blocked.
@@ -21,17 +21,26 @@ pub fn hot_cold(waits: &Waits, frequency: u32, is_of_process: bool) -> String {
     let running = format!(
         "profile:hz:{frequency} /{whose}/ {{\n    @time[\"{ON_CPU}\", comm, ustack, kstack] = sum({sample});\n}}\n\n"
     );
-    waiting(waits, is_of_process, &running, &format!("@time[\"{OFF_CPU}\", "))
+    waiting(waits, is_of_process, &running, &format!("@time[\"{OFF_CPU}\", "), false)
 }
 
 /// `sum` is a map and the beginning of its key; other clauses come before.
-fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str) -> String {
+fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str, wakers: bool) -> String {
     let whose = if is_of_process { "pid == $target" } else { "args.prev_pid != 0" };
     let counted = |sum: String| match waits.min {
         Some(least) => format!("if ($waited >= {least}) {{ {sum} = sum($waited); }}"),
         None => format!("{sum} = sum($waited);"),
     };
-    let key = |thread: &str| format!("{sum}@names[{thread}], @user[{thread}], @kernel[{thread}]]");
+    let key = |thread: &str| {
+        let waker = format!(", \"{WOKEN_BY}\", @waker[{thread}], @waker_user[{thread}], @waker_kernel[{thread}]");
+        format!("{sum}@names[{thread}], @user[{thread}], @kernel[{thread}]{}]", if wakers { &waker } else { "" })
+    };
+    let waking = "\n// Somebody wakes it.\n\
+                  tracepoint:sched:sched_waking /@start[args.pid]/ {\n    \
+                      @waker[args.pid] = comm;\n    \
+                      @waker_user[args.pid] = ustack;\n    \
+                      @waker_kernel[args.pid] = kstack;\n\
+                  }\n";
     format!(
         "{before}{others}\
          // A thread is back on a processor.\n\
@@ -46,7 +55,7 @@ fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str) -> Strin
              @names[args.prev_pid] = comm;\n    \
              @user[args.prev_pid] = ustack;\n    \
              @kernel[args.prev_pid] = kstack;\n\
-         }}\n\n\
+         }}\n{waking}\n\
          // What still waits has waited until now.\n\
          END {{\n    \
              for $wait : @start {{\n        \
@@ -54,8 +63,12 @@ fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str) -> Strin
                  {end}\n    \
              }}\n    \
              clear(@start);\n    clear(@names);\n    clear(@user);\n    clear(@kernel);\n\
+             {clear_wakers}\
          }}\n",
         before = holding(MOST_STACKS),
+        waking = if wakers { waking } else { "" },
+        clear_wakers =
+            if wakers { "    clear(@waker);\n    clear(@waker_user);\n    clear(@waker_kernel);\n" } else { "" },
         back = counted(key("args.next_pid")),
         end = counted(key("$wait.0")),
         states = states(&waits.states),
