@@ -159,6 +159,12 @@ const ONCE_WRONG: &[&str] = &[
     "BEGIN { @i = 3; $s = \"text\"; $z = @i; @m[1, \"two\"] = 7; for $n : 0..3 { delete(@m[$s[--$z], \"\"]); } }",
     // And a slot of a histogram whose number lay on the stack, where it forgets the bounds.
     "BEGIN { $a = 1; @i = 3; $s = \"text\"; $z = @i; unroll 3 { @fine = hist(@i ? 8 : $a, 3); $a = $a + $z + strlen($s); @fine = hist($z ? $a : @i, 3); } }",
+    // Kernel 6.1 left out the slots of all values but 0, the length of a string that could not be read.
+    "fn words($a, $s) { $b = 3; $r = (n = 3, t = \"in\"); while (@w++ < 4 && strlen(\"\" + (0 != 0 ? @ts[0] : \"none\"))) { $b += 1; } return $r.t; }
+     BEGIN { $b = -7; @k[0] = 5; @m[1, \"two\"] = 7; @t = \"hello\"; @ts[0] = \"name\"; @cut = \"abcdefgh\"; $y = (int16[4])7; @y = (uint8[8])9;
+     while (@w++ < 4 && 0) { $b += 1; }
+     @ll[strlen(words(0, @t) + \"\")] = llquantize(strlen(words(0, \"\") + \"\"), 10, 0, 5, 20, strlen(words(0, ((@k[0] < 0x1f) ? @t : \"\")) + \"\"));
+     @ts[(((!(3)), \"\") == ($b, words(@k[0], \"xtzdfpdw\")))] = \"\"; }",
 ];
 
 #[test]
