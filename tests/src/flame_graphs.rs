@@ -9,26 +9,26 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::directory::Directory;
-use crate::environment::Programs;
+use crate::environment::{Need, Programs};
 use crate::formats::{frames, read_flame_graph};
 use crate::profiles::through;
 use crate::terminal::Terminal;
 
 type Check = fn(&Programs) -> Result<()>;
 
-/// Each with its name.
-pub const ALL: &[(&str, Check)] = &[
-    ("off_cpu", check_off_cpu),
-    ("wakers", check_wakers),
-    ("memory", check_memory),
-    ("hot_cold", check_hot_cold),
-    ("difference", check_difference),
-    ("imports", check_imports),
-    ("report", check_report),
-    ("walk", check_walk),
-    ("page", check_page),
-    ("recording_line", check_recording_line),
-    ("mistakes", check_mistakes),
+/// Each with its name, and what it takes of the kernel.
+pub const ALL: &[(&str, &[Need], Check)] = &[
+    ("off_cpu", &[Need::MapLoops], check_off_cpu),
+    ("wakers", &[Need::MapLoops], check_wakers),
+    ("memory", &[Need::MapLoops], check_memory),
+    ("hot_cold", &[Need::MapLoops], check_hot_cold),
+    ("difference", &[], check_difference),
+    ("imports", &[], check_imports),
+    ("report", &[], check_report),
+    ("walk", &[], check_walk),
+    ("page", &[], check_page),
+    ("recording_line", &[], check_recording_line),
+    ("mistakes", &[], check_mistakes),
 ];
 
 /// Runs `rtrace flame` and gives its status, stdout and stderr.
