@@ -154,9 +154,9 @@ impl Plan {
         let by_tables = move || profiles::check_tables(&programs);
         tests.push(self.gated("profiles::tables".to_string(), 2, vec![Need::Loops], by_tables));
         let programs = self.programs.clone();
-        for (name, check) in flame_graphs::ALL {
+        for (name, needs, check) in flame_graphs::ALL {
             let programs = self.programs.clone();
-            tests.push(self.gated(format!("flame_graphs::{name}"), 2, Vec::new(), move || check(&programs)));
+            tests.push(self.gated(format!("flame_graphs::{name}"), 2, needs.to_vec(), move || check(&programs)));
         }
         let storm = self.programs.clone();
         let received = move || packets::check_bridge(&storm);

@@ -240,9 +240,13 @@ impl Parts {
     fn add(&mut self, name: &str, part: &Value) {
         match part {
             Value::Stack { frames, user, .. } => {
+                let since = std::mem::take(&mut self.since);
                 if self.tasks.last_mut().is_none_or(|task| task.stack(*user).is_some()) {
-                    let labels = if self.tasks.is_empty() { Vec::new() } else { std::mem::take(&mut self.since) };
-                    self.tasks.push(Task { labels, ..Task::default() });
+                    self.tasks.push(Task { labels: since, ..Task::default() });
+                } else if let [_, .., task] = &mut self.tasks[..] {
+                    task.labels.extend(since);
+                } else {
+                    self.labels.extend(since);
                 }
                 let frames = frames.iter().rev().map(|frame| stack_frame(frame, *user)).collect();
                 if let Some(task) = self.tasks.last_mut() {
