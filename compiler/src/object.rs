@@ -127,6 +127,8 @@ pub struct Manifest {
     pub unwind: Option<UnwindMaps>,
     /// Holds the cgroup that events are restricted to.
     pub cgroup: Option<u32>,
+    /// A byte for each process number, not zero where events of that process count (`Processes::Tree`).
+    pub tree: Option<u32>,
 }
 
 /// Where the tables are by which programs go up user stacks (`rtrace_lang::unwind`).

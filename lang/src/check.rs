@@ -53,6 +53,8 @@ pub struct CheckOptions {
     pub pid: Option<u32>,
     /// Only tasks of one cgroup and those below it (`--cgroup`, `--container`); which one, the runtime knows.
     pub in_cgroup: bool,
+    /// The descendants of the process, too (`--children`).
+    pub children: bool,
     /// Probes of the kernel fire in other tasks than those of `pid` as well (`--all-tasks`).
     pub all_tasks: bool,
     /// `$1` and so on.
@@ -231,7 +233,7 @@ impl Checker<'_> {
             layout: group.layout.clone(),
             sites: group.sites.clone(),
             dispatch: group.dispatch,
-            pid: group.pid,
+            processes: group.processes,
             in_cgroup: group.in_cgroup,
             locals,
             functions,

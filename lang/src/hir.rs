@@ -18,7 +18,7 @@ use crate::format::Piece;
 use crate::script_types::ScriptTypes;
 use crate::settings::Settings;
 use crate::span::Span;
-use crate::target::{Layout, Location, ProbeSite, ProgramKind};
+use crate::target::{Layout, Location, ProbeSite, Processes, ProgramKind};
 use crate::types::{Space, Type};
 
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -68,8 +68,8 @@ pub struct Program {
     pub layout: Arc<Layout>,
     pub sites: Vec<SiteId>,
     pub dispatch: Dispatch,
-    /// Only events of this process count; None where the attachment itself filters.
-    pub pid: Option<u32>,
+    /// Only events of these processes count; None where the attachment itself filters.
+    pub processes: Option<Processes>,
     /// Only events of the tasks of one cgroup and those below it count.
     pub in_cgroup: bool,
     pub locals: Vec<Local>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
 use rtrace_lang::target::{
-    Argument, Attach, Feature, Layout, Location, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind,
+    Argument, Attach, Feature, Layout, Location, ProbeSite, Processes, ProgramKind, ResolveError, ResolveErrorKind,
     ResolveOptions, Step, Target, TracingKind,
 };
 use rtrace_lang::types::{Field, StructKind, Type};
@@ -157,10 +157,19 @@ fn site(machine: &Machine, kind: &str, btf_id: u32, options: &ResolveOptions) ->
     let task = objects.iter().find(|field| points_to(&field.ty, "task_struct"));
     let process = match (options.pid, task) {
         (None, _) => None,
+        // The tree goes by the numbers of the namespace, objects by those of the kernel.
+        (Some(_), Some(_)) if options.children && machine.process_namespace().is_some() => {
+            let mut error = unsupported("not of a process tree in a process namespace");
+            error.message =
+                format!("iter:{kind} cannot be restricted to a process and its children in a process namespace");
+            error.help = vec!["Leave out --children, -p and -c.".to_string()];
+            return Err(error);
+        }
         (Some(pid), Some(task)) => {
             let tgid =
                 members_of(machine, "task_struct", "tgid").ok_or_else(|| unsupported("task_struct has no tgid"))?;
-            Some((task.bit_offset / 8, tgid, pid))
+            let wanted = if options.children { Processes::Tree } else { Processes::One(pid) };
+            Some((task.bit_offset / 8, tgid, wanted))
         }
         (Some(_), None) => {
             let mut error = unsupported("not of one process");
@@ -192,7 +201,7 @@ fn site(machine: &Machine, kind: &str, btf_id: u32, options: &ResolveOptions) ->
         program: ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id },
         layout: Arc::new(layout),
         selector: None,
-        attach: Attach::Iterator { pid: options.pid },
+        attach: Attach::Iterator { pid: options.only_pid() },
     })
 }
 

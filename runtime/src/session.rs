@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod speculations;
 mod tables;
+mod tree;
 mod unloaded;
 mod unwind;
 mod ways;
@@ -39,6 +40,7 @@ use crate::symbols::MappingEvents;
 use globals::GlobalData;
 use replaced::TracedFile;
 use speculations::Speculations;
+use tree::ProcessTree;
 use unloaded::TracedModule;
 use unwind::UnwindTables;
 
@@ -172,6 +174,8 @@ pub struct Session<'m> {
     mappings: Option<MappingEvents>,
     /// By which programs go up its stacks, where the script asks for that.
     unwind: Option<UnwindTables>,
+    /// Follows what the processes of the script fork (`--children`).
+    tree: Option<ProcessTree>,
     /// Who asks for the maps while the script runs (`--listen`).
     metrics: Option<MetricsServer>,
     /// What of them is known to be no metric.
@@ -229,6 +233,7 @@ impl<'m> Session<'m> {
             programs,
             mappings: None,
             unwind,
+            tree: None,
             links: Vec::new(),
             left_out: Vec::new(),
             iterators: Vec::new(),
@@ -256,6 +261,7 @@ impl<'m> Session<'m> {
     /// Lets go of all attachments. Events that still come from those that end slowly do not count from here on.
     fn detach(&mut self) {
         self.iterators.clear();
+        self.tree = None;
         let (slow, quick): (Vec<Link>, Vec<Link>) =
             std::mem::take(&mut self.links).into_iter().partition(Link::is_slow);
         // The child would hold these as well, and their programs do not look whether they are stopped.

@@ -745,6 +745,67 @@ static void run_crowd(long count, const char *unused)
 }
 
 /*
+ * family N: six processes, each of which calls family_call N times, which makes a getppid call and stores to 0x10000000, and
+ * burns CPU for 150 ms. A child and its own child are there before it says that it waits; the first of them then has
+ * another one, and the process itself has one whose own child outlives it.
+ */
+static int family_gate[2], family_ends[2];
+
+TRACED void family_call(long number)
+{
+	*(volatile long *)0x10000000 = number;
+	syscall(SYS_getppid);
+}
+
+static void be_of_the_family(long count)
+{
+	for (long i = 0; i < count; i++)
+		family_call(i);
+	run_spin(150, NULL);
+}
+
+static void prepare_family(long count)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+	char byte;
+
+	if (mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED)
+		fail("mmap");
+	if (pipe(family_gate) != 0 || pipe(family_ends) != 0)
+		fail("pipe");
+	if (fork() != 0)
+		return;
+	int is_first = fork() != 0;
+
+	close(family_gate[1]);
+	if (read(family_gate[0], &byte, 1) != 0)
+		fail("read");
+	if (is_first)
+		fork();
+	be_of_the_family(count);
+	_exit(0);
+}
+
+static void run_family(long count, const char *unused)
+{
+	char byte;
+
+	(void)unused;
+	close(family_gate[1]);
+	be_of_the_family(count);
+	if (fork() == 0) {
+		if (fork() == 0)
+			usleep(20000);
+		be_of_the_family(count);
+		_exit(0);
+	}
+	close(family_ends[1]);
+	/* The end of the file, when all others have exited. */
+	if (read(family_ends[0], &byte, 1) != 0)
+		fail("read");
+}
+
+/*
  * stores N: at the fixed address 0x10000000 it stores a word N times and loads it N times, and stores N times to the word
  * behind; the function at 0x10001000, which does nothing, runs N times. Half a second later another thread does the same.
  */
@@ -1007,6 +1068,7 @@ static const struct subcommand subcommands[] = {
 	{ "faults", run_faults, 1, "N" },
 	{ "signals", run_signals, 1, "N" },
 	{ "crowd", run_crowd, 2, "THREADS FILES" },
+	{ "family", run_family, 1, "N" },
 	{ "stores", run_stores, 1, "N" },
 	{ "connects", run_connects, 1, "N" },
 	{ "tells", run_tells, 1, "N" },
@@ -1043,6 +1105,8 @@ int main(int argc, char **argv)
 			continue;
 		if (subcommand->run == run_crowd)
 			prepare_crowd(strtol(arguments[0], NULL, 0), given > 1 ? arguments[1] : NULL);
+		if (subcommand->run == run_family)
+			prepare_family(strtol(arguments[0], NULL, 0));
 		if (waits) {
 			snprintf(line, sizeof(line), "pid %d\n", getpid());
 			print_line(line);

@@ -3,7 +3,8 @@
 use rtrace_lang::aggregations::SERIES_SLOTS;
 use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, aggregating_programs};
 use rtrace_lang::limits::{
-    DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES, UNWIND_MAPPINGS, UNWIND_ROWS,
+    DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, PROCESS_NUMBERS, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES,
+    UNWIND_MAPPINGS, UNWIND_ROWS,
 };
 use rtrace_lang::span::Span;
 use rtrace_lang::unwind;
@@ -35,6 +36,7 @@ pub struct Shared {
     stacks: Option<MapRef>,
     unwind: Option<UnwindMaps>,
     cgroup: Option<MapRef>,
+    tree: Option<MapRef>,
     log2_table: Option<u32>,
     zeros: Option<(u32, u32)>,
     allocate_on_use: bool,
@@ -111,6 +113,7 @@ impl Shared {
             stacks: None,
             unwind: None,
             cgroup: None,
+            tree: None,
             log2_table: None,
             zeros: None,
             allocate_on_use: options.map_allocator,
@@ -282,6 +285,29 @@ impl Shared {
 
     pub fn cgroup_map(&self) -> Option<MapRef> {
         self.cgroup
+    }
+
+    /// The map that says of each process number whether its events count.
+    pub fn tree(&mut self) -> MapRef {
+        if let Some(map) = self.tree {
+            return map;
+        }
+        let map = self.add(MapObject {
+            name: "tree".to_string(),
+            kind: MapKind::Array,
+            key_bytes: 4,
+            value_bytes: PROCESS_NUMBERS,
+            entries: 1,
+            allocate_on_use: false,
+            is_mapped: true,
+            whole_keys: None,
+        });
+        self.tree = Some(map);
+        map
+    }
+
+    pub fn tree_map(&self) -> Option<MapRef> {
+        self.tree
     }
 
     /// For each value of the top six bits of `DE_BRUIJN * (2^(k+1) - 1)`: k.

@@ -99,7 +99,7 @@ fn probe<'a>(feature: Feature, btf: impl FnOnce() -> Option<&'a Btf>) -> bool {
 }
 
 /// An instruction as a word (include/uapi/linux/bpf.h, `struct bpf_insn`, little-endian).
-pub(crate) const fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
+pub const fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
     code as u64
         | (destination as u64) << 8
         | (source as u64) << 12

@@ -27,6 +27,7 @@ use crate::symbols::MappingEvents;
 
 use super::progress::Progress;
 use super::replaced::traced_files;
+use super::tree::ProcessTree;
 use super::unloaded::traced_modules;
 use super::ways::Ways;
 use super::{Session, SessionError, ends_by_itself};
@@ -96,14 +97,15 @@ impl Session<'_> {
             }
             None => None,
         };
-        if let Some(pid) = child.as_ref().map(|child| child.pid).or(self.options.pid)
+        let process = child.as_ref().map(|child| child.pid).or(self.options.pid);
+        if let Some(pid) = process
             && (shows_user_addresses(&self.hir) || self.unwind.is_some())
         {
             // Refused without the right to: /proc has to do then.
             self.mappings = MappingEvents::follow(pid, self.cpus).ok();
         }
         if let Some(unwind) = &mut self.unwind {
-            unwind.process = child.as_ref().map(|child| child.pid).or(self.options.pid);
+            unwind.process = process;
         }
         match (&child, &mut self.unwind) {
             (Some(child), Some(unwind)) => unwind.expect(&child.program),
@@ -113,7 +115,7 @@ impl Session<'_> {
         self.drain(sink)?;
         let wakeups = self.wakeups()?;
         if !self.exit_called() && !self.has_printed_enough() {
-            let is_stopped = self.attach(&ending)?;
+            let is_stopped = self.attach(&ending, process)?;
             let is_over = is_stopped || self.iterate(sink, &ending)?;
             if self.options.verbose && !self.left_out.is_empty() {
                 let names = self.left_out.join(", ");
@@ -323,7 +325,10 @@ impl Session<'_> {
     }
 
     /// Attaches every program. True if a signal has ended it before it was done.
-    fn attach(&mut self, ending: &Ending) -> Result<bool, SessionError> {
+    fn attach(&mut self, ending: &Ending, process: Option<u32>) -> Result<bool, SessionError> {
+        if let (Some(map), Some(process)) = (self.object.manifest.tree, process) {
+            self.tree = Some(ProcessTree::follow(self.machine, self.maps[map as usize].fd(), process)?);
+        }
         self.files = traced_files(&self.hir);
         if self.site_count() > FEW_PROBES {
             system::raise_file_limit();

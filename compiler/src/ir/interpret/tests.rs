@@ -33,6 +33,7 @@ fn object() -> Object {
             stacks: None,
             unwind: None,
             cgroup: None,
+            tree: None,
         },
     }
 }

@@ -45,6 +45,10 @@ pub struct Arguments {
     #[arg(short = 'p', long = "pid", value_name = "PID", conflicts_with = "command")]
     pub pid: Option<u32>,
 
+    /// With -p and -c: its children too, those there are and those to come, and theirs
+    #[arg(long)]
+    pub children: bool,
+
     /// Probes of the kernel fire in all tasks: of -p and -c the script looks at $target itself
     #[arg(long)]
     pub all_tasks: bool,

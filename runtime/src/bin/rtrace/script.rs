@@ -143,6 +143,9 @@ fn scope(arguments: &Arguments) -> Result<Option<Cgroup>, i32> {
     {
         return Err(fail(&format!("there is no process {pid}"), &[]));
     }
+    if arguments.children && arguments.pid.is_none() && arguments.command.is_none() {
+        return Err(fail("--children is of a process", &["choose it with `-p PID` or `-c COMMAND`".to_string()]));
+    }
     let cgroup = match (&arguments.cgroup, &arguments.container) {
         (Some(path), _) => Cgroup::at(path).map(Some),
         (None, Some(id)) => Cgroup::of_container(id).map(Some),
@@ -227,6 +230,7 @@ fn prepared(
     let options = CheckOptions {
         pid: arguments.pid.or(child.map(|child| child.pid)),
         in_cgroup: cgroup.is_some(),
+        children: arguments.children,
         all_tasks: arguments.all_tasks,
         positional,
         named,
