@@ -1,12 +1,14 @@
 //! A checked program: every name resolved, every expression typed, every cast, probe and format piece explicit. What the
 //! compiler and the runtime share. Holds data; `hir/verify.rs` states what holds between them.
 
+mod clearing;
 mod dump;
 mod maps;
 mod numbers;
 mod uses;
 mod verify;
 
+pub use clearing::{cleared_meanwhile, prints_before_clears};
 pub use dump::dump;
 pub use uses::{Uses, aggregating_programs, for_each_statement};
 pub use verify::verify;

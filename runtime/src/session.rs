@@ -11,6 +11,7 @@ mod run;
 mod speculations;
 mod tables;
 mod tree;
+mod turns;
 mod unloaded;
 mod unwind;
 mod ways;
@@ -41,6 +42,7 @@ use globals::GlobalData;
 use replaced::TracedFile;
 use speculations::Speculations;
 use tree::ProcessTree;
+use turns::Turns;
 use unloaded::TracedModule;
 use unwind::UnwindTables;
 
@@ -164,6 +166,7 @@ pub struct Session<'m> {
     /// What normalize() divides the values of each map by.
     normals: Vec<u64>,
     speculations: Speculations,
+    turns: Turns,
     /// What counters of the global data said when they were last told, by their offsets.
     told: HashMap<u32, u64>,
     /// Programs and libraries that are attached to, of all processes.
@@ -223,6 +226,7 @@ impl<'m> Session<'m> {
             packets: Packets::default(),
             normals: vec![1; hir.maps.len()],
             speculations: Speculations::default(),
+            turns: Turns::new(&hir),
             told: HashMap::new(),
             files: Vec::new(),
             modules: Vec::new(),

@@ -216,6 +216,7 @@ fn cannot_load() -> Option<String> {
         flags: 0,
         name: "rtrace_tests",
         btf: None,
+        inner: None,
     };
     map_create(&config).err().map(|error| format!("programs can't be loaded here: {error}"))
 }

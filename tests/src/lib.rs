@@ -5,6 +5,7 @@ pub mod bpf_programs;
 mod builtins;
 pub mod case;
 pub mod child;
+pub mod clearing;
 pub mod codes;
 pub mod directives;
 pub mod directory;

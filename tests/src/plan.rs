@@ -13,7 +13,7 @@ use crate::other_files::Place;
 use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    bpf_programs, builtins, codes, documents, endings, expectation, flame_graphs, formats, kernel_functions,
+    bpf_programs, builtins, clearing, codes, documents, endings, expectation, flame_graphs, formats, kernel_functions,
     language_server, leftovers, modules, other_files, profiles, prompt, real_programs, reference, run, scale, scrapes,
     stages,
 };
@@ -108,6 +108,9 @@ impl Plan {
         let (programs, in_guest) = (self.programs.clone(), self.environment.in_guest);
         let many = move || scale::check_uprobes(&programs, in_guest);
         tests.push(self.gated("scale::uprobes".to_string(), 2, vec![Need::UprobeMulti], many));
+        let programs = self.programs.clone();
+        let cleared = move || clearing::check(&programs, in_guest);
+        tests.push(self.gated("clearing::nothing_is_lost".to_string(), 2, Vec::new(), cleared));
         let programs = self.programs.clone();
         let traced = move || bpf_programs::check(&programs);
         tests.push(self.gated("bpf_programs::traced".to_string(), 3, vec![Need::Fentry], traced));

@@ -617,6 +617,36 @@ static void *work(void *argument)
 	return NULL;
 }
 
+/* hits T N: T threads, of which each calls hit N times, with numbers from 0 to 15. */
+TRACED void hit(long number)
+{
+	__asm__ volatile("" : : "r"(number));
+}
+
+static void *make_hits(void *argument)
+{
+	long count = *(long *)argument;
+
+	for (long i = 0; i < count; i++)
+		hit(i % 16);
+	return NULL;
+}
+
+static void run_hits(long threads, const char *argument)
+{
+	long count = strtol(argument, NULL, 0);
+	pthread_t started[64];
+
+	if (threads > 64)
+		fail("threads");
+	for (long i = 0; i < threads; i++) {
+		if (pthread_create(&started[i], NULL, make_hits, &count) != 0)
+			fail("pthread_create");
+	}
+	for (long i = 0; i < threads; i++)
+		pthread_join(started[i], NULL);
+}
+
 static void run_threads(long threads, const char *argument)
 {
 	struct worker *workers = calloc(threads, sizeof(*workers));
@@ -1063,6 +1093,7 @@ static const struct subcommand subcommands[] = {
 	{ "naps", run_naps, 2, "N MICROSECONDS" },
 	{ "allocations", run_allocations, 2, "N BYTES[:GROWN]" },
 	{ "rounds", run_rounds, 1, "N" },
+	{ "hits", run_hits, 2, "THREADS N" },
 	{ "threads", run_threads, 2, "THREADS N" },
 	{ "udp", run_udp, 1, "N" },
 	{ "faults", run_faults, 1, "N" },

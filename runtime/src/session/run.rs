@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordKind, SiteId, Table};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordId, RecordKind, SiteId, Table};
 use rtrace_lang::target::{Attach, MultiKind, ProgramKind};
 use rtrace_lang::types::Type;
 use rtrace_probes::kernel::bpf::{self, TestRun};
@@ -468,7 +468,9 @@ impl Session<'_> {
             return Ok(());
         }
         let hir = self.hir.clone();
-        let Some(record) = hir.records.get(word(bytes, 0) as usize) else { return Ok(()) };
+        let id = RecordId(word(bytes, 0) as u32);
+        let Some(record) = hir.records.get(id.index()) else { return Ok(()) };
+        self.hold_what_is_cleared_next(id)?;
         let event = match &record.kind {
             RecordKind::Printf(pieces) => {
                 let text = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
@@ -477,7 +479,10 @@ impl Session<'_> {
             RecordKind::Print => {
                 Event::Value(self.values(&record.parts, &bytes[8..]).pop().unwrap_or(Value::Tuple(Vec::new())))
             }
-            RecordKind::PrintMap { map, table } => Event::Map(self.map_event(*map, table)?),
+            RecordKind::PrintMap { map, table } => {
+                let at = self.shown_at(*map);
+                Event::Map(self.map_event_of(*map, at, table)?)
+            }
             RecordKind::PrintAggregations { maps, pieces } => {
                 Event::Text { kind: TextKind::Printf, text: self.joined(maps, pieces.as_deref())? }
             }
@@ -498,14 +503,14 @@ impl Session<'_> {
                 let count = word(bytes, 8);
                 let unsigned = record.parts.contains(&Type::U64);
                 let count = if unsigned { count.min(i64::MAX as u64) } else { count };
-                return self.truncate(*map, count as i64);
+                return if count == 0 { self.clear_by(id, *map) } else { self.truncate(*map, count as i64) };
             }
             RecordKind::ClearMap(map) => {
-                self.clear(*map)?;
+                self.clear_by(id, *map)?;
                 Event::Cleared(hir.maps[map.index()].written())
             }
             RecordKind::ZeroMap(map) => {
-                self.maps[map.index()].zero(self.cpus)?;
+                self.zero_by(id, *map)?;
                 Event::Cleared(hir.maps[map.index()].written())
             }
             RecordKind::Commit => {

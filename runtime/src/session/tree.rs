@@ -226,6 +226,7 @@ mod tests {
             flags: 0,
             name: "rtrace_tree",
             btf: None,
+            inner: None,
         }) else {
             println!("skipped: maps may not be made");
             return;

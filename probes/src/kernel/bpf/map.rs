@@ -32,6 +32,8 @@ pub struct MapConfig<'a> {
     pub name: &'a str,
     /// A loaded BTF object with the ids of the key's and the value's type in it.
     pub btf: Option<(BorrowedFd<'a>, u32, u32)>,
+    /// Of a map of maps: one that those in it are like.
+    pub inner: Option<BorrowedFd<'a>>,
 }
 
 pub fn map_create(config: &MapConfig<'_>) -> Result<OwnedFd, KernelError> {
@@ -45,6 +47,7 @@ pub fn map_create(config: &MapConfig<'_>) -> Result<OwnedFd, KernelError> {
         map.max_entries = config.entries;
         map.map_flags = config.flags;
         map.map_name = object_name(config.name);
+        map.inner_map_fd = config.inner.map_or(0, raw);
         if let Some((fd, key_type, value_type)) = config.btf {
             map.btf_fd = raw(fd);
             map.btf_key_type_id = key_type;
