@@ -378,6 +378,8 @@ pub enum Attach {
     /// Walks once, when everything is attached.
     Iterator {
         pid: Option<u32>,
+        /// The map whose entries it goes through, by its number or the file that it is pinned to.
+        map: Option<Arc<str>>,
     },
     /// On every online CPU, or following one process. `frequency`: `period` is in Hz instead of events.
     PerfEvent {

@@ -316,7 +316,7 @@ fn iterators(target: &FakeTarget, kind: &str, options: &ResolveOptions) -> Sites
         program: ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: 1 },
         layout: Arc::new(layout),
         selector: None,
-        attach: Attach::Iterator { pid: options.only_pid() },
+        attach: Attach::Iterator { pid: options.only_pid(), map: None },
     }])
 }
 
