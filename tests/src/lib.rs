@@ -14,6 +14,7 @@ pub mod endings;
 pub mod environment;
 pub mod expectation;
 pub mod flame_graphs;
+mod foreign_maps;
 pub mod formats;
 pub mod kernel_functions;
 pub mod language_server;
