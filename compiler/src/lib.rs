@@ -115,6 +115,7 @@ fn compile_with(
         stacks: shared.stacks_map().map(|map| map.0),
         unwind: shared.unwind_maps(),
         cgroup: shared.cgroup_map().map(|map| map.0),
+        tree: shared.tree_map().map(|map| map.0),
     };
     Ok(Some(Compiled { object: Object { programs, maps: shared.maps, manifest }, functions, pass_times }))
 }

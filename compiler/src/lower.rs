@@ -15,6 +15,7 @@ mod record;
 mod shared;
 mod stack;
 mod string;
+mod turns;
 mod unwind;
 
 use std::collections::{HashMap, HashSet};

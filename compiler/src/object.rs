@@ -66,6 +66,18 @@ pub struct MapObject {
     pub is_mapped: bool,
     /// Its keys are short (`rtrace_lang::keys`): index of the map that has the whole ones which they do not say.
     pub whole_keys: Option<u32>,
+    /// It takes turns with another one.
+    pub turns: Option<Turns>,
+}
+
+/// Two maps for one of the script's that is cleared while probes fire: programs use one of them from their start to their end. When
+/// all that ran as the word was changed have ended, the other one stands still, and can be read and emptied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turns {
+    /// Index into `Object::maps`.
+    pub other: u32,
+    /// Offset in the global data of a word that is not zero where programs use the other one.
+    pub word: u32,
 }
 
 /// Kinds of kernel maps that programs use.
@@ -127,6 +139,8 @@ pub struct Manifest {
     pub unwind: Option<UnwindMaps>,
     /// Holds the cgroup that events are restricted to.
     pub cgroup: Option<u32>,
+    /// A byte for each process number, not zero where events of that process count (`Processes::Tree`).
+    pub tree: Option<u32>,
 }
 
 /// Where the tables are by which programs go up user stacks (`rtrace_lang::unwind`).

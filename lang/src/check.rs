@@ -34,7 +34,7 @@ use crate::entries;
 use crate::expand::expand;
 use crate::hir::{Hir, Program, Record, SiteId, verify};
 use crate::script_types::ScriptTypes;
-use crate::settings::Settings;
+use crate::settings::{Override, Settings};
 use crate::span::Span;
 use crate::target::{Feature, ProbeSite, Target};
 use crate::types::Type;
@@ -49,10 +49,14 @@ pub(crate) use typenames::c_integer;
 #[derive(Clone, Debug, Default)]
 pub struct CheckOptions {
     pub settings: Settings,
+    /// Settings that go before those of the script.
+    pub overrides: Vec<Override>,
     /// Only this process (`-p`, or the child of `-c`); also `$target`.
     pub pid: Option<u32>,
     /// Only tasks of one cgroup and those below it (`--cgroup`, `--container`); which one, the runtime knows.
     pub in_cgroup: bool,
+    /// The descendants of the process, too (`--children`).
+    pub children: bool,
     /// Probes of the kernel fire in other tasks than those of `pid` as well (`--all-tasks`).
     pub all_tasks: bool,
     /// `$1` and so on.
@@ -90,7 +94,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
     entries::add(&mut expanded, &mut diagnostics);
     let ast = &expanded;
     let types = definitions::definitions(ast, target, &mut diagnostics);
-    let items = items::items(ast, options.settings.clone(), &mut diagnostics);
+    let items = items::items(ast, options, &mut diagnostics);
     let mut sites: Vec<ProbeSite> = Vec::new();
     let mut groups = Vec::new();
     for item in &ast.items {
@@ -238,7 +242,7 @@ impl Checker<'_> {
             layout: group.layout.clone(),
             sites: group.sites.clone(),
             dispatch: group.dispatch,
-            pid: group.pid,
+            processes: group.processes,
             in_cgroup: group.in_cgroup,
             locals,
             functions,

@@ -24,6 +24,15 @@ const RETURNS: &[(&str, &str)] = &[
     ("kretfunc", "fentry"),
 ];
 
+/// Events of the end of a wait for a lock, with those of its beginning, and what names the lock in both. A task may wait for one
+/// lock while it waits for another, and begin to wait for the same one twice: the later beginning counts.
+const WAITS: &[(&str, &str, &str)] = &[
+    ("rawtracepoint:contention_end", "rawtracepoint:contention_begin", "lock"),
+    ("rt:contention_end", "rawtracepoint:contention_begin", "lock"),
+    ("tracepoint:lock:contention_end", "tracepoint:lock:contention_begin", "lock_addr"),
+    ("t:lock:contention_end", "tracepoint:lock:contention_begin", "lock_addr"),
+];
+
 /// What begins the names of the events of system calls that return, and of those that are entered.
 const SYSCALL_EXIT: &str = "sys_exit_";
 const SYSCALL_ENTER: &str = "sys_enter_";
@@ -35,7 +44,7 @@ pub fn add(script: &mut Script, diagnostics: &mut Vec<Diagnostic>) {
     for mut item in std::mem::take(&mut script.items) {
         match &mut item {
             Item::Clause(clause) => {
-                let mut found = Uses { clause: clauses, expressions: Vec::new() };
+                let mut found = Uses { clause: clauses, lock: lock_of(clause), expressions: Vec::new() };
                 if let Some(predicate) = &mut clause.predicate {
                     found.expr(predicate);
                 }
@@ -66,6 +75,8 @@ pub fn add(script: &mut Script, diagnostics: &mut Vec<Diagnostic>) {
 struct Uses {
     /// The number of the clause among those that have some.
     clause: usize,
+    /// Of ends of waits, the argument that says for what.
+    lock: Option<&'static str>,
     expressions: Vec<Expr>,
 }
 
@@ -123,7 +134,7 @@ fn at_entry(clause: &Clause, uses: &Uses, diagnostics: &mut Vec<Diagnostic>) -> 
                     Diagnostic::error(Code::NotHere, uses.expressions[0].span, "entry() has no value in this probe")
                         .label("what was it when the call was entered?")
                         .other(spec.span, "no return of a call")
-                        .help("entry() is there in kretprobe, uretprobe, fexit and tracepoint:syscalls:sys_exit_*"),
+                        .help("entry() is there in kretprobe, uretprobe, fexit, tracepoint:syscalls:sys_exit_* and tracepoint:lock:contention_end"),
                 );
             }
         }
@@ -134,11 +145,13 @@ fn at_entry(clause: &Clause, uses: &Uses, diagnostics: &mut Vec<Diagnostic>) -> 
         .iter()
         .enumerate()
         .map(|(number, e)| {
-            let target = kept(uses.clause, number, e.span);
+            let target = kept(uses, number, e.span);
             statement(StmtKind::Assign { target, op: None, value: e.clone() }, e.span)
         })
         .collect();
-    statements.push(step(Step::Increment, uses.clause, span));
+    if uses.lock.is_none() {
+        statements.push(step(Step::Increment, uses.clause, span));
+    }
     let body = Block { statements, value: None, span };
     all_return.then_some(Clause { probes, predicate: None, body, span: clause.span })
 }
@@ -146,6 +159,9 @@ fn at_entry(clause: &Clause, uses: &Uses, diagnostics: &mut Vec<Diagnostic>) -> 
 /// The probe at the entry of what the probe is the return of.
 fn entry_of(spec: &ProbeSpec) -> Option<ProbeSpec> {
     let (_, rest) = spec.text.split_once(':')?;
+    if let Some((_, begin, _)) = WAITS.iter().find(|(end, _, _)| *end == spec.text) {
+        return Some(ProbeSpec::parse(begin, spec.span));
+    }
     let provider = spec.provider.to_ascii_lowercase();
     if let Some((_, entry)) = RETURNS.iter().find(|(name, _)| *name == provider) {
         return Some(ProbeSpec::parse(&format!("{entry}:{rest}"), spec.span));
@@ -168,20 +184,27 @@ fn entry_of(spec: &ProbeSpec) -> Option<ProbeSpec> {
 /// Lets the clause begin with the values; a call that had begun before the entry was traced has none and is passed over.
 fn at_return(clause: &mut Clause, uses: &Uses) {
     let span = uses.expressions[0].span;
-    let zero = expr(ExprKind::Int(0), span);
-    let depth = expr(depth(uses.clause), span);
-    let none = ExprKind::Binary { op: BinaryOp::Equal, left: Box::new(depth), right: Box::new(zero) };
+    let none = match uses.lock {
+        None => {
+            let (depth, zero) = (expr(depth(uses.clause), span), expr(ExprKind::Int(0), span));
+            ExprKind::Binary { op: BinaryOp::Equal, left: Box::new(depth), right: Box::new(zero) }
+        }
+        Some(_) => {
+            let known = expr(call("has_key", vec![map(uses, 0, Vec::new(), span), key(uses, span)]), span);
+            ExprKind::Unary { op: UnaryOp::Not, operand: Box::new(known) }
+        }
+    };
     let leave = Block { statements: vec![statement(StmtKind::Return(None), span)], value: None, span };
     let passed = If { condition: Box::new(expr(none, span)), then: leave, otherwise: None };
-    let mut statements = vec![statement(StmtKind::If(passed), span), step(Step::Decrement, uses.clause, span)];
+    let mut statements = vec![statement(StmtKind::If(passed), span)];
+    if uses.lock.is_none() {
+        statements.push(step(Step::Decrement, uses.clause, span));
+    }
     for (number, e) in uses.expressions.iter().enumerate() {
         let name = Name { text: variable(number), span: e.span };
-        let value = Some(kept(uses.clause, number, e.span));
+        let value = Some(kept(uses, number, e.span));
         statements.push(statement(StmtKind::Let { name, ty: None, value }, e.span));
-        let forget = ExprKind::Call {
-            name: Name { text: "delete".to_string(), span: e.span },
-            arguments: vec![crate::ast::Argument { name: None, value: kept(uses.clause, number, e.span) }],
-        };
+        let forget = call("delete", vec![kept(uses, number, e.span)]);
         statements.push(statement(StmtKind::Discard(expr(forget, e.span)), e.span));
     }
     if let Some(predicate) = clause.predicate.take() {
@@ -199,6 +222,12 @@ fn expr(kind: ExprKind, span: Span) -> Expr {
     Expr { kind, span }
 }
 
+fn call(name: &str, arguments: Vec<Expr>) -> ExprKind {
+    let name = Name { text: name.to_string(), span: arguments[0].span };
+    let arguments = arguments.into_iter().map(|value| crate::ast::Argument { name: None, value }).collect();
+    ExprKind::Call { name, arguments }
+}
+
 fn statement(kind: StmtKind, span: Span) -> Stmt {
     Stmt { kind, span }
 }
@@ -213,10 +242,38 @@ fn step(step: Step, clause: usize, span: Span) -> Stmt {
     statement(StmtKind::Expr(expr(ExprKind::Step { step, prefix: false, target }, span)), span)
 }
 
-/// The kept value of one expression, for the innermost call of the running thread.
-fn kept(clause: usize, number: usize, span: Span) -> Expr {
+/// The argument that names the lock, where all probes of the clause are ends of waits.
+fn lock_of(clause: &Clause) -> Option<&'static str> {
+    let mut locks = clause.probes.iter().map(|spec| WAITS.iter().find(|(end, _, _)| *end == spec.text));
+    let (_, _, lock) = locks.next()??;
+    locks.all(|other| other.is_some_and(|(_, _, name)| name == lock)).then_some(*lock)
+}
+
+/// The kept value of one expression, for the innermost call of the running thread, or its wait for that lock.
+fn kept(uses: &Uses, number: usize, span: Span) -> Expr {
+    map(uses, number, keys(uses, span), span)
+}
+
+fn map(uses: &Uses, number: usize, keys: Vec<Expr>, span: Span) -> Expr {
+    expr(ExprKind::Map { name: format!("{KEPT}{}.{number}", uses.clause), keys }, span)
+}
+
+/// The keys as one.
+fn key(uses: &Uses, span: Span) -> Expr {
+    expr(ExprKind::Tuple(keys(uses, span)), span)
+}
+
+/// The task, and which of its calls or waits.
+fn keys(uses: &Uses, span: Span) -> Vec<Expr> {
     let word = TypeName { base: TypeBase::Named("uint64".to_string()), suffixes: Vec::new(), span };
     let task = Box::new(expr(ExprKind::Ident("curtask".to_string()), span));
-    let keys = vec![expr(ExprKind::Cast { ty: word, operand: task }, span), expr(depth(clause), span)];
-    expr(ExprKind::Map { name: format!("{KEPT}{clause}.{number}"), keys }, span)
+    let inner = match uses.lock {
+        None => depth(uses.clause),
+        Some(lock) => {
+            let base = Box::new(expr(ExprKind::Ident("args".to_string()), span));
+            let lock = ExprKind::Field { base, name: Name { text: lock.to_string(), span } };
+            ExprKind::Cast { ty: word.clone(), operand: Box::new(expr(lock, span)) }
+        }
+    };
+    vec![expr(ExprKind::Cast { ty: word, operand: task }, span), expr(inner, span)]
 }

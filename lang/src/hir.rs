@@ -1,12 +1,14 @@
 //! A checked program: every name resolved, every expression typed, every cast, probe and format piece explicit. What the
 //! compiler and the runtime share. Holds data; `hir/verify.rs` states what holds between them.
 
+mod clearing;
 mod dump;
 mod maps;
 mod numbers;
 mod uses;
 mod verify;
 
+pub use clearing::{cleared_meanwhile, prints_before_clears};
 pub use dump::dump;
 pub use uses::{Uses, aggregating_programs, for_each_statement};
 pub use verify::verify;
@@ -18,7 +20,7 @@ use crate::format::Piece;
 use crate::script_types::ScriptTypes;
 use crate::settings::Settings;
 use crate::span::Span;
-use crate::target::{Layout, Location, ProbeSite, ProgramKind};
+use crate::target::{Layout, Location, ProbeSite, Processes, ProgramKind};
 use crate::types::{Space, Type};
 
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -68,8 +70,8 @@ pub struct Program {
     pub layout: Arc<Layout>,
     pub sites: Vec<SiteId>,
     pub dispatch: Dispatch,
-    /// Only events of this process count; None where the attachment itself filters.
-    pub pid: Option<u32>,
+    /// Only events of these processes count; None where the attachment itself filters.
+    pub processes: Option<Processes>,
     /// Only events of the tasks of one cgroup and those below it count.
     pub in_cgroup: bool,
     pub locals: Vec<Local>,

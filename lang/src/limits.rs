@@ -104,5 +104,8 @@ pub const MAX_NESTING: usize = 200;
 /// Calls whose values `entry()` keeps at once; beyond, those that have been under way longest lose theirs.
 pub const CALLS_AT_ONCE: u64 = 16_384;
 
+/// Numbers that processes have on any machine: 0 to one less (include/linux/threads.h, `PID_MAX_LIMIT`).
+pub const PROCESS_NUMBERS: u32 = 4 << 20;
+
 /// Bytes of a value that the kernel takes for a per-CPU array (include/linux/percpu.h, `PCPU_MIN_UNIT_SIZE`).
 pub const MOST_PER_CPU_BYTES: u32 = 32 << 10;

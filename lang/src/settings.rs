@@ -148,6 +148,43 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().map(|setting| setting.name).chain(IGNORED.iter().copied())
 }
 
+/// What begins the names of settings in the environment.
+const PREFIXES: [&str; 2] = ["BPFTRACE_", "RTRACE_"];
+
+/// A setting of the environment, which goes before that of the script.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Override {
+    name: &'static str,
+    value: ExprKind,
+}
+
+impl Override {
+    pub fn apply(&self, settings: &mut Settings) {
+        if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == self.name) {
+            (setting.set)(settings, &self.value);
+        }
+    }
+}
+
+/// The settings among the variables of an environment (`BPFTRACE_MAX_STRLEN=200`), or what is wrong with one.
+pub fn of_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<Override>, String> {
+    let mut found = Vec::new();
+    for (variable, text) in variables {
+        let Some(name) = PREFIXES.iter().find_map(|prefix| variable.strip_prefix(prefix)) else { continue };
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name.to_ascii_lowercase()) else { continue };
+        let value = match (text.parse(), text.parse()) {
+            (Ok(n), _) => ExprKind::Int(n),
+            (_, Ok(on)) => ExprKind::Bool(on),
+            (Err(_), Err(_)) => ExprKind::Ident(text.clone()),
+        };
+        if !(setting.set)(&mut Settings::default(), &value) {
+            return Err(format!("{variable} is {}, not `{text}`", setting.takes));
+        }
+        found.push(Override { name: setting.name, value });
+    }
+    Ok(found)
+}
+
 fn number(value: &ExprKind, least: u64, most: u64) -> Option<u64> {
     match value {
         ExprKind::Int(n) if (least..=most).contains(n) => Some(*n),
@@ -189,6 +226,23 @@ mod tests {
             assert!((setting.set)(&mut settings, &value), "{}", setting.name);
             assert_eq!(settings, Settings::default(), "{}", setting.name);
         }
+    }
+
+    #[test]
+    fn settings_of_the_environment() {
+        let read = |name: &str, value: &str| of_environment([(name.to_string(), value.to_string())].into_iter());
+        let set = |name: &str, value: &str| {
+            let mut settings = Settings::default();
+            read(name, value).unwrap().iter().for_each(|found| found.apply(&mut settings));
+            settings
+        };
+        assert_eq!(set("BPFTRACE_MAX_STRLEN", "200").max_strlen, 200);
+        assert_eq!(set("RTRACE_STACK_MODE", "perf").stack_mode, StackMode::Perf);
+        assert!(!set("BPFTRACE_PRINT_MAPS_ON_EXIT", "0").print_maps_on_exit);
+        assert_eq!(set("BPFTRACE_PERF_RB_PAGES", "none"), Settings::default());
+        assert_eq!(set("MAX_STRLEN", "200"), Settings::default());
+        let wrong = read("BPFTRACE_MAX_STRLEN", "many").unwrap_err();
+        assert_eq!(wrong, "BPFTRACE_MAX_STRLEN is a number from 1 to 65536, not `many`");
     }
 
     #[test]

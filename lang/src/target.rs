@@ -131,6 +131,8 @@ pub struct Absence {
 pub struct ResolveOptions {
     /// Only this process (`-p`, or the child of `-c`).
     pub pid: Option<u32>,
+    /// Its descendants, too: what is attached is so in all processes, and programs tell them apart.
+    pub children: bool,
     /// The clause uses register arguments (`arg0`, `retval` of a kretprobe) or a register-only builtin: a provider that
     /// would stand in for another one without them (fentry for kprobe) must refuse.
     pub uses_registers: bool,
@@ -138,6 +140,13 @@ pub struct ResolveOptions {
     pub uses_arguments: bool,
     /// Probes that can hurt (addresses inside functions) are allowed.
     pub allow_unsafe: bool,
+}
+
+impl ResolveOptions {
+    /// The only process that an attachment is to follow.
+    pub fn only_pid(&self) -> Option<u32> {
+        self.pid.filter(|_| !self.children)
+    }
 }
 
 /// One place that a program is attached to.
@@ -261,9 +270,17 @@ pub struct Step {
     /// Where `struct bpf_iter_meta` points to the file that is read: what a program writes there ends a short read, so
     /// that the tool gets to its events in between.
     pub output: u32,
-    /// Only this process: the byte offset of the pointer to its task in the context, that of the process's number in
-    /// the task, and the number.
-    pub process: Option<(u32, u32, u32)>,
+    /// Only these processes: the byte offset of the pointer to a task in the context, that of the process's number in
+    /// the task, and which are meant.
+    pub process: Option<(u32, u32, Processes)>,
+}
+
+/// The processes whose events count.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Processes {
+    One(u32),
+    /// A process and its descendants, those to come among them.
+    Tree,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -361,6 +378,8 @@ pub enum Attach {
     /// Walks once, when everything is attached.
     Iterator {
         pid: Option<u32>,
+        /// The map whose entries it goes through, by its number or the file that it is pinned to.
+        map: Option<Arc<str>>,
     },
     /// On every online CPU, or following one process. `frequency`: `period` is in Hz instead of events.
     PerfEvent {

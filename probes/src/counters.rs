@@ -67,7 +67,7 @@ pub(crate) fn resolve(
             config: counter.config,
             period: period.unwrap_or(counter.period),
             frequency: false,
-            pid: options.pid,
+            pid: options.only_pid(),
         },
     };
     let listed: Vec<ProbeSite> = counters.iter().filter(|counter| matches(counter)).map(site).collect();

@@ -30,7 +30,8 @@ pub fn resolve(
     let [module, function, event] = spec.parts.as_slice() else {
         return Some(Err(wrong_form(spec, "three parts follow the provider", None)));
     };
-    let options = ResolveOptions { pid: Some(pid), ..options.clone() };
+    let options =
+        ResolveOptions { pid: Some(pid), children: options.children && options.pid == Some(pid), ..options.clone() };
     Some(if name == "pid" {
         of_function(machine, spec, module, function, event, &options)
     } else {

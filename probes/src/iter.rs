@@ -1,16 +1,17 @@
 //! `iter`: goes once through all objects of a kind that the kernel keeps (tasks, their files and mappings, sockets, BPF
 //! programs), when everything is attached. The tool makes the kernel walk; the context is a struct `bpf_iter__NAME`.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
 use rtrace_lang::target::{
-    Argument, Attach, Feature, Layout, Location, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind,
+    Argument, Attach, Feature, Layout, Location, ProbeSite, Processes, ProgramKind, ResolveError, ResolveErrorKind,
     ResolveOptions, Step, Target, TracingKind,
 };
 use rtrace_lang::types::{Field, StructKind, Type};
 
+use crate::kernel::KernelError;
 use crate::kernel::bpf;
 use crate::kernel::btf::{Btf, Kind};
 use crate::listing::{self, ListedProbe};
@@ -24,6 +25,9 @@ pub static ITER: Iter = Iter;
 /// (include/linux/bpf.h, `DEFINE_BPF_ITER_FUNC`).
 const CONTEXT: &str = "bpf_iter__";
 const FUNCTION: &str = "bpf_iter_";
+
+/// Kinds whose objects are the entries of one map.
+const OF_ONE_MAP: &[&str] = &["bpf_map_elem", "bpf_sk_storage_map"];
 
 pub struct Iter;
 
@@ -39,7 +43,7 @@ impl Provider for Iter {
     fn documentation(&self) -> &'static Documentation {
         &Documentation {
             summary: "Fires once for each object of a kind, when everything is attached; the object is in `ctx`.",
-            usage: &["iter:KIND"],
+            usage: &["iter:KIND", "iter:bpf_map_elem:MAP"],
             example: r#"iter:task { printf("%d %s\n", ctx.task.pid, ctx.task.comm); }"#,
         }
     }
@@ -50,8 +54,12 @@ impl Provider for Iter {
         spec: &ProbeSpec,
         options: &ResolveOptions,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
-        let pattern = match spec.parts.as_slice() {
-            [kind] if !kind.is_empty() => kind,
+        let (pattern, map) = match spec.parts.as_slice() {
+            [kind] if !kind.is_empty() => (kind, None),
+            [kind, map] if OF_ONE_MAP.contains(&kind.as_str()) && !map.is_empty() => {
+                bpf::map_named(map).map_err(|error| no_such_map(map, &error))?;
+                (kind, Some(map.as_str()))
+            }
             [kind, pin] if !kind.is_empty() && !pin.is_empty() => {
                 let mut error = wrong_form(self, "a file to pin it to", Some(2));
                 error.message = "iterators are not pinned".to_string();
@@ -77,7 +85,7 @@ impl Provider for Iter {
         let mut sites = Vec::new();
         let mut first_error = None;
         for (kind, btf_id) in matching {
-            match site(machine, kind, *btf_id, options) {
+            match site(machine, kind, *btf_id, map, options) {
                 Ok(site) => sites.push(site),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
@@ -108,12 +116,37 @@ impl Provider for Iter {
     ) -> Result<Vec<Link>, AttachError> {
         let mut links = Vec::new();
         for (_, site) in sites {
-            let Attach::Iterator { pid } = site.attach else { continue };
-            let link = bpf::link_create_iterator(program, &link_info(&site.function, pid));
-            links.push(Link::quick(link.map_err(|error| AttachError::new(site, error))?));
+            let Attach::Iterator { pid, map } = &site.attach else { continue };
+            let failed = |error| AttachError::new(site, error);
+            let map = map.as_ref().map(|map| bpf::map_named(map)).transpose().map_err(failed)?;
+            let info = match &map {
+                Some(map) => vec![map.as_raw_fd() as u32],
+                None => link_info(&site.function, *pid),
+            };
+            let link = bpf::link_create_iterator(program, &info);
+            links.push(Link::quick(link.map_err(|error| match error.errno() {
+                Some(libc::EINVAL) if map.is_some() => {
+                    failed(error).with_help("The kernel goes through the entries of hash maps and arrays alone.")
+                }
+                _ => failed(error),
+            })?));
         }
         Ok(links)
     }
+}
+
+fn no_such_map(map: &str, error: &KernelError) -> ResolveError {
+    let message = match error.errno() {
+        Some(libc::ENOENT) if map.parse::<u32>().is_ok() => format!("there is no map with the number {map}"),
+        Some(libc::ENOENT) => format!("no map is pinned to {map}"),
+        _ => format!("the map {map} cannot be had: {error}"),
+    };
+    let mut error = not_found(message, &[], Some(2));
+    error.label = "no such map".to_string();
+    error.help.push(
+        "A map is named by its number, or by the file that it is pinned to; `bpftool map` lists them.".to_string(),
+    );
+    error
 }
 
 /// The words of `union bpf_iter_link_info` (include/uapi/linux/bpf.h) that say which objects are meant.
@@ -142,25 +175,42 @@ fn kinds(btf: &Btf) -> Vec<(&str, u32)> {
     kinds
 }
 
-fn site(machine: &Machine, kind: &str, btf_id: u32, options: &ResolveOptions) -> Result<ProbeSite, ResolveError> {
+fn site(
+    machine: &Machine,
+    kind: &str,
+    btf_id: u32,
+    map: Option<&str>,
+    options: &ResolveOptions,
+) -> Result<ProbeSite, ResolveError> {
     let members = members(machine, &format!("{CONTEXT}{kind}"));
     let is_object = |field: &&Field| &*field.name != "meta" && matches!(field.ty, Type::Pointer { .. });
     let objects: Vec<&Field> = members.iter().filter(is_object).collect();
-    if objects.iter().any(|field| &*field.name == "value") {
-        let mut error = unsupported("its objects are the entries of one map, which a probe cannot name");
-        error.message = format!("there is no way to say which map iter:{kind} goes through");
+    if map.is_none() && objects.iter().any(|field| &*field.name == "value") {
+        let mut error = unsupported("its objects are the entries of one map");
+        error.message = format!("iter:{kind} goes through one map, and none is named");
         error.label = "an iterator over one map".to_string();
-        error.help = Vec::new();
+        error.help = vec![format!(
+            "Name it by its number or by the file that it is pinned to: `iter:{kind}:12`; `bpftool map` lists them."
+        )];
         error.part = Some(1);
         return Err(error);
     }
     let task = objects.iter().find(|field| points_to(&field.ty, "task_struct"));
     let process = match (options.pid, task) {
         (None, _) => None,
+        // The tree goes by the numbers of the namespace, objects by those of the kernel.
+        (Some(_), Some(_)) if options.children && machine.process_namespace().is_some() => {
+            let mut error = unsupported("not of a process tree in a process namespace");
+            error.message =
+                format!("iter:{kind} cannot be restricted to a process and its children in a process namespace");
+            error.help = vec!["Leave out --children, -p and -c.".to_string()];
+            return Err(error);
+        }
         (Some(pid), Some(task)) => {
             let tgid =
                 members_of(machine, "task_struct", "tgid").ok_or_else(|| unsupported("task_struct has no tgid"))?;
-            Some((task.bit_offset / 8, tgid, pid))
+            let wanted = if options.children { Processes::Tree } else { Processes::One(pid) };
+            Some((task.bit_offset / 8, tgid, wanted))
         }
         (Some(_), None) => {
             let mut error = unsupported("not of one process");
@@ -186,13 +236,16 @@ fn site(machine: &Machine, kind: &str, btf_id: u32, options: &ResolveOptions) ->
         ..Layout::default()
     };
     Ok(ProbeSite {
-        name: format!("{}:{kind}", ITER.name()).into(),
+        name: match map {
+            None => format!("{}:{kind}", ITER.name()).into(),
+            Some(map) => format!("{}:{kind}:{map}", ITER.name()).into(),
+        },
         function: kind.into(),
         provider: ITER.name(),
         program: ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id },
         layout: Arc::new(layout),
         selector: None,
-        attach: Attach::Iterator { pid: options.pid },
+        attach: Attach::Iterator { pid: options.only_pid(), map: map.map(Into::into) },
     })
 }
 

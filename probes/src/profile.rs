@@ -64,7 +64,7 @@ impl Provider for Profile {
                 config: perf_sw_ids::PERF_COUNT_SW_CPU_CLOCK as u64,
                 period,
                 frequency,
-                pid: options.pid,
+                pid: options.only_pid(),
             },
         }])
     }

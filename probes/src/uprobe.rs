@@ -144,7 +144,7 @@ impl Provider for Uprobe {
 }
 
 pub(crate) fn multi_kind(machine: &Machine, options: &ResolveOptions) -> MultiKind {
-    let follows = || options.pid.is_none() || machine.features().uprobe_multi_follows_process();
+    let follows = || options.only_pid().is_none() || machine.features().uprobe_multi_follows_process();
     if machine.has(Feature::UprobeMulti) && follows() { MultiKind::UprobeMulti } else { MultiKind::Single }
 }
 
@@ -283,7 +283,7 @@ impl Uprobe {
                     path: path.clone(),
                     offset: point.offset,
                     is_return: point.is_return,
-                    pid: options.pid,
+                    pid: options.only_pid(),
                     semaphore: None,
                 },
             }

@@ -205,7 +205,7 @@ impl Usdt {
                     path: path.clone(),
                     offset,
                     is_return: false,
-                    pid: options.pid,
+                    pid: options.only_pid(),
                     semaphore: note.semaphore.and_then(|address| binary.data_offset(address)),
                 },
             });

@@ -105,7 +105,7 @@ impl Provider for Watchpoint {
             program: ProgramKind::PerfEvent,
             layout: empty_layout(),
             selector: None,
-            attach: Attach::Watchpoint { address, bytes, mode, pid: options.pid },
+            attach: Attach::Watchpoint { address, bytes, mode, pid: options.only_pid() },
         }])
     }
 

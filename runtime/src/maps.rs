@@ -17,6 +17,9 @@ const NO_PREALLOC: u32 = 1;
 /// BPF_F_MMAPABLE
 const MMAPABLE: u32 = 1 << 10;
 
+/// An update adds, and changes nothing.
+const BPF_NOEXIST: u64 = 1;
+
 /// An update changes what is there, and adds nothing.
 const BPF_EXIST: u64 = 2;
 
@@ -134,6 +137,21 @@ impl LiveMap {
         Ok(())
     }
 
+    /// Gives `to` the keys that it lacks, with its own values or with zeros.
+    pub fn add_keys_to(&self, to: &LiveMap, cpus: u32, is_zero: bool) -> Result<(), KernelError> {
+        let mut entries = Vec::new();
+        self.for_each(cpus, &mut |key, value| {
+            entries.push((key.to_vec(), if is_zero { vec![0; value.len()] } else { value.to_vec() }));
+        })?;
+        for (key, value) in entries {
+            match bpf::map_update(to.fd(), &key, &value, BPF_NOEXIST) {
+                Err(error) if error.errno() == Some(libc::EEXIST) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
     fn keys(&self, cpus: u32) -> Result<Vec<Vec<u8>>, KernelError> {
         let mut keys = Vec::new();
         self.for_each(cpus, &mut |key, _| keys.push(key.to_vec()))?;
@@ -159,6 +177,7 @@ fn task_storage(object: &MapObject, flags: u32, name: &str) -> Result<MapData, M
         flags,
         name,
         btf: Some((types.as_fd(), btf::STORAGE_KEY, btf::STORAGE_VALUE)),
+        inner: None,
     };
     MapData::from_fd(bpf::map_create(&config).map_err(failed)?)
 }

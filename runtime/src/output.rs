@@ -2,6 +2,7 @@
 
 mod at_end;
 mod buckets;
+pub mod buffering;
 mod csv;
 mod distribution;
 pub mod flame;

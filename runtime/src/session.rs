@@ -11,6 +11,8 @@ mod report;
 mod run;
 mod speculations;
 mod tables;
+mod tree;
+mod turns;
 mod unloaded;
 mod unwind;
 mod ways;
@@ -41,6 +43,8 @@ use globals::GlobalData;
 use recording::RecordingLine;
 use replaced::TracedFile;
 use speculations::Speculations;
+use tree::ProcessTree;
+use turns::Turns;
 use unloaded::TracedModule;
 use unwind::UnwindTables;
 
@@ -166,6 +170,7 @@ pub struct Session<'m> {
     /// What normalize() divides the values of each map by.
     normals: Vec<u64>,
     speculations: Speculations,
+    turns: Turns,
     /// What counters of the global data said when they were last told, by their offsets.
     told: HashMap<u32, u64>,
     /// Programs and libraries that are attached to, of all processes.
@@ -176,6 +181,8 @@ pub struct Session<'m> {
     mappings: Option<MappingEvents>,
     /// By which programs go up its stacks, where the script asks for that.
     unwind: Option<UnwindTables>,
+    /// Follows what the processes of the script fork (`--children`).
+    tree: Option<ProcessTree>,
     /// Who asks for the maps while the script runs (`--listen`).
     metrics: Option<MetricsServer>,
     /// What of them is known to be no metric.
@@ -225,6 +232,7 @@ impl<'m> Session<'m> {
             packets: Packets::default(),
             normals: vec![1; hir.maps.len()],
             speculations: Speculations::default(),
+            turns: Turns::new(&hir),
             told: HashMap::new(),
             files: Vec::new(),
             modules: Vec::new(),
@@ -235,6 +243,7 @@ impl<'m> Session<'m> {
             programs,
             mappings: None,
             unwind,
+            tree: None,
             links: Vec::new(),
             left_out: Vec::new(),
             iterators: Vec::new(),
@@ -263,6 +272,7 @@ impl<'m> Session<'m> {
     /// Lets go of all attachments. Events that still come from those that end slowly do not count from here on.
     fn detach(&mut self) {
         self.iterators.clear();
+        self.tree = None;
         let (slow, quick): (Vec<Link>, Vec<Link>) =
             std::mem::take(&mut self.links).into_iter().partition(Link::is_slow);
         // The child would hold these as well, and their programs do not look whether they are stopped.

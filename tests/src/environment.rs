@@ -59,6 +59,10 @@ pub enum Need {
     Tun,
     /// The same, and the kernel shows the types of modules.
     TunTypes,
+    /// Events of waits for locks.
+    Contention,
+    /// Iterators over the entries of a map.
+    MapEntries,
 }
 
 const NEEDS: &[(&str, Need)] = &[
@@ -83,6 +87,8 @@ const NEEDS: &[(&str, Need)] = &[
     ("write_user", Need::WriteUser),
     ("tun", Need::Tun),
     ("tun_types", Need::TunTypes),
+    ("contention", Need::Contention),
+    ("map_entries", Need::MapEntries),
 ];
 
 impl Need {
@@ -111,6 +117,8 @@ impl Need {
             Need::Tun => modules::load(modules::KEPT).is_ok(),
             Need::TunTypes => modules::load(modules::KEPT).is_ok() && machine.module_btf(modules::KEPT).is_some(),
             Need::TaskMappings => machine.struct_named(StructKind::Struct, "bpf_iter__task_vma").is_some(),
+            Need::Contention => machine.struct_named(StructKind::Struct, "trace_event_raw_contention_begin").is_some(),
+            Need::MapEntries => machine.struct_named(StructKind::Struct, "bpf_iter__bpf_map_elem").is_some(),
             Need::KernelVariables => machine.kernel_symbol("__per_cpu_offset").is_some(),
             Need::OtherRoot => other_files::can_change_root(),
             Need::Cgroups => tasks::can_make_cgroups(),
@@ -141,6 +149,8 @@ impl Need {
             | Need::MapLoops
             | Need::Loops
             | Need::OtherProcessors
+            | Need::Contention
+            | Need::MapEntries
             | Need::TaskMappings => true,
         }
     }
@@ -216,6 +226,7 @@ fn cannot_load() -> Option<String> {
         flags: 0,
         name: "rtrace_tests",
         btf: None,
+        inner: None,
     };
     map_create(&config).err().map(|error| format!("programs can't be loaded here: {error}"))
 }

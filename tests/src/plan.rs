@@ -13,9 +13,9 @@ use crate::other_files::Place;
 use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    bpf_programs, builtins, codes, documents, endings, expectation, flame_graphs, formats, kernel_functions,
-    language_server, leftovers, modules, other_files, packets, profiles, prompt, real_programs, reference, run, scale,
-    scrapes, stages,
+    bpf_programs, builtins, clearing, codes, documents, endings, expectation, flame_graphs, foreign_maps, formats,
+    kernel_functions, language_server, leftovers, modules, other_files, packets, profiles, prompt, real_programs,
+    reference, run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -109,6 +109,12 @@ impl Plan {
         let many = move || scale::check_uprobes(&programs, in_guest);
         tests.push(self.gated("scale::uprobes".to_string(), 2, vec![Need::UprobeMulti], many));
         let programs = self.programs.clone();
+        let cleared = move || clearing::check(&programs, in_guest);
+        tests.push(self.gated("clearing::nothing_is_lost".to_string(), 2, Vec::new(), cleared));
+        let programs = self.programs.clone();
+        let foreign = move || foreign_maps::check(&programs);
+        tests.push(self.gated("foreign_maps::entries".to_string(), 2, vec![Need::MapEntries], foreign));
+        let programs = self.programs.clone();
         let traced = move || bpf_programs::check(&programs);
         tests.push(self.gated("bpf_programs::traced".to_string(), 3, vec![Need::Fentry], traced));
         for (provider, needs) in
@@ -141,8 +147,11 @@ impl Plan {
         let programs = self.programs.clone();
         let python = move || real_programs::check_python(&programs);
         tests.push(self.gated("real_programs::python".to_string(), 2, vec![Need::Python], python));
-        let programs = self.programs.clone();
-        let postgresql = move || real_programs::check_postgresql(&programs);
+        let (programs, examples) = (self.programs.clone(), root.join("examples"));
+        let python_example = move || real_programs::check_python_example(&programs, &examples);
+        tests.push(self.gated("real_programs::python_example".to_string(), 2, vec![Need::Python], python_example));
+        let (programs, examples) = (self.programs.clone(), root.join("examples"));
+        let postgresql = move || real_programs::check_postgresql(&programs, &examples);
         tests.push(self.gated("real_programs::postgresql".to_string(), 2, vec![Need::Postgresql], postgresql));
         let programs = self.programs.clone();
         let served = move || language_server::check(&programs);

@@ -65,8 +65,28 @@ pub fn check_python(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
+/// The example that counts calls of functions shows one that is called often.
+pub fn check_python_example(programs: &Programs, examples: &Path) -> Result<()> {
+    const CALLS: u32 = 20_000;
+    let python = python().context("there is no Python with probes")?;
+    let directory = Directory::create("python-example")?;
+    let file = directory.path.join("calls.py");
+    let text = format!("def rtrace_work(n):\n    return n + 1\n\n\nfor i in range({CALLS}):\n    rtrace_work(i)\n");
+    fs::write(&file, text)?;
+    let mut command = Command::new(&programs.rtrace);
+    command.arg("-c").arg(format!("{} {}", python.display(), file.display())).arg(examples.join("pythoncalls.rt"));
+    let ended = Child::start(&mut command, Instant::now() + TIMEOUT)?.finish()?;
+    let output = String::from_utf8_lossy(&ended.output);
+    let expected = format!("@calls[{}, rtrace_work]: {CALLS}", file.display());
+    let shown = output.lines().filter(|line| line.starts_with("@calls[")).count();
+    if !output.lines().any(|line| line == expected) || shown > 30 {
+        bail!("there is no `{expected}` in {shown} lines\n{output}{}", String::from_utf8_lossy(&ended.errors));
+    }
+    Ok(())
+}
+
 /// Shows the texts of queries, and counts as many latencies as pgbench reports queries.
-pub fn check_postgresql(programs: &Programs) -> Result<()> {
+pub fn check_postgresql(programs: &Programs, examples: &Path) -> Result<()> {
     const TEXT: &str = "SELECT 40 + 2 AS rtrace_query;";
     let bin = postgresql().context("there is no PostgreSQL with probes")?;
     let deadline = Instant::now() + TIMEOUT;
@@ -83,6 +103,12 @@ pub fn check_postgresql(programs: &Programs) -> Result<()> {
     );
     let tracer = Child::start(Command::new(&programs.rtrace).arg("-e").arg(script), deadline)?;
     tracer.await_error("Attached ")?.context("it did not attach")?;
+    // The example follows the server, whose backends are its children.
+    let server_pid = server.child.pid().to_string();
+    let mut example = Command::new(&programs.rtrace);
+    example.args(["--children", "-p", &server_pid]).arg(examples.join("pgqueries.rt"));
+    let example = Child::start(&mut example, deadline)?;
+    example.await_error("Attached ")?.context("the example did not attach")?;
     let queries = directory.path.join("query.sql");
     fs::write(&queries, format!("{TEXT}\n"))?;
     let mut bench = server.client(&bin.join("pgbench"));
@@ -90,6 +116,8 @@ pub fn check_postgresql(programs: &Programs) -> Result<()> {
     let report = finish(&mut bench, deadline)?;
     tracer.signal(libc::SIGINT);
     let ended = tracer.finish()?;
+    example.signal(libc::SIGINT);
+    let of_example = example.finish()?;
     server.stop()?;
     let reported = report
         .lines()
@@ -106,6 +134,11 @@ pub fn check_postgresql(programs: &Programs) -> Result<()> {
     // `[64K, 128K)      12 |@@@@@     |`
     let buckets = output.lines().filter_map(|line| line.strip_suffix('|')?.split('|').next()?.split(')').nth(1));
     let counted: u64 = buckets.filter_map(|count| count.trim().parse::<u64>().ok()).sum();
+    let shown = String::from_utf8_lossy(&of_example.output);
+    // The sum of its times follows.
+    if !shown.contains(&format!("@total[{TEXT}")) || !shown.contains("@microseconds:\n") {
+        bail!("the example shows no time of `{TEXT}`:\n{shown}{}", String::from_utf8_lossy(&of_example.errors));
+    }
     if reported != 60 || counted != reported {
         bail!("pgbench reports {reported} queries of 60, and the histogram has {counted}\n{output}");
     }

@@ -15,12 +15,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -673,6 +675,66 @@ static void *work(void *argument)
 	return NULL;
 }
 
+/* hits T N: T threads, of which each calls hit N times, with numbers from 0 to 15. */
+TRACED void hit(long number)
+{
+	__asm__ volatile("" : : "r"(number));
+}
+
+static void *make_hits(void *argument)
+{
+	long count = *(long *)argument;
+
+	for (long i = 0; i < count; i++)
+		hit(i % 16);
+	return NULL;
+}
+
+static void run_hits(long threads, const char *argument)
+{
+	long count = strtol(argument, NULL, 0);
+	pthread_t started[64];
+
+	if (threads > 64)
+		fail("threads");
+	for (long i = 0; i < threads; i++) {
+		if (pthread_create(&started[i], NULL, make_hits, &count) != 0)
+			fail("pthread_create");
+	}
+	for (long i = 0; i < threads; i++)
+		pthread_join(started[i], NULL);
+}
+
+/* contended N PATH: four threads of which each writes N times 64 KiB to one new file, whose lock they wait for. */
+static int contended_file;
+
+static void *write_contended(void *argument)
+{
+	static char bytes[65536];
+
+	for (long i = 0; i < *(long *)argument; i++) {
+		if (pwrite(contended_file, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+			fail("pwrite");
+	}
+	return NULL;
+}
+
+static void run_contended(long count, const char *path)
+{
+	pthread_t threads[4];
+
+	contended_file = open(path, O_RDWR | O_CREAT, 0600);
+	if (contended_file < 0)
+		fail(path);
+	for (int i = 0; i < 4; i++) {
+		if (pthread_create(&threads[i], NULL, write_contended, &count) != 0)
+			fail("pthread_create");
+	}
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	unlink(path);
+}
+
 static void run_threads(long threads, const char *argument)
 {
 	struct worker *workers = calloc(threads, sizeof(*workers));
@@ -739,6 +801,136 @@ static void run_connects(long count, const char *unused)
 	close(client);
 }
 
+/*
+ * unanswered N: N connections to port 4711 of this machine that nobody takes: the listener's queue is full with the first, so that
+ * the others say their first word again after a second. It gives up half a second later.
+ */
+static void run_unanswered(long count, const char *unused)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(4711), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct timespec wait = { 1, 500000000 };
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	(void)unused;
+	if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 0) < 0)
+		fail("listen");
+	for (long i = 0; i <= count; i++) {
+		int client = socket(AF_INET, SOCK_STREAM | (i > 0 ? SOCK_NONBLOCK : 0), 0);
+
+		if (connect(client, (struct sockaddr *)&address, sizeof(address)) < 0 && errno != EINPROGRESS)
+			fail("connect");
+	}
+	nanosleep(&wait, NULL);
+}
+
+/* names N: N times getaddrinfo of 127.0.0.1. A static program has no C library to look at. */
+static void run_names(long count, const char *unused)
+{
+	(void)count;
+	(void)unused;
+#ifndef IS_STATIC
+	for (long i = 0; i < count; i++) {
+		char name[] = "127.0.0.1";
+		struct addrinfo *found;
+
+		if (getaddrinfo(name, NULL, NULL, &found) != 0)
+			fail("getaddrinfo");
+		freeaddrinfo(found);
+	}
+#else
+	errno = ENOSYS;
+	fail("names of a static program");
+#endif
+}
+
+/* disk N PATH: N reads of 16 KiB from the block device PATH, past the page cache. */
+static void run_disk(long count, const char *path)
+{
+	const size_t bytes = 16384;
+	int file = open(path, O_RDONLY | O_DIRECT);
+	void *buffer;
+
+	if (file < 0 || posix_memalign(&buffer, 4096, bytes) != 0)
+		fail(path);
+	for (long i = 0; i < count; i++) {
+		if (pread(file, buffer, bytes, i * bytes) != (ssize_t)bytes)
+			fail("pread");
+	}
+	close(file);
+}
+
+/* cached N PATH: reads N pages of a file of its own, PATH, which is there and in no cache before it says that it waits. */
+static int cached_file;
+
+static void prepare_cached(long count, const char *path)
+{
+	char bytes[4096] = { 1 };
+
+	cached_file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (cached_file < 0)
+		fail(path);
+	unlink(path);
+	for (long i = 0; i < count; i++) {
+		if (write(cached_file, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes))
+			fail("write");
+	}
+	if (fsync(cached_file) != 0 || posix_fadvise(cached_file, 0, 0, POSIX_FADV_DONTNEED) != 0 ||
+	    posix_fadvise(cached_file, 0, 0, POSIX_FADV_RANDOM) != 0)
+		fail("fadvise");
+}
+
+static void run_cached(long count, const char *unused)
+{
+	char bytes[4096];
+
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		if (pread(cached_file, bytes, sizeof(bytes), i * sizeof(bytes)) != (ssize_t)sizeof(bytes))
+			fail("pread");
+	}
+}
+
+/*
+ * greedy N: N children, one after the other, each in a cgroup of its own that may have 16 MiB, take memory until they are killed.
+ * For guests: mounts a tree of cgroups at a directory below /tmp.
+ */
+static void write_to(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY);
+
+	if (file < 0 || write(file, text, strlen(text)) != (ssize_t)strlen(text))
+		fail(path);
+	close(file);
+}
+
+static void run_greedy(long count, const char *unused)
+{
+	const size_t bytes = 64 << 20;
+
+	(void)unused;
+	mkdir("/tmp/cgroups", 0700);
+	if (mount("none", "/tmp/cgroups", "cgroup2", 0, NULL) != 0)
+		fail("mount");
+	write_to("/tmp/cgroups/cgroup.subtree_control", "+memory");
+	if (mkdir("/tmp/cgroups/greedy", 0700) != 0)
+		fail("mkdir");
+	write_to("/tmp/cgroups/greedy/memory.max", "16M");
+	for (long i = 0; i < count; i++) {
+		pid_t child = fork();
+		int status;
+
+		if (child == 0) {
+			write_to("/tmp/cgroups/greedy/cgroup.procs", "0");
+			memset(mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1, bytes);
+			_exit(0);
+		}
+		if (waitpid(child, &status, 0) != child || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+			fail("the child was not killed");
+	}
+	rmdir("/tmp/cgroups/greedy");
+	umount("/tmp/cgroups");
+}
+
 /* faults N: touches N pages for the first time. */
 static void run_faults(long count, const char *unused)
 {
@@ -798,6 +990,67 @@ static void run_crowd(long count, const char *unused)
 {
 	(void)count;
 	(void)unused;
+}
+
+/*
+ * family N: six processes, each of which calls family_call N times, which makes a getppid call and stores to 0x10000000, and
+ * burns CPU for 150 ms. A child and its own child are there before it says that it waits; the first of them then has
+ * another one, and the process itself has one whose own child outlives it.
+ */
+static int family_gate[2], family_ends[2];
+
+TRACED void family_call(long number)
+{
+	*(volatile long *)0x10000000 = number;
+	syscall(SYS_getppid);
+}
+
+static void be_of_the_family(long count)
+{
+	for (long i = 0; i < count; i++)
+		family_call(i);
+	run_spin(150, NULL);
+}
+
+static void prepare_family(long count)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+	char byte;
+
+	if (mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED)
+		fail("mmap");
+	if (pipe(family_gate) != 0 || pipe(family_ends) != 0)
+		fail("pipe");
+	if (fork() != 0)
+		return;
+	int is_first = fork() != 0;
+
+	close(family_gate[1]);
+	if (read(family_gate[0], &byte, 1) != 0)
+		fail("read");
+	if (is_first)
+		fork();
+	be_of_the_family(count);
+	_exit(0);
+}
+
+static void run_family(long count, const char *unused)
+{
+	char byte;
+
+	(void)unused;
+	close(family_gate[1]);
+	be_of_the_family(count);
+	if (fork() == 0) {
+		if (fork() == 0)
+			usleep(20000);
+		be_of_the_family(count);
+		_exit(0);
+	}
+	close(family_ends[1]);
+	/* The end of the file, when all others have exited. */
+	if (read(family_ends[0], &byte, 1) != 0)
+		fail("read");
 }
 
 /*
@@ -1059,12 +1312,20 @@ static const struct subcommand subcommands[] = {
 	{ "allocations", run_allocations, 2, "N BYTES[:GROWN]" },
 	{ "wakes", run_wakes, 1, "N" },
 	{ "rounds", run_rounds, 1, "N" },
+	{ "contended", run_contended, 2, "N PATH" },
+	{ "hits", run_hits, 2, "THREADS N" },
 	{ "threads", run_threads, 2, "THREADS N" },
 	{ "udp", run_udp, 1, "N" },
 	{ "faults", run_faults, 1, "N" },
 	{ "signals", run_signals, 1, "N" },
 	{ "crowd", run_crowd, 2, "THREADS FILES" },
+	{ "family", run_family, 1, "N" },
 	{ "stores", run_stores, 1, "N" },
+	{ "unanswered", run_unanswered, 1, "N" },
+	{ "names", run_names, 1, "N" },
+	{ "disk", run_disk, 2, "N PATH" },
+	{ "cached", run_cached, 2, "N PATH" },
+	{ "greedy", run_greedy, 1, "N" },
 	{ "connects", run_connects, 1, "N" },
 	{ "tells", run_tells, 1, "N" },
 	{ "usdt", run_usdt, 1, "N" },
@@ -1100,6 +1361,10 @@ int main(int argc, char **argv)
 			continue;
 		if (subcommand->run == run_crowd)
 			prepare_crowd(strtol(arguments[0], NULL, 0), given > 1 ? arguments[1] : NULL);
+		if (subcommand->run == run_cached)
+			prepare_cached(strtol(arguments[0], NULL, 0), arguments[1]);
+		if (subcommand->run == run_family)
+			prepare_family(strtol(arguments[0], NULL, 0));
 		if (waits) {
 			snprintf(line, sizeof(line), "pid %d\n", getpid());
 			print_line(line);

@@ -43,7 +43,7 @@ enum Then {
 }
 
 const VARIANTS: &[Variant] = &[
-    Variant { suffix: "", flags: &["-static", "-no-pie"], then: Then::Nothing },
+    Variant { suffix: "", flags: &["-static", "-no-pie", "-DIS_STATIC"], then: Then::Nothing },
     // Its debug information is compressed.
     Variant { suffix: "-pie", flags: &["-fPIE", "-pie", "-gz=zlib"], then: Then::Nothing },
     Variant { suffix: "-bare", flags: &["-fPIE", "-pie", "-Wl,--strip-debug"], then: Then::Nothing },

@@ -4,9 +4,10 @@ use rtrace_lang::aggregations::{Aggregation, Fold, SERIES_SLOTS, SeriesFunction,
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Expr, MapId, MapValue};
 
-use crate::ir::{MapRef, Memory, Value, ValueKind};
+use crate::ir::{Value, ValueKind};
 
 use super::Lower;
+use super::turns::Turn;
 
 /// An interval of a time series: the time, its number, counted from 1, and its place in the ring.
 struct Interval {
@@ -38,8 +39,8 @@ impl Lower<'_> {
                 None => self.b.int(0),
             };
             self.b.store(place.base, place.offset, 8, number);
-            let (map, key) = (self.b.map(MapRef(map.0)), self.pointer(place));
-            let cell = self.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map, key], Memory::MapValue);
+            let (turn, key) = (self.turn_of(map), self.pointer(place));
+            let cell = self.look_up_on(turn, key);
             let (found, missing) = (self.b.block(), self.b.block());
             self.b.branch_nonzero(cell, found, missing);
             self.b.enter(missing);
@@ -66,19 +67,20 @@ impl Lower<'_> {
 
     /// What an aggregation holds, the parts of all processors merged.
     pub(super) fn aggregation_value(&mut self, map: MapId, key: &[Expr]) -> Value {
-        let key = if self.hir.maps[map.index()].key.is_empty() {
+        let (turn, key) = if self.hir.maps[map.index()].key.is_empty() {
             let place = self.temporary(8);
             let zero = self.b.int(0);
             self.b.store(place.base, place.offset, 8, zero);
-            self.pointer(place)
+            (self.turn_of(map), self.pointer(place))
         } else {
-            self.key(map, key).pointer
+            let key = self.key(map, key);
+            (key.turn, key.pointer)
         };
-        self.merged(map, key)
+        self.merged(map, turn, key)
     }
 
     /// The same for a key that is in memory: goes through the processors, one after the other.
-    pub(super) fn merged(&mut self, map: MapId, key: Value) -> Value {
+    pub(super) fn merged(&mut self, map: MapId, turn: Turn, key: Value) -> Value {
         let MapValue::Aggregation(aggregation) = self.hir.maps[map.index()].value else {
             unreachable!("the checker reads aggregations only")
         };
@@ -92,8 +94,7 @@ impl Lower<'_> {
         let cpus = self.b.int(i64::from(self.options.cpus.max(1)));
         self.b.branch(BinaryOp::LessUnsigned, cpu, cpus, inside, done);
         self.b.enter(inside);
-        let map_value = self.b.map(MapRef(map.0));
-        let cell = self.b.call_nullable(calls::MAP_LOOKUP_PERCPU_ELEM, &[map_value, key, cpu], Memory::MapValue);
+        let cell = self.look_up_in(turn, calls::MAP_LOOKUP_PERCPU_ELEM, &[key, cpu]);
         let following = self.b.binary_int(BinaryOp::Add, cpu, 1);
         let (found, missing) = (self.b.block(), self.b.block());
         self.b.branch_nonzero(cell, found, missing);

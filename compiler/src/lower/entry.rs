@@ -2,7 +2,8 @@
 
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Dispatch};
-use rtrace_lang::target::{Location, ProgramKind, Step, Word};
+use rtrace_lang::limits::PROCESS_NUMBERS;
+use rtrace_lang::target::{Location, Processes, ProgramKind, Step, Word};
 
 use crate::ir::{Memory, Value};
 use crate::object::{EXIT_OFFSET, STOPPED_OFFSET};
@@ -37,10 +38,10 @@ impl Lower<'_> {
             }
             Dispatch::Selector => self.select_site(),
         }
-        if let Some(pid) = self.program.pid {
+        if let Some(processes) = self.program.processes {
             let both = self.process_and_thread();
             let process = self.b.binary_int(BinaryOp::ShiftRightUnsigned, both, 32);
-            self.only_if_equal(process, i64::from(pid));
+            self.only_of(process, processes);
         }
         if self.program.in_cgroup {
             let map = self.shared.cgroup();
@@ -80,7 +81,7 @@ impl Lower<'_> {
             self.leave();
             self.b.enter(go);
         }
-        if let Some((task, offset, process)) = step.process {
+        if let Some((task, offset, processes)) = step.process {
             // As a number: the verifier computes with no pointer that may be null.
             let context = self.context;
             let context = self.b.address(context);
@@ -88,7 +89,7 @@ impl Lower<'_> {
             let task = self.read_kernel_word(address, 8, false);
             let address = self.b.binary_int(BinaryOp::Add, task, i64::from(offset));
             let found = self.read_kernel_word(address, 4, false);
-            self.only_if_equal(found, i64::from(process));
+            self.only_of(found, processes);
         }
         let context = self.context;
         let meta = self.b.load_pointer(context, 0, Memory::Object);
@@ -98,6 +99,21 @@ impl Lower<'_> {
         self.b.store(place.base, place.offset, 8, zero);
         let (pointer, size) = (self.pointer(place), self.b.int(1));
         self.b.call(calls::SEQ_WRITE, &[output, pointer, size]);
+    }
+
+    /// Leaves where the process of that number is not meant.
+    fn only_of(&mut self, process: Value, wanted: Processes) {
+        match wanted {
+            Processes::One(pid) => self.only_if_equal(process, i64::from(pid)),
+            Processes::Tree => {
+                let map = self.shared.tree();
+                let start = self.b.map_value_address(map, 0);
+                let process = self.b.bounded(process, PROCESS_NUMBERS - 1);
+                let place = self.b.pointer_add(start, process);
+                let found = self.b.load(place, 0, 1, false);
+                self.only_if_equal(found, 1);
+            }
+        }
     }
 
     /// True where an attachment goes on for a while after the tool has let go of it: events that come then do not count.

@@ -7,9 +7,10 @@ use rtrace_lang::keys::{self, HEAD_BYTES, SHORT_BYTES, Segment};
 use rtrace_lang::limits::MAX_KEY_BYTES;
 use rtrace_lang::types::Type;
 
-use crate::ir::{MapRef, Memory, Value, ValueKind};
+use crate::ir::{Value, ValueKind};
 use crate::object::{ErrorKind, START_OFFSET};
 
+use super::turns::Turn;
 use super::{Lower, Place};
 
 /// Odd, with their bits well mixed: each word spreads over the whole hash.
@@ -41,6 +42,8 @@ pub(super) struct Key {
     place: Place,
     /// As helpers take it.
     pub pointer: Value,
+    /// The map that it is a key of.
+    pub turn: Turn,
     /// Where its strings that may be long lie, each at its place in the whole key.
     whole: Option<Place>,
 }
@@ -57,7 +60,7 @@ impl Lower<'_> {
             Some(whole) => self.write_short_parts(key, types.iter(), place, whole),
             None => self.write_parts(key, types.iter(), place),
         }
-        Key { place, pointer: self.pointer(place), whole }
+        Key { place, pointer: self.pointer(place), turn: self.turn_of(map), whole }
     }
 
     fn write_short_parts<'t>(
@@ -251,12 +254,11 @@ impl Lower<'_> {
     /// Puts the whole key beside, where the short one does not say it all. Comes after the entry itself is made: see
     /// `forget_key`.
     pub(super) fn keep_key(&mut self, map: MapId, key: Key) {
-        let (Some(whole), Some(beside)) = (key.whole, self.shared.whole_keys(map)) else { return };
+        let (Some(whole), Some(beside)) = (key.whole, self.beside(key.turn)) else { return };
         let segments = keys::segments(&self.hir.maps[map.index()].key);
         self.if_long(&segments, key.place, |lower| {
             // An entry that is set again has its whole key already.
-            let map_value = lower.b.map(beside);
-            let known = lower.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map_value, key.pointer], Memory::MapValue);
+            let known = lower.look_up_on(beside, key.pointer);
             let (new, after) = (lower.b.block(), lower.b.block());
             lower.b.branch_nonzero(known, after, new);
             lower.b.enter(new);
@@ -266,7 +268,7 @@ impl Lower<'_> {
         });
     }
 
-    fn store_key(&mut self, segments: &[Segment], map: MapId, beside: MapRef, key: Key, whole: Place) {
+    fn store_key(&mut self, segments: &[Segment], map: MapId, beside: Turn, key: Key, whole: Place) {
         let bytes = segments.iter().map(|segment| segment.whole_bytes()).sum();
         let value = self.scratch_memory(bytes);
         let (mut from, mut written, mut to) = (key.place, whole, value);
@@ -282,8 +284,8 @@ impl Lower<'_> {
             written = written.at(segment.whole_bytes());
             to = to.at(segment.whole_bytes());
         }
-        let (map_value, value, any) = (self.b.map(beside), self.pointer(value), self.b.int(0));
-        let result = self.b.call(calls::MAP_UPDATE_ELEM, &[map_value, key.pointer, value, any]);
+        let (value, any) = (self.pointer(value), self.b.int(0));
+        let result = self.call_on(beside, calls::MAP_UPDATE_ELEM, &[key.pointer, value, any]);
         let (failed, after) = (self.b.block(), self.b.block());
         self.b.branch_nonzero(result, failed, after);
         self.b.enter(failed);
@@ -296,12 +298,11 @@ impl Lower<'_> {
     /// Removes the whole key after its entry. Another processor may have made the entry anew meanwhile: then it is put
     /// back, whichever of the two came first.
     pub(super) fn forget_key(&mut self, map: MapId, key: Key) {
-        let (Some(whole), Some(beside)) = (key.whole, self.shared.whole_keys(map)) else { return };
+        let (Some(whole), Some(beside)) = (key.whole, self.beside(key.turn)) else { return };
         let segments = keys::segments(&self.hir.maps[map.index()].key);
         self.if_long(&segments, key.place, |lower| {
-            let map_value = lower.b.map(beside);
-            lower.b.call(calls::MAP_DELETE_ELEM, &[map_value, key.pointer]);
-            let again = lower.look_up_key(map, key);
+            lower.call_on(beside, calls::MAP_DELETE_ELEM, &[key.pointer]);
+            let again = lower.look_up_on(key.turn, key.pointer);
             let (back, after) = (lower.b.block(), lower.b.block());
             lower.b.branch_nonzero(again, back, after);
             lower.b.enter(back);
@@ -312,7 +313,7 @@ impl Lower<'_> {
     }
 
     /// The whole key of a kept one, padded.
-    pub(super) fn whole_key(&mut self, map: MapId, kept: Value, to: Place) {
+    pub(super) fn whole_key(&mut self, map: MapId, of: Turn, kept: Value, to: Place) {
         let key = Place { base: kept, offset: 0 };
         let segments = keys::segments(&self.hir.maps[map.index()].key);
         let (mut from, mut written) = (key, to);
@@ -327,11 +328,10 @@ impl Lower<'_> {
             from = from.at(segment.short_bytes());
             written = written.at(segment.whole_bytes());
         }
-        let Some(beside) = self.shared.whole_keys(map) else { return };
+        let Some(beside) = self.beside(of) else { return };
         let bytes = segments.iter().map(|segment| segment.whole_bytes()).sum();
         self.if_long(&segments, key, |lower| {
-            let map_value = lower.b.map(beside);
-            let found = lower.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map_value, kept], Memory::MapValue);
+            let found = lower.look_up_on(beside, kept);
             let (yes, after) = (lower.b.block(), lower.b.block());
             lower.b.branch_nonzero(found, yes, after);
             lower.b.enter(yes);

@@ -8,10 +8,11 @@ use rtrace_lang::limits::{MOST_OLD_ROUNDS, MOST_OLD_ROUNDS_TOGETHER, MOST_PLAIN_
 use rtrace_lang::span::Span;
 use rtrace_lang::types::Type;
 
-use crate::ir::{Block, MapRef, Value, ValueKind};
+use crate::ir::{Block, Value, ValueKind};
 use crate::object::ErrorKind;
 
 use super::expr::variable;
+use super::turns::Turn;
 use super::{Lower, Place};
 
 /// What `break` and `continue` do.
@@ -248,9 +249,21 @@ impl Lower<'_> {
     }
 
     fn each_entry(&mut self, map: MapId, key: LocalId, value: LocalId, body: &[Stmt]) {
+        // What the body reads of an entry is in the map that the entry is in.
+        let turn = self.turn_of(map);
+        let which = self.shared.turns(map).map(|_| {
+            let (place, which) = (self.scratch_memory(8), self.which(turn));
+            self.b.store(place.base, place.offset, 8, which);
+            place
+        });
         let callback = self.callback(4, |lower, parameters| {
             let (key_pointer, value_pointer) = (parameters[0], parameters[1]);
-            lower.take_key(map, key, key_pointer);
+            let is_meant = match which {
+                Some(place) => lower.b.load(lower.scratch, place.offset, 8, false),
+                None => lower.b.int(0),
+            };
+            let turn = lower.same_turn(map, is_meant);
+            lower.take_key(map, turn, key, key_pointer);
             match lower.hir.maps[map.index()].value.clone() {
                 MapValue::Plain(ty) => lower.take_local(value, &ty, value_pointer),
                 MapValue::Aggregation(_) => {
@@ -258,30 +271,31 @@ impl Lower<'_> {
                     let place = lower.temporary(bytes);
                     lower.copy(Place { base: key_pointer, offset: 0 }, place, bytes);
                     let key = lower.pointer(place);
-                    let merged = lower.merged(map, key);
+                    let merged = lower.merged(map, turn, key);
                     lower.put_local(value, merged);
                 }
             }
             lower.body(body, LoopEnds::Return);
         });
-        self.call_for_each(map, callback);
+        self.call_for_each(turn, callback);
     }
 
     /// How many entries a map has.
     pub(super) fn length(&mut self, map: MapId) -> Value {
         let callback = self.callback(4, |_, _| {});
-        self.call_for_each(map, callback)
+        let turn = self.turn_of(map);
+        self.call_for_each(turn, callback)
     }
 
     /// Gives how many entries the callback has seen.
-    fn call_for_each(&mut self, map: MapId, callback: Value) -> Value {
-        let (map, frame, flags) = (self.b.map(MapRef(map.0)), self.frame_address(), self.b.int(0));
-        self.b.call(calls::FOR_EACH_MAP_ELEM, &[map, callback, frame, flags])
+    fn call_for_each(&mut self, turn: Turn, callback: Value) -> Value {
+        let (frame, flags) = (self.frame_address(), self.b.int(0));
+        self.call_on(turn, calls::FOR_EACH_MAP_ELEM, &[callback, frame, flags])
     }
 
-    fn take_key(&mut self, map: MapId, local: LocalId, pointer: Value) {
+    fn take_key(&mut self, map: MapId, turn: Turn, local: LocalId, pointer: Value) {
         match self.memory_of(local) {
-            Some(place) if self.hir.maps[map.index()].has_short_keys() => self.whole_key(map, pointer, place),
+            Some(place) if self.hir.maps[map.index()].has_short_keys() => self.whole_key(map, turn, pointer, place),
             Some(_) | None => {
                 let ty = self.program.locals[local.index()].ty.clone();
                 self.take_local(local, &ty, pointer);

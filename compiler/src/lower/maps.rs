@@ -17,10 +17,6 @@ const NO_EXIST: i64 = 1;
 const CREATE: i64 = 1;
 
 impl Lower<'_> {
-    fn map_ref(map: MapId) -> MapRef {
-        MapRef(map.0)
-    }
-
     /// Whether an entry may be missing: the map has keys, or its values belong to threads.
     pub(super) fn is_keyed(&self, map: MapId) -> bool {
         let map = &self.hir.maps[map.index()];
@@ -30,25 +26,20 @@ impl Lower<'_> {
     /// The value's address, or null where the key is missing.
     pub(super) fn look_up(&mut self, map: MapId, key: &[Expr]) -> Value {
         if !self.is_keyed(map) {
-            return self.b.map_value_address(Self::map_ref(map), 0);
+            return self.only_value(map);
         }
         if self.hir.maps[map.index()].owner == Owner::Thread {
             return self.of_thread(map, 0);
         }
         let key = self.key(map, key);
-        self.look_up_key(map, key)
+        self.look_up_on(key.turn, key.pointer)
     }
 
     /// The address of the running thread's value, or null.
     fn of_thread(&mut self, map: MapId, flags: i64) -> Value {
         let task = self.b.call_pointer(calls::GET_CURRENT_TASK_BTF, &[], Memory::Object);
-        let (map, initial, flags) = (self.b.map(Self::map_ref(map)), self.b.int(0), self.b.int(flags));
+        let (map, initial, flags) = (self.b.map(MapRef(map.0)), self.b.int(0), self.b.int(flags));
         self.b.call_nullable(calls::TASK_STORAGE_GET, &[map, task, initial, flags], Memory::MapValue)
-    }
-
-    pub(super) fn look_up_key(&mut self, map: MapId, key: Key) -> Value {
-        let map = self.b.map(Self::map_ref(map));
-        self.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map, key.pointer], Memory::MapValue)
     }
 
     pub(super) fn get_map(&mut self, map: MapId, key: &[Expr]) -> Value {
@@ -71,7 +62,7 @@ impl Lower<'_> {
     pub(super) fn delete(&mut self, map: MapId, key: &[Expr]) -> Value {
         if !self.is_keyed(map) {
             let value = match &self.hir.maps[map.index()].value {
-                MapValue::Plain(_) => self.b.map_value_address(Self::map_ref(map), 0),
+                MapValue::Plain(_) => self.only_value(map),
                 // The tool clears the parts of all processors.
                 MapValue::Aggregation(_) => return self.b.int(0),
             };
@@ -92,8 +83,7 @@ impl Lower<'_> {
             );
         }
         let key = self.key(map, key);
-        let map_value = self.b.map(Self::map_ref(map));
-        let result = self.b.call(calls::MAP_DELETE_ELEM, &[map_value, key.pointer]);
+        let result = self.call_on(key.turn, calls::MAP_DELETE_ELEM, &[key.pointer]);
         self.forget_key(map, key);
         self.b.binary_int(BinaryOp::Equal, result, 0)
     }
@@ -103,7 +93,7 @@ impl Lower<'_> {
             unreachable!("the checker sets plain maps only")
         };
         if !self.is_keyed(map) {
-            let base = self.b.map_value_address(Self::map_ref(map), 0);
+            let base = self.only_value(map);
             if let Type::Str(_) | Type::Tuple(_) = ty {
                 // Built aside, because the value may be read while it is written.
                 let place = self.temporary(ty.stored_bytes());
@@ -131,9 +121,8 @@ impl Lower<'_> {
 
     /// Puts an entry into a map with keys; counts where there is no room.
     fn store_entry(&mut self, map: MapId, key: Key, value: Value, flags: i64) {
-        let map_value = self.b.map(Self::map_ref(map));
         let flags_value = self.b.int(flags);
-        let result = self.b.call(calls::MAP_UPDATE_ELEM, &[map_value, key.pointer, value, flags_value]);
+        let result = self.call_on(key.turn, calls::MAP_UPDATE_ELEM, &[key.pointer, value, flags_value]);
         if flags == ANY {
             let span = self.b.span;
             // Before 6.4 the call gives 32 bits, so that an error is not negative as a 64-bit number.
@@ -164,7 +153,7 @@ impl Lower<'_> {
     /// The address of the entry, which is made of zeros where it is missing. Goes to `full` where there is no room for
     /// it, which is counted.
     pub(super) fn entry_or_new(&mut self, map: MapId, key: Key, bytes: u32, full: Block) -> Value {
-        let found = self.look_up_key(map, key);
+        let found = self.look_up_on(key.turn, key.pointer);
         let (have, make) = (self.b.block(), self.b.block());
         let (after, entry) = self.b.block_with(ValueKind::Pointer(Memory::MapValue));
         self.b.branch_nonzero(found, have, make);
@@ -175,7 +164,7 @@ impl Lower<'_> {
         let zeros = self.b.map_value_address(self.shared.globals_map, zeros);
         // Another processor may have been faster: that is as good.
         self.store_entry(map, key, zeros, NO_EXIST);
-        let again = self.look_up_key(map, key);
+        let again = self.look_up_on(key.turn, key.pointer);
         let (made, none) = (self.b.block(), self.b.block());
         self.b.branch_nonzero(again, made, none);
         self.b.enter(none);
@@ -201,7 +190,7 @@ impl Lower<'_> {
         let constant = operand.constant();
         let operand = self.value(operand);
         if !self.is_keyed(map) {
-            let place = self.b.map_value_address(Self::map_ref(map), 0);
+            let place = self.only_value(map);
             return self.update_at(place, op, operand, constant, old, e);
         }
         let full = self.b.block();

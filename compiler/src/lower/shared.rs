@@ -1,16 +1,17 @@
 //! What the programs of an object share: maps, global data, tables. Grows while programs are lowered.
 
 use rtrace_lang::aggregations::SERIES_SLOTS;
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, aggregating_programs};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, aggregating_programs, cleared_meanwhile};
 use rtrace_lang::limits::{
-    DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES, UNWIND_MAPPINGS, UNWIND_ROWS,
+    DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, PROCESS_NUMBERS, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES,
+    UNWIND_MAPPINGS, UNWIND_ROWS,
 };
 use rtrace_lang::span::Span;
 use rtrace_lang::unwind;
 
 use crate::CompileOptions;
 use crate::ir::MapRef;
-use crate::object::{ErrorKind, ErrorSite, Globals, HEADER_BYTES, MapKind, MapObject, UnwindMaps};
+use crate::object::{ErrorKind, ErrorSite, Globals, HEADER_BYTES, MapKind, MapObject, Turns, UnwindMaps};
 
 /// Where the scratch memory of a processor lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +36,7 @@ pub struct Shared {
     stacks: Option<MapRef>,
     unwind: Option<UnwindMaps>,
     cgroup: Option<MapRef>,
+    tree: Option<MapRef>,
     log2_table: Option<u32>,
     zeros: Option<(u32, u32)>,
     allocate_on_use: bool,
@@ -85,6 +87,7 @@ impl Shared {
                 allocate_on_use: on_use || map.owner == Owner::Thread,
                 is_mapped: false,
                 whole_keys: None,
+                turns: None,
             });
         }
         let globals_map = MapRef(maps.len() as u32);
@@ -97,6 +100,7 @@ impl Shared {
             allocate_on_use: false,
             is_mapped: true,
             whole_keys: None,
+            turns: None,
         });
         let mut shared = Shared {
             maps,
@@ -111,13 +115,24 @@ impl Shared {
             stacks: None,
             unwind: None,
             cgroup: None,
+            tree: None,
             log2_table: None,
             zeros: None,
             allocate_on_use: options.map_allocator,
         };
         for (number, map) in hir.maps.iter().enumerate().filter(|(_, map)| map.has_short_keys()) {
-            let beside = shared.add_whole_keys(map);
+            let beside = shared.add_whole_keys(map, "keys");
             shared.maps[number].whole_keys = Some(beside.0);
+        }
+        for map in cleared_meanwhile(hir) {
+            let (name, first) = (&hir.maps[map.index()], &shared.maps[map.index()]);
+            let mut second = MapObject { name: format!("twin_{}", name.name), ..first.clone() };
+            if first.whole_keys.is_some() {
+                second.whole_keys = Some(shared.add_whole_keys(name, "twin_keys").0);
+            }
+            let other = shared.add(second).0;
+            let word = shared.global_bytes(&[0; 8]);
+            shared.maps[map.index()].turns = Some(Turns { other, word });
         }
         shared.globals.lost = shared.global_bytes(&vec![0; hir.records.len() * 8]);
         if !hir.records.is_empty() {
@@ -130,6 +145,7 @@ impl Shared {
                 allocate_on_use: false,
                 is_mapped: false,
                 whole_keys: None,
+                turns: None,
             }));
         }
         shared
@@ -142,13 +158,13 @@ impl Shared {
     }
 
     /// The map beside one with short keys.
-    fn add_whole_keys(&mut self, map: &Map) -> MapRef {
+    fn add_whole_keys(&mut self, map: &Map, name: &str) -> MapRef {
         let mut entries = map.entries;
         if !self.allocate_on_use {
             entries = entries.min((MOST_MAP_BYTES / u64::from(map.key_bytes())).max(1));
         }
         self.add(MapObject {
-            name: format!("keys_{}", map.name),
+            name: format!("{name}_{}", map.name),
             kind: MapKind::Hash,
             key_bytes: map.kept_key_bytes(),
             value_bytes: map.key_bytes(),
@@ -156,12 +172,18 @@ impl Shared {
             allocate_on_use: self.allocate_on_use,
             is_mapped: false,
             whole_keys: None,
+            turns: None,
         })
     }
 
     /// The map that has the whole keys of one with short keys.
-    pub fn whole_keys(&self, map: MapId) -> Option<MapRef> {
+    pub fn whole_keys(&self, map: MapRef) -> Option<MapRef> {
         self.maps[map.index()].whole_keys.map(MapRef)
+    }
+
+    /// The map that takes turns with that of the script, if there is one.
+    pub fn turns(&self, map: MapId) -> Option<Turns> {
+        self.maps[map.index()].turns
     }
 
     /// Appends to the global data; gives the offset.
@@ -201,6 +223,7 @@ impl Shared {
             allocate_on_use: false,
             is_mapped: false,
             whole_keys: None,
+            turns: None,
         });
         self.scratch = Some(map);
         map
@@ -220,6 +243,7 @@ impl Shared {
             allocate_on_use: self.allocate_on_use,
             is_mapped: false,
             whole_keys: None,
+            turns: None,
         });
         self.stacks = Some(map);
         map
@@ -245,6 +269,7 @@ impl Shared {
                         allocate_on_use: false,
                         is_mapped: true,
                         whole_keys: None,
+                        turns: None,
                     })
                 };
                 // Twice: those that count, and those that the tool writes.
@@ -275,6 +300,7 @@ impl Shared {
             allocate_on_use: false,
             is_mapped: false,
             whole_keys: None,
+            turns: None,
         });
         self.cgroup = Some(map);
         map
@@ -282,6 +308,30 @@ impl Shared {
 
     pub fn cgroup_map(&self) -> Option<MapRef> {
         self.cgroup
+    }
+
+    /// The map that says of each process number whether its events count.
+    pub fn tree(&mut self) -> MapRef {
+        if let Some(map) = self.tree {
+            return map;
+        }
+        let map = self.add(MapObject {
+            name: "tree".to_string(),
+            kind: MapKind::Array,
+            key_bytes: 4,
+            value_bytes: PROCESS_NUMBERS,
+            entries: 1,
+            allocate_on_use: false,
+            is_mapped: true,
+            whole_keys: None,
+            turns: None,
+        });
+        self.tree = Some(map);
+        map
+    }
+
+    pub fn tree_map(&self) -> Option<MapRef> {
+        self.tree
     }
 
     /// For each value of the top six bits of `DE_BRUIJN * (2^(k+1) - 1)`: k.

@@ -13,7 +13,9 @@ use crate::limits::MAX_PROBES;
 use crate::probe::ProbeSpec;
 use crate::settings::MissingProbes;
 use crate::span::Span;
-use crate::target::{Attach, Layout, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target};
+use crate::target::{
+    Attach, Layout, ProbeSite, Processes, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target,
+};
 
 use super::CheckOptions;
 use super::items::Items;
@@ -27,7 +29,7 @@ pub struct Group<'a> {
     pub layout: Arc<Layout>,
     pub sites: Vec<SiteId>,
     pub dispatch: Dispatch,
-    pub pid: Option<u32>,
+    pub processes: Option<Processes>,
     pub in_cgroup: bool,
     /// The provider of its sites.
     pub provider: &'static str,
@@ -60,6 +62,7 @@ pub fn of_clause<'a>(
     let uses = uses(clause, items);
     let resolve_options = ResolveOptions {
         pid: options.pid,
+        children: options.children,
         uses_registers: uses.registers,
         uses_arguments: uses.arguments,
         allow_unsafe: options.allow_unsafe,
@@ -142,14 +145,17 @@ impl Placer<'_, '_> {
             | Attach::PerfEvent { .. }
             | Attach::Watchpoint { .. } => false,
         };
-        let pid = match &site.attach {
-            // Here the attachment itself follows the process.
-            Attach::Uprobe { .. } | Attach::PerfEvent { .. } | Attach::Watchpoint { .. } => None,
+        let one = if options.children { Some(Processes::Tree) } else { options.pid.map(Processes::One) };
+        let processes = match &site.attach {
+            // Here the attachment itself follows a process, but not what this forks.
+            Attach::Uprobe { .. } | Attach::PerfEvent { .. } | Attach::Watchpoint { .. } => {
+                one.filter(|_| options.children)
+            }
             // It runs in the tool's own process; the layout says which tasks are meant.
             Attach::Iterator { .. } => None,
             Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } => None,
             Attach::Kprobe { .. } | Attach::Tracepoint { .. } | Attach::RawTracepoint { .. } | Attach::Trampoline => {
-                options.pid.filter(|_| !options.all_tasks)
+                one.filter(|_| !options.all_tasks)
             }
         };
         let alone = match site.program {
@@ -167,7 +173,7 @@ impl Placer<'_, '_> {
         let fits = |group: &Group| {
             !alone
                 && group.kind == site.program
-                && group.pid == pid
+                && group.processes == processes
                 && group.provider == site.provider
                 && (!uses.types || program(&sites[group.sites[0].index()]) == program(&site))
                 && if uses.arguments || uses.registers {
@@ -192,7 +198,7 @@ impl Placer<'_, '_> {
                 layout: site.layout.clone(),
                 sites: vec![id],
                 dispatch,
-                pid,
+                processes,
                 in_cgroup: options.in_cgroup && !is_of_tool,
                 provider: site.provider,
             });

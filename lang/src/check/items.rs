@@ -7,6 +7,8 @@ use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::settings::{self, IGNORED, SETTINGS, Settings};
 use crate::span::Span;
 
+use super::CheckOptions;
+
 /// The items of a script that its clauses refer to.
 pub struct Items<'a> {
     pub settings: Settings,
@@ -35,8 +37,8 @@ pub struct DeclaredFunction<'a> {
 const MAP_KINDS: &[(&str, bool)] =
     &[("hash", false), ("lruhash", true), ("percpuhash", false), ("percpulruhash", true)];
 
-pub fn items<'a>(ast: &'a Script, settings: Settings, diagnostics: &mut Vec<Diagnostic>) -> Items<'a> {
-    let mut found = Items { settings, maps: HashMap::new(), functions: HashMap::new() };
+pub fn items<'a>(ast: &'a Script, options: &CheckOptions, diagnostics: &mut Vec<Diagnostic>) -> Items<'a> {
+    let mut found = Items { settings: options.settings.clone(), maps: HashMap::new(), functions: HashMap::new() };
     let mut enumerators = HashMap::new();
     for item in &ast.items {
         match item {
@@ -73,6 +75,7 @@ pub fn items<'a>(ast: &'a Script, settings: Settings, diagnostics: &mut Vec<Diag
             }
         }
     }
+    options.overrides.iter().for_each(|forced| forced.apply(&mut found.settings));
     found
 }
 

@@ -344,6 +344,18 @@ impl Body<'_, '_, '_> {
             );
             return false;
         }
+        if self.checker.options.children {
+            self.report(
+                Diagnostic::error(
+                    Code::NotHere,
+                    span,
+                    "stacks by unwind tables are those of one process, and its children are asked for, too",
+                )
+                .label("not with --children")
+                .help("leave out `--children`, or use `ustack`, which goes by frame pointers"),
+            );
+            return false;
+        }
         self.need_helper("a stack by unwind tables", calls::TASK_PT_REGS, span)
             && self.need_helper("a stack by unwind tables", calls::LOOP, span)
     }

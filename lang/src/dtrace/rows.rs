@@ -1,8 +1,8 @@
 //! Every probe of D that we have: the probe of ours in its place, and what its arguments are there.
 
 use super::translators::{
-    BUFINFO, CSINFO, DEVINFO, IFINFO, IPINFO, IPINFO_RECEIVED, IPINFO_SENT, IPV4INFO, IPV6INFO, LWPSINFO, PKTINFO,
-    PSINFO, TCPINFO, TCPINFO_RECEIVED, TCPINFO_SENT, TCPLSINFO, TCPSINFO, TCPSINFO_NEW, Translator, UDPINFO,
+    BUFINFO, CSINFO, DEVINFO, FILEINFO, IFINFO, IPINFO, IPINFO_RECEIVED, IPINFO_SENT, IPV4INFO, IPV6INFO, LWPSINFO,
+    PKTINFO, PSINFO, TCPINFO, TCPINFO_RECEIVED, TCPINFO_SENT, TCPLSINFO, TCPSINFO, TCPSINFO_NEW, Translator, UDPINFO,
 };
 
 /// A probe of D.
@@ -59,7 +59,17 @@ const MADE: &[(&str, &str)] = &[("arg0", "args.task.pid")];
 const MADE_TASK: &[Argument] = &[argument(0, &PSINFO, "args.task")];
 
 const TRANSFER: &[(&str, &str)] = &[("arg0", "args.rq")];
-const OF_TRANSFER: &[Argument] = &[argument(0, &BUFINFO, "args.rq"), argument(1, &DEVINFO, "args.rq")];
+const OF_TRANSFER: &[Argument] =
+    &[argument(0, &BUFINFO, "args.rq"), argument(1, &DEVINFO, "args.rq"), argument(2, &FILEINFO, "args.rq")];
+
+/// The end of a wait for a lock, and what is known of it.
+const CONTENTION: &str = "rawtracepoint:contention_end";
+const WAITED: &[(&str, &str)] = &[("arg0", "(uint64)args.lock"), ("arg1", "(nsecs - entry(nsecs))")];
+const WAITED_RW: &[(&str, &str)] = &[
+    ("arg0", "(uint64)args.lock"),
+    ("arg1", "(nsecs - entry(nsecs))"),
+    ("arg2", "((entry(args.flags) & 4) != 0 ? 1 : 0)"),
+];
 
 const SET_STATE: &str = "rawtracepoint:inet_sock_set_state";
 
@@ -144,6 +154,18 @@ pub static ROWS: &[Row] = &[
     translated(OF_PACKET, row("ip", "receive", "kprobe:ip6_input", "", &[])),
     translated(OF_PACKET, row("ip", "send", "kprobe:ip_finish_output", "", &[])),
     translated(OF_PACKET, row("ip", "send", "kprobe:ip6_finish_output", "", &[])),
+    // LCB_F_MUTEX, LCB_F_SPIN and LCB_F_RT; LCB_F_READ and LCB_F_WRITE.
+    row(
+        "lockstat",
+        "adaptive-block",
+        CONTENTION,
+        "(entry(args.flags) & 0x21) == 0x20 || entry(args.flags) == 8",
+        WAITED,
+    ),
+    row("lockstat", "adaptive-spin", CONTENTION, "(entry(args.flags) & 0x21) == 0x21", WAITED),
+    row("lockstat", "rw-block", CONTENTION, "(entry(args.flags) & 6) != 0 && (entry(args.flags) & 1) == 0", WAITED_RW),
+    row("lockstat", "rw-spin", CONTENTION, "(entry(args.flags) & 6) != 0 && (entry(args.flags) & 1) != 0", WAITED_RW),
+    row("lockstat", "spin-spin", CONTENTION, "(entry(args.flags) & 0x27) == 1", WAITED),
     // CLONE_THREAD tells threads from processes.
     translated(
         MADE_TASK,

@@ -99,6 +99,21 @@ pub static DEVINFO: Translator = Translator {
     rest: None,
 };
 
+/// The file that a transfer reads or writes by way of the page cache, from a `struct request *`. What goes past the cache, and what
+/// belongs to the file system itself, has no file that the kernel knows of.
+pub static FILEINFO: Translator = Translator {
+    name: "fileinfo_t",
+    members: &[
+        ("fi_fs", "(HAS_FILE ? str(FILE_INODE.i_sb.s_type.name) : \"<none>\")"),
+        ("fi_name", "(HAS_FILE ? str(FILE_ENTRY.d_name.name) : \"<none>\")"),
+        (
+            "fi_offset",
+            "(HAS_FILE ? (FILE_INDEX + ((uint64)X.bio.bi_io_vec.bv_page - (uint64)FILE_PAGE) / sizeof(struct page)) * 4096 + X.bio.bi_io_vec.bv_offset : 0)",
+        ),
+    ],
+    rest: None,
+};
+
 /// A packet, from a `struct sk_buff *`.
 pub static PKTINFO: Translator = Translator { name: "pktinfo_t", members: &[("pkt_addr", "(uint64)X")], rest: None };
 
@@ -265,9 +280,27 @@ const VERSION: &str = "(X.__sk_common.skc_family == 2 ? 4 : 6)";
 /// Words that stand for longer texts in what members mean.
 pub static WORDS: &[(&str, &str)] = &[
     ("DISK", "(if comptime defined(X.rq_disk) { X.rq_disk } else { X.q.disk })"),
+    (
+        "FILE_ENTRY",
+        "((struct dentry *)((uint64)FILE_INODE.i_dentry.first - (if comptime defined(((struct dentry *)0).d_u) { offsetof(struct dentry, d_u.d_alias) } else { offsetof(struct dentry, d_alias) })))",
+    ),
+    ("FILE_INDEX", "(if comptime defined(FILE_PAGE.index) { FILE_PAGE.index } else { FILE_PAGE.__folio_index })"),
+    ("FILE_INODE", "FILE_PAGE.mapping.host"),
+    // A page of a larger one points to the first, with the lowest bit set.
+    ("FILE_PAGE", "((struct page *)((PAGE_HEAD & 1) != 0 ? PAGE_HEAD - 1 : (uint64)X.bio.bi_io_vec.bv_page))"),
+    (
+        "HAS_FILE",
+        "(X.bio != 0 && X.__data_len != 0 && X.bio.bi_io_vec != 0 && X.bio.bi_io_vec.bv_page != 0 && FILE_PAGE.mapping != 0 \
+         && ((uint64)FILE_PAGE.mapping & 3) == 0 && FILE_INODE.i_dentry.first != 0)",
+    ),
     ("IPV4", "((struct iphdr *)(X.head + X.network_header))"),
     ("IPV6", "((struct ipv6hdr *)(X.head + X.network_header))"),
     ("IS_V4", "(*(uint8 *)(X.head + X.network_header) >> 4 == 4)"),
+    (
+        "PAGE_HEAD",
+        "(if comptime defined(X.bio.bi_io_vec.bv_page.compound_head) { (uint64)X.bio.bi_io_vec.bv_page.compound_head } \
+         else { (uint64)X.bio.bi_io_vec.bv_page.compound_info })",
+    ),
     ("TASK_STATE", "(if comptime defined(X.state) { X.state } else { X.__state })"),
     ("TCP", "((struct tcphdr *)(X.head + X.transport_header))"),
     ("UDP", "((struct udphdr *)(X.head + X.transport_header))"),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::target::Processes;
+
 use super::{Dispatch, Expr, ExprKind, Hir, LoopKind, MapId, MapValue, RecordKind, Stmt, StmtKind, Table};
 
 pub fn dump(hir: &Hir) -> String {
@@ -32,8 +34,10 @@ pub fn dump(hir: &Hir) -> String {
             Dispatch::Selector => " by selector",
         };
         let _ = writeln!(out, "program {} {}{more}{dispatch}", program.name, sites.join(" "));
-        if let Some(pid) = program.pid {
-            let _ = writeln!(out, "  only pid {pid}");
+        match program.processes {
+            Some(Processes::One(pid)) => drop(writeln!(out, "  only pid {pid}")),
+            Some(Processes::Tree) => drop(writeln!(out, "  only the process tree")),
+            None => {}
         }
         if program.in_cgroup {
             let _ = writeln!(out, "  only in the cgroup");

@@ -99,7 +99,7 @@ fn probe<'a>(feature: Feature, btf: impl FnOnce() -> Option<&'a Btf>) -> bool {
 }
 
 /// An instruction as a word (include/uapi/linux/bpf.h, `struct bpf_insn`, little-endian).
-pub(crate) const fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
+pub const fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
     code as u64
         | (destination as u64) << 8
         | (source as u64) << 12
@@ -285,6 +285,7 @@ fn keeps_values_of_threads() -> bool {
             flags: BPF_F_NO_PREALLOC,
             name: "rtrace_feature",
             btf: Some((btf.as_fd(), 1, 1)),
+            inner: None,
         })?;
         let instructions = [
             instruction(CALL, 0, 0, 0, lang_calls::GET_CURRENT_TASK_BTF as i32),
@@ -321,6 +322,7 @@ fn takes_allocated_map() -> bool {
         flags: BPF_F_NO_PREALLOC,
         name: "rtrace_feature",
         btf: None,
+        inner: None,
     };
     let Ok(map) = bpf::map_create(&config) else { return false };
     let load = instruction(LOAD64_IMMEDIATE, 1, BPF_PSEUDO_MAP_FD, 0, map.as_raw_fd());
@@ -344,6 +346,7 @@ fn takes_large_key() -> bool {
         flags: 0,
         name: "rtrace_feature",
         btf: None,
+        inner: None,
     };
     bpf::map_create(&config).is_ok()
 }

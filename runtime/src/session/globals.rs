@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 pub struct GlobalData {
     address: *mut libc::c_void,
@@ -44,6 +44,23 @@ impl GlobalData {
 
     pub fn set(&self, offset: u32, value: u64) {
         self.cell(offset).store(value, Ordering::Release);
+    }
+}
+
+/// Single bytes, of a map that has one for each number.
+impl GlobalData {
+    fn byte_cell(&self, offset: u32) -> &AtomicU8 {
+        assert!((offset as usize) < self.bytes, "a byte of the map");
+        // SAFETY: inside the mapping, and lives as long as self.
+        unsafe { &*self.address.cast::<u8>().add(offset as usize).cast::<AtomicU8>() }
+    }
+
+    pub fn byte(&self, offset: u32) -> u8 {
+        self.byte_cell(offset).load(Ordering::Acquire)
+    }
+
+    pub fn set_byte(&self, offset: u32, value: u8) {
+        self.byte_cell(offset).store(value, Ordering::Release);
     }
 }
 

@@ -23,7 +23,7 @@ pub fn maps(object: &Object) -> Result<Vec<LiveMap>, SessionError> {
                 SessionError::Privilege(KernelError::Call { call: "BPF_MAP_CREATE", errno: libc::EPERM })
             }
             // Maps of the script go by the name that it gives them.
-            _ => SessionError::Map { name: map.name.replacen("at_", "@", 1), source },
+            _ => SessionError::Map { name: map.name.replacen("twin_", "at_", 1).replacen("at_", "@", 1), source },
         })
     };
     let maps = object.maps.iter().map(create).collect::<Result<Vec<LiveMap>, SessionError>>()?;

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordKind, SiteId, Table};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordId, RecordKind, SiteId, Table};
 use rtrace_lang::target::{Attach, MultiKind, ProgramKind};
 use rtrace_lang::types::Type;
 use rtrace_probes::kernel::bpf::{self, TestRun};
@@ -28,6 +28,7 @@ use crate::symbols::MappingEvents;
 use super::progress::Progress;
 use super::recording::RecordingLine;
 use super::replaced::traced_files;
+use super::tree::ProcessTree;
 use super::unloaded::traced_modules;
 use super::ways::Ways;
 use super::{Session, SessionError, ends_by_itself};
@@ -97,14 +98,15 @@ impl Session<'_> {
             }
             None => None,
         };
-        if let Some(pid) = child.as_ref().map(|child| child.pid).or(self.options.pid)
+        let process = child.as_ref().map(|child| child.pid).or(self.options.pid);
+        if let Some(pid) = process
             && (shows_user_addresses(&self.hir) || self.unwind.is_some())
         {
             // Refused without the right to: /proc has to do then.
             self.mappings = MappingEvents::follow(pid, self.cpus).ok();
         }
         if let Some(unwind) = &mut self.unwind {
-            unwind.process = child.as_ref().map(|child| child.pid).or(self.options.pid);
+            unwind.process = process;
         }
         match (&child, &mut self.unwind) {
             (Some(child), Some(unwind)) => unwind.expect(&child.program),
@@ -114,7 +116,7 @@ impl Session<'_> {
         self.drain(sink)?;
         let wakeups = self.wakeups()?;
         if !self.exit_called() && !self.has_printed_enough() {
-            let is_stopped = self.attach(&ending)?;
+            let is_stopped = self.attach(&ending, process)?;
             let is_over = is_stopped || self.iterate(sink, &ending)?;
             if self.options.verbose && !self.left_out.is_empty() {
                 let names = self.left_out.join(", ");
@@ -328,7 +330,10 @@ impl Session<'_> {
     }
 
     /// Attaches every program. True if a signal has ended it before it was done.
-    fn attach(&mut self, ending: &Ending) -> Result<bool, SessionError> {
+    fn attach(&mut self, ending: &Ending, process: Option<u32>) -> Result<bool, SessionError> {
+        if let (Some(map), Some(process)) = (self.object.manifest.tree, process) {
+            self.tree = Some(ProcessTree::follow(self.machine, self.maps[map as usize].fd(), process)?);
+        }
         self.files = traced_files(&self.hir);
         if self.site_count() > FEW_PROBES {
             system::raise_file_limit();
@@ -468,7 +473,9 @@ impl Session<'_> {
             return Ok(());
         }
         let hir = self.hir.clone();
-        let Some(record) = hir.records.get(word(bytes, 0) as usize) else { return Ok(()) };
+        let id = RecordId(word(bytes, 0) as u32);
+        let Some(record) = hir.records.get(id.index()) else { return Ok(()) };
+        self.hold_what_is_cleared_next(id)?;
         let event = match &record.kind {
             RecordKind::Printf(pieces) => {
                 let text = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
@@ -477,7 +484,10 @@ impl Session<'_> {
             RecordKind::Print => {
                 Event::Value(self.values(&record.parts, &bytes[8..]).pop().unwrap_or(Value::Tuple(Vec::new())))
             }
-            RecordKind::PrintMap { map, table } => Event::Map(self.map_event(*map, table)?),
+            RecordKind::PrintMap { map, table } => {
+                let at = self.shown_at(*map);
+                Event::Map(self.map_event_of(*map, at, table)?)
+            }
             RecordKind::PrintAggregations { maps, pieces } => {
                 Event::Text { kind: TextKind::Printf, text: self.joined(maps, pieces.as_deref())? }
             }
@@ -498,14 +508,14 @@ impl Session<'_> {
                 let count = word(bytes, 8);
                 let unsigned = record.parts.contains(&Type::U64);
                 let count = if unsigned { count.min(i64::MAX as u64) } else { count };
-                return self.truncate(*map, count as i64);
+                return if count == 0 { self.clear_by(id, *map) } else { self.truncate(*map, count as i64) };
             }
             RecordKind::ClearMap(map) => {
-                self.clear(*map)?;
+                self.clear_by(id, *map)?;
                 Event::Cleared(hir.maps[map.index()].written())
             }
             RecordKind::ZeroMap(map) => {
-                self.maps[map.index()].zero(self.cpus)?;
+                self.zero_by(id, *map)?;
                 Event::Cleared(hir.maps[map.index()].written())
             }
             RecordKind::Commit => {

@@ -38,8 +38,13 @@ enum Keep {
 impl Session<'_> {
     /// A map as it is now.
     pub(super) fn map_event(&mut self, id: MapId, table: &Table) -> Result<MapEvent, SessionError> {
+        self.map_event_of(id, self.in_use(id), table)
+    }
+
+    /// A map as one of the kernel's has it.
+    pub(super) fn map_event_of(&mut self, id: MapId, at: usize, table: &Table) -> Result<MapEvent, SessionError> {
         self.name_kernel_stacks(id);
-        let mut rows = self.rows(id, table.by, table.divisor, Keep::Shown)?;
+        let mut rows = self.rows(id, at, table.by, table.divisor, Keep::Shown)?;
         if let Some(top) = table.top {
             let skip = rows.len().saturating_sub(usize::try_from(top).unwrap_or(usize::MAX));
             rows.drain(..skip);
@@ -75,7 +80,7 @@ impl Session<'_> {
     }
 
     /// The entries of a map in that order, their values divided by `divisor` and by what normalize() says.
-    fn rows(&mut self, id: MapId, by: SortBy, divisor: u64, keep: Keep) -> Result<Vec<Row>, SessionError> {
+    fn rows(&mut self, id: MapId, at: usize, by: SortBy, divisor: u64, keep: Keep) -> Result<Vec<Row>, SessionError> {
         let hir = self.hir.clone();
         let map = &hir.maps[id.index()];
         let divisor = divisor.saturating_mul(self.normals[id.index()]);
@@ -83,7 +88,7 @@ impl Session<'_> {
         let mut rows = Vec::new();
         match &map.value {
             MapValue::Aggregation(aggregation) if let Some(count) = map.intervals() => {
-                let (live, cpus) = (&self.maps[id.index()], self.cpus);
+                let (live, cpus) = (&self.maps[at], self.cpus);
                 let slots = cells::merge_places(aggregation, count, |visit| live.for_each(cpus, visit))?;
                 let cell = cells::cell(aggregation, &slots, divisor);
                 rows.push(Row { bytes: None, key: Vec::new(), cell });
@@ -91,7 +96,7 @@ impl Session<'_> {
             MapValue::Aggregation(aggregation) => {
                 // Only what is shown of a cell is kept: the cells of all processors may be large.
                 let (mut keys, mut found) = (Vec::new(), Vec::new());
-                self.maps[id.index()].for_each(self.cpus, &mut |key, value| {
+                self.maps[at].for_each(self.cpus, &mut |key, value| {
                     if let Some(slots) = cells::merge(aggregation, value) {
                         keys.extend_from_slice(key);
                         found.push(cells::cell(aggregation, &slots, divisor));
@@ -99,14 +104,14 @@ impl Session<'_> {
                 })?;
                 rows.reserve_exact(found.len());
                 for (number, cell) in found.into_iter().enumerate() {
-                    rows.push(self.row(id, part(&keys, number, key_bytes), cell, keep));
+                    rows.push(self.row(id, at, part(&keys, number, key_bytes), cell, keep));
                 }
             }
             MapValue::Plain(ty) => {
                 let value_bytes = self.object.maps[id.index()].value_bytes as usize;
                 let (mut keys, mut found) = (Vec::new(), Vec::new());
                 let mut count = 0;
-                self.maps[id.index()].for_each(self.cpus, &mut |key, value| {
+                self.maps[at].for_each(self.cpus, &mut |key, value| {
                     keys.extend_from_slice(key);
                     found.extend_from_slice(&value[..value_bytes]);
                     count += 1;
@@ -116,7 +121,7 @@ impl Session<'_> {
                     let value = part(&found, number, value_bytes);
                     let Some(value) = self.values(std::slice::from_ref(ty), value).pop() else { continue };
                     let cell = Cell::Value(divide(value, divisor));
-                    rows.push(self.row(id, part(&keys, number, key_bytes), cell, keep));
+                    rows.push(self.row(id, at, part(&keys, number, key_bytes), cell, keep));
                 }
             }
         }
@@ -124,10 +129,10 @@ impl Session<'_> {
         Ok(rows)
     }
 
-    fn row(&mut self, id: MapId, kept: &[u8], cell: Cell, keep: Keep) -> Row {
+    fn row(&mut self, id: MapId, at: usize, kept: &[u8], cell: Cell, keep: Keep) -> Row {
         let hir = self.hir.clone();
         let map = &hir.maps[id.index()];
-        let beside = self.whole_keys(id);
+        let beside = self.whole_keys(at);
         let whole = map.whole_key(kept, |key| beside?.get(key, self.cpus).ok().flatten());
         let key = self.values(&map.key, &whole);
         let bytes = (keep == Keep::Bytes).then(|| Box::new(KeyBytes { kept: kept.to_vec(), whole }));
@@ -135,19 +140,19 @@ impl Session<'_> {
     }
 
     /// The map with the whole keys of one whose own are short.
-    fn whole_keys(&self, id: MapId) -> Option<&LiveMap> {
-        self.object.maps[id.index()].whole_keys.map(|number| &self.maps[number as usize])
+    pub(super) fn whole_keys(&self, at: usize) -> Option<&LiveMap> {
+        self.object.maps[at].whole_keys.map(|number| &self.maps[number as usize])
     }
 
-    /// Removes all entries; a map without keys becomes zero.
-    pub(super) fn clear(&mut self, id: MapId) -> Result<(), SessionError> {
-        self.maps[id.index()].clear(self.cpus)?;
-        self.forget_keys(id)
+    /// Removes all entries of one of the kernel's maps; one without keys becomes zero.
+    pub(super) fn clear_at(&mut self, at: usize) -> Result<(), SessionError> {
+        self.maps[at].clear(self.cpus)?;
+        self.forget_keys(at)
     }
 
-    fn forget_keys(&self, id: MapId) -> Result<(), SessionError> {
-        match self.whole_keys(id) {
-            Some(beside) => Ok(beside.forget_keys(&self.maps[id.index()], self.cpus)?),
+    fn forget_keys(&self, at: usize) -> Result<(), SessionError> {
+        match self.whole_keys(at) {
+            Some(beside) => Ok(beside.forget_keys(&self.maps[at], self.cpus)?),
             None => Ok(()),
         }
     }
@@ -159,7 +164,8 @@ impl Session<'_> {
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         for (number, id) in ids.iter().enumerate() {
             let types = self.hir.maps[id.index()].key.clone();
-            for row in self.rows(*id, SortBy::Usual, 1, Keep::Bytes)? {
+            let at = self.shown_at(*id);
+            for row in self.rows(*id, at, SortBy::Usual, 1, Keep::Bytes)? {
                 let whole = row.bytes.map(|bytes| without_padding(&types, &bytes.whole)).unwrap_or_default();
                 let place = *places.entry(whole).or_insert(lines.len());
                 if place == lines.len() {
@@ -204,16 +210,17 @@ impl Session<'_> {
         if self.hir.maps[id.index()].key.is_empty() {
             return Ok(());
         }
-        let mut rows = self.rows(id, SortBy::Value, 1, Keep::Bytes)?;
+        let at = self.in_use(id);
+        let mut rows = self.rows(id, at, SortBy::Value, 1, Keep::Bytes)?;
         if count > 0 {
             rows.reverse();
         }
         for row in rows.iter().skip(usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX)) {
             if let Some(bytes) = &row.bytes {
-                self.maps[id.index()].delete(&bytes.kept)?;
+                self.maps[at].delete(&bytes.kept)?;
             }
         }
-        self.forget_keys(id)
+        self.forget_keys(at)
     }
 }
 

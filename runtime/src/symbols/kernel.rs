@@ -136,6 +136,7 @@ impl Program {
                 flags,
                 name,
                 btf: None,
+                inner: None,
             })
         };
         let format = array(FORMAT.len(), BPF_F_RDONLY_PROG, "rtrace_format")?;

@@ -60,6 +60,7 @@ fn create(map: &MapObject) -> Result<OwnedFd, KernelError> {
         flags: 0,
         name: "rtrace_tests",
         btf: None,
+        inner: None,
     })
 }
 

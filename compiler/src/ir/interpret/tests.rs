@@ -17,6 +17,7 @@ fn object() -> Object {
         allocate_on_use: false,
         is_mapped: false,
         whole_keys: None,
+        turns: None,
     };
     Object {
         programs: Vec::new(),
@@ -33,6 +34,7 @@ fn object() -> Object {
             stacks: None,
             unwind: None,
             cgroup: None,
+            tree: None,
         },
     }
 }

@@ -8,8 +8,8 @@ use super::{FakeFunction, FakeSyscall, FakeTarget, FakeTracepoint};
 use crate::diagnostic::{did_you_mean, near_misses};
 use crate::probe::{ProbeSpec, wildcard_match};
 use crate::target::{
-    Argument, Attach, Feature, Layout, Location, MultiKind, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind,
-    ResolveOptions, Step, TracingKind, WatchMode, Word,
+    Argument, Attach, Feature, Layout, Location, MultiKind, ProbeSite, Processes, ProgramKind, ResolveError,
+    ResolveErrorKind, ResolveOptions, Step, TracingKind, WatchMode, Word,
 };
 use crate::types::{Field, Type};
 
@@ -93,7 +93,8 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
             counter(provider, event, rest.first().copied(), options)
         }
         ("watchpoint", ["0x1000", "8", "w"]) => {
-            let attach = Attach::Watchpoint { address: 0x1000, bytes: 8, mode: WatchMode::Write, pid: options.pid };
+            let attach =
+                Attach::Watchpoint { address: 0x1000, bytes: 8, mode: WatchMode::Write, pid: options.only_pid() };
             Ok(vec![plain(provider, "watchpoint:0x1000:8:w", ProgramKind::PerfEvent, attach)])
         }
         ("uprobe" | "uretprobe", [path, function]) => uprobes(target, provider, path, function, is_return, options),
@@ -149,8 +150,13 @@ fn timer(provider: &'static str, unit: &str, count: &str, options: &ResolveOptio
         plain(provider, &name, ProgramKind::TestRun, Attach::Timer { nanoseconds })
     } else {
         let period = if scale.is_none() { count } else { nanoseconds };
-        let attach =
-            Attach::PerfEvent { kind: SOFTWARE, config: 0, period, frequency: scale.is_none(), pid: options.pid };
+        let attach = Attach::PerfEvent {
+            kind: SOFTWARE,
+            config: 0,
+            period,
+            frequency: scale.is_none(),
+            pid: options.only_pid(),
+        };
         plain(provider, &name, ProgramKind::PerfEvent, attach)
     }])
 }
@@ -166,7 +172,7 @@ fn counter(provider: &'static str, event: &str, count: Option<&str>, options: &R
         Some(Ok(period)) if period > 0 => period,
         Some(_) => return Err(error(ResolveErrorKind::Form, "the count is no number above 0".to_string(), &[], 2)),
     };
-    let attach = Attach::PerfEvent { kind, config: *config, period, frequency: false, pid: options.pid };
+    let attach = Attach::PerfEvent { kind, config: *config, period, frequency: false, pid: options.only_pid() };
     let name = format!("{provider}:{name}:{}", count.unwrap_or_default());
     Ok(vec![plain(provider, &name, ProgramKind::PerfEvent, attach)])
 }
@@ -299,7 +305,7 @@ fn iterators(target: &FakeTarget, kind: &str, options: &ResolveOptions) -> Sites
     let step = Step {
         objects: context.fields.iter().filter(is_object).map(|field| field.bit_offset / 8).collect(),
         output: 0,
-        process: options.pid.map(|pid| (8, 1268, pid)),
+        process: options.pid.map(|pid| (8, 1268, if options.children { Processes::Tree } else { Processes::One(pid) })),
     };
     let layout =
         Layout { arguments: context.fields.iter().map(argument).collect(), step: Some(step), ..Layout::default() };
@@ -310,7 +316,7 @@ fn iterators(target: &FakeTarget, kind: &str, options: &ResolveOptions) -> Sites
         program: ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: 1 },
         layout: Arc::new(layout),
         selector: None,
-        attach: Attach::Iterator { pid: options.pid },
+        attach: Attach::Iterator { pid: options.only_pid(), map: None },
     }])
 }
 
@@ -464,7 +470,7 @@ fn uprobes(
                 path: file.clone(),
                 offset: *offset,
                 is_return,
-                pid: options.pid,
+                pid: options.only_pid(),
                 semaphore: None,
             },
         })

@@ -2,6 +2,7 @@
 //!
 //! Unsafe: the unions that the system call's attribute is made of.
 
+use std::ffi::CString;
 use std::mem;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -32,6 +33,8 @@ pub struct MapConfig<'a> {
     pub name: &'a str,
     /// A loaded BTF object with the ids of the key's and the value's type in it.
     pub btf: Option<(BorrowedFd<'a>, u32, u32)>,
+    /// Of a map of maps: one that those in it are like.
+    pub inner: Option<BorrowedFd<'a>>,
 }
 
 pub fn map_create(config: &MapConfig<'_>) -> Result<OwnedFd, KernelError> {
@@ -45,6 +48,7 @@ pub fn map_create(config: &MapConfig<'_>) -> Result<OwnedFd, KernelError> {
         map.max_entries = config.entries;
         map.map_flags = config.flags;
         map.map_name = object_name(config.name);
+        map.inner_map_fd = config.inner.map_or(0, raw);
         if let Some((fd, key_type, value_type)) = config.btf {
             map.btf_fd = raw(fd);
             map.btf_key_type_id = key_type;
@@ -52,6 +56,20 @@ pub fn map_create(config: &MapConfig<'_>) -> Result<OwnedFd, KernelError> {
         }
         bpf_fd(bpf_cmd::BPF_MAP_CREATE, &mut attribute)
     })
+}
+
+/// A map that anybody has made: by its number, or by the file that it is pinned to. Gap: aya asks for its type first.
+pub fn map_named(name: &str) -> Result<OwnedFd, KernelError> {
+    let mut attribute = empty_attribute();
+    if let Ok(id) = name.parse::<u32>() {
+        attribute.__bindgen_anon_6.__bindgen_anon_1.map_id = id;
+        return bpf_fd(bpf_cmd::BPF_MAP_GET_FD_BY_ID, &mut attribute);
+    }
+    let path = CString::new(name).map_err(|_| KernelError::Call { call: "BPF_OBJ_GET", errno: libc::EINVAL })?;
+    // SAFETY: the member that this command reads; the text outlives the call.
+    let object = unsafe { &mut attribute.__bindgen_anon_4 };
+    object.pathname = address(path.as_ptr());
+    bpf_fd(bpf_cmd::BPF_OBJ_GET, &mut attribute)
 }
 
 fn element(map: BorrowedFd<'_>, key: u64, value: u64, flags: u64) -> bpf_attr {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use rtrace_runtime::output::buffering::Buffering;
 use rtrace_runtime::output::stack_files::StackFile;
 
 /// A tracing language for Linux: scripts become eBPF, and what they collect is printed.
@@ -45,6 +46,10 @@ pub struct Arguments {
     #[arg(short = 'p', long = "pid", value_name = "PID", conflicts_with = "command")]
     pub pid: Option<u32>,
 
+    /// With -p and -c: its children too, those there are and those to come, and theirs
+    #[arg(long)]
+    pub children: bool,
+
     /// Probes of the kernel fire in all tasks: of -p and -c the script looks at $target itself
     #[arg(long)]
     pub all_tasks: bool,
@@ -77,6 +82,10 @@ pub struct Arguments {
     #[arg(short = 'f', long = "format", value_name = "FORMAT", default_value = "text")]
     pub format: String,
 
+    /// When output is written: `line` as it comes, `full` when the buffer is full, `none` each event on its own
+    #[arg(short = 'B', value_name = "MODE", value_enum)]
+    pub buffering: Option<BufferMode>,
+
     /// Say nothing but what the script prints, and problems
     #[arg(short = 'q', long = "quiet")]
     pub quiet: bool,
@@ -103,7 +112,7 @@ pub struct Arguments {
 
     /// For debugging: go on as if the kernel lacked a feature, such as kprobes, kprobe_multi, uprobe_multi, fentry, or a
     /// helper by its name (loop); may be given several times
-    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    #[arg(long, alias = "no-feature", value_name = "FEATURE", value_delimiter = ',')]
     pub without: Vec<String>,
 
     /// End after so long: 10s, 500ms, 5m or 1h
@@ -134,9 +143,35 @@ pub struct Arguments {
     #[arg(skip)]
     pub stack_file: Option<StackFile>,
 
+    /// As in bpftrace, where failed reads and missing keys are only told with it: here they always are
+    #[arg(short = 'k', long = "warnings", hide = true, conflicts_with = "no_warnings")]
+    _warnings: bool,
+
+    /// As in bpftrace, where it changes nothing either
+    #[arg(short = 'b', long = "btf", hide = true)]
+    _btf: bool,
+
     /// Print the version
     #[arg(short = 'V', long = "version", action = clap::ArgAction::Version)]
     version: Option<bool>,
+}
+
+/// `-B`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum BufferMode {
+    Line,
+    Full,
+    None,
+}
+
+impl From<BufferMode> for Buffering {
+    fn from(mode: BufferMode) -> Buffering {
+        match mode {
+            BufferMode::Line => Buffering::Line,
+            BufferMode::Full => Buffering::Full,
+            BufferMode::None => Buffering::None,
+        }
+    }
 }
 
 /// What is made from this definition.

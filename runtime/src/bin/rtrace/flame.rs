@@ -162,6 +162,14 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
         Ok(words) => words,
         Err(status) => return status,
     };
+    if let Kind::OffCpu(OffCpu { recording, .. })
+    | Kind::Memory(Memory { recording, .. })
+    | Kind::HotCold(HotCold { recording, .. }) = &words.kind
+        && recording.children
+    {
+        let help = "`rtrace flame on-cpu` and `rtrace profile` take --children".to_string();
+        return fail("waits and memory are recorded of one process, without its children", &[help]);
+    }
     match &words.kind {
         Kind::OnCpu(on_cpu) => match &on_cpu.from {
             Some(_) => drawn(on_cpu).unwrap_or_else(|status| status),

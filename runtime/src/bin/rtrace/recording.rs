@@ -35,6 +35,10 @@ pub struct Recording {
     #[arg(short, long = "cmd", value_name = "COMMAND")]
     pub command: Option<String>,
 
+    /// Its children, too, those there are and those to come
+    #[arg(long)]
+    pub children: bool,
+
     /// How long; until Ctrl-C without it
     #[arg(short, long, value_name = "TIME")]
     pub duration: Option<String>,
@@ -109,6 +113,7 @@ fn command_line(recording: &Recording, more: &[&str]) -> Vec<String> {
     option("-c", recording.command.clone());
     option("--duration", recording.duration.clone());
     option("-o", recording.output.as_ref().map(|file| file.display().to_string()));
+    line.extend(recording.children.then(|| "--children".to_string()));
     line.extend(more.iter().map(|word| word.to_string()));
     line
 }

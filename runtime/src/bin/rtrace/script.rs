@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Read, Write};
 use rtrace_compiler::object::Object;
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses, render};
+use rtrace_lang::settings;
 use rtrace_lang::source::Source;
 use rtrace_lang::target::FEATURE_NAMES;
 use rtrace_probes::Machine;
@@ -13,6 +14,7 @@ use rtrace_probes::kernel::cgroup::Cgroup;
 use rtrace_runtime::child::Child;
 use rtrace_runtime::driver::{Stage, drive};
 use rtrace_runtime::metrics::MetricsServer;
+use rtrace_runtime::output::buffering::Buffered;
 use rtrace_runtime::output::flame::Flame;
 use rtrace_runtime::output::{FORMATS, Format, Sink, format_named, notices};
 use rtrace_runtime::session::{Session, SessionError, SessionOptions};
@@ -143,6 +145,9 @@ fn scope(arguments: &Arguments) -> Result<Option<Cgroup>, i32> {
     {
         return Err(fail(&format!("there is no process {pid}"), &[]));
     }
+    if arguments.children && arguments.pid.is_none() && arguments.command.is_none() {
+        return Err(fail("--children is of a process", &["choose it with `-p PID` or `-c COMMAND`".to_string()]));
+    }
     let cgroup = match (&arguments.cgroup, &arguments.container) {
         (Some(path), _) => Cgroup::at(path).map(Some),
         (None, Some(id)) => Cgroup::of_container(id).map(Some),
@@ -224,9 +229,14 @@ fn prepared(
     if let Some(child) = child {
         machine.expect_program(child.pid, child.program.clone());
     }
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let overrides = settings::of_environment(variables).map_err(|message| fail(&message, &[]))?;
     let options = CheckOptions {
+        overrides,
         pid: arguments.pid.or(child.map(|child| child.pid)),
         in_cgroup: cgroup.is_some(),
+        children: arguments.children,
         all_tasks: arguments.all_tasks,
         positional,
         named,
@@ -297,6 +307,9 @@ fn run_prepared(arguments: &Arguments, prepared: Box<Prepared>, child: Option<Ch
         Some(file) => file.sink(writer),
         None => (format.make)(writer),
     };
+    if let Some(buffering) = arguments.buffering {
+        sink = Box::new(Buffered { inner: sink, buffering: buffering.into() });
+    }
     if let Some(path) = &arguments.flame {
         sink = match Flame::new(sink, path) {
             Ok(flame) => Box::new(flame),
