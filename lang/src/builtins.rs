@@ -1,12 +1,15 @@
 //! Every builtin value and function: one row each, with its documentation and how it is lowered. Help, completion and
 //! documentation follow from the rows; aggregations have a table of their own.
 
+mod absent;
 mod actions;
 mod d;
 mod functions;
 mod known;
 mod macros;
 mod values;
+
+pub use absent::instead_of;
 
 use actions::ACTIONS;
 use d::D_WORDS;

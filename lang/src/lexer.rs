@@ -535,7 +535,12 @@ impl Lexer<'_> {
                         ),
                     )
                     .label("this character")
-                    .help("outside strings and comments a script is plain ASCII"),
+                    .help(match c {
+                        '`' => "`kaddr(\"name\")` is the address of a variable of the kernel: `*(uint64 *)kaddr(\"jiffies\")`",
+                        '#' => "comments begin with `//`; `#define` and `#if` stand at the start of a line",
+                        '\\' => "a line needs no mark to go on in the next",
+                        _ => "outside strings and comments a script is plain ASCII",
+                    }),
                 );
                 Token::Error
             }

@@ -34,7 +34,8 @@ impl Body<'_, '_, '_> {
             let mut diagnostic =
                 Diagnostic::error(Code::UnknownFunction, name.span, format!("there is no function `{}`", name.text))
                     .label("not a function");
-            diagnostic = match did_you_mean(&near_misses(&name.text, names)) {
+            let instead = builtins::instead_of(&name.text).map(str::to_string);
+            diagnostic = match instead.or_else(|| did_you_mean(&near_misses(&name.text, names))) {
                 Some(help) => diagnostic.help(help),
                 None => diagnostic.help("`:builtins` at the prompt lists all functions; `fn` defines a new one"),
             };

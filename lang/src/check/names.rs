@@ -73,7 +73,8 @@ impl Body<'_, '_, '_> {
         let names = builtins::all().map(|row| row.name).chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));
         let mut diagnostic = Diagnostic::error(Code::UnknownName, span, format!("nothing is called `{name}`"))
             .label("no builtin, no constant");
-        diagnostic = match did_you_mean(&near_misses(name, names)) {
+        let instead = builtins::instead_of(name).map(str::to_string);
+        diagnostic = match instead.or_else(|| did_you_mean(&near_misses(name, names))) {
             Some(help) => diagnostic.help(help),
             None if self.lookup(name).is_some() => diagnostic.help(format!("the variable is written `${name}`")),
             None => match did_you_mean(&near_constants(name)) {

@@ -318,7 +318,11 @@ impl Body<'_, '_, '_> {
         for (conversion, ty) in parts.iter().zip(keys) {
             if !takes(conversion, ty) {
                 let message = format!("{} cannot show a key of type {ty:#}", conversion.kind.written());
-                return fail(self, message, "%s shows any key");
+                let help = match conversion.kind.takes() {
+                    Takes::Named => "a key can be what it stands for itself: `@[ksym(arg0)]`, `@[usym(arg0)]`",
+                    Takes::Anything | Takes::Bytes | Takes::Number => "%s shows any key",
+                };
+                return fail(self, message, help);
             }
         }
         for (number, conversion) in values.iter().enumerate() {
