@@ -67,12 +67,18 @@ fn draw(shared: &Shared) {
 }
 
 fn bar(done: usize, all: usize) -> String {
-    let filled = WIDTH * done.min(all) / all.max(1);
-    format!("Attaching [{}{}] {done}/{all}", "#".repeat(filled), " ".repeat(WIDTH - filled))
+    format!("Attaching {} {done}/{all}", filled(WIDTH * done.min(all) / all.max(1), WIDTH))
 }
 
-fn write(text: &str) {
+/// A bar of that width, filled so far.
+pub(super) fn filled(part: usize, width: usize) -> String {
+    format!("[{}{}]", "#".repeat(part), " ".repeat(width - part))
+}
+
+/// On the terminal's line.
+pub(super) fn write(text: &str) {
     let mut errors = std::io::stderr().lock();
+    // A line that could not be drawn is no reason to fail.
     let _ = errors.write_all(text.as_bytes()).and_then(|()| errors.flush());
 }
 

@@ -1,6 +1,5 @@
 //! A line on the terminal while something is recorded: how long, how much, and what was lost.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use rtrace_lang::hir::{MapValue, Owner};
@@ -9,6 +8,7 @@ use rtrace_lang::types::Type;
 use crate::cells;
 
 use super::Session;
+use super::progress::{filled, write};
 
 /// How often the line is drawn anew; less often where a look at all stacks takes more than a hundredth of that.
 const STEP: Duration = Duration::from_millis(500);
@@ -104,8 +104,7 @@ fn line(elapsed: Duration, duration: Option<Duration>, recorded: i128, stacks: u
     let time = match duration {
         Some(duration) => {
             let share = (elapsed.as_secs_f64() / duration.as_secs_f64().max(0.001)).min(1.0);
-            let filled = (WIDTH as f64 * share) as usize;
-            let bar = format!("[{}{}]", "#".repeat(filled), " ".repeat(WIDTH - filled));
+            let bar = filled((WIDTH as f64 * share) as usize, WIDTH);
             format!("{bar} {seconds} of {} s", duration.as_secs_f64())
         }
         None => format!("{seconds} s, Ctrl-C ends it"),
@@ -113,12 +112,6 @@ fn line(elapsed: Duration, duration: Option<Duration>, recorded: i128, stacks: u
     // Some is put together at the end.
     let recorded = if recorded > 0 { format!(": {recorded} {unit}, {stacks} stacks") } else { String::new() };
     format!("{time}{recorded}, {lost} lost")
-}
-
-fn write(text: &str) {
-    let mut errors = std::io::stderr().lock();
-    // A line that could not be drawn is no reason to fail.
-    let _ = errors.write_all(text.as_bytes()).and_then(|()| errors.flush());
 }
 
 #[cfg(test)]
