@@ -12,6 +12,7 @@ use crate::span::Span;
 mod rows;
 mod translators;
 
+use rows::RATE;
 pub use rows::{Argument, ROWS, Row};
 pub use translators::Translator;
 use translators::{CURLWPSINFO, CURPSINFO, WORDS};
@@ -38,7 +39,7 @@ const UNITS: &[(&str, u64)] = &[
 /// What a specification in D's manner stands for.
 pub struct Meaning {
     pub spec: ProbeSpec,
-    /// None for a rate of time, which has no values of its own.
+    /// None for a tick, which has no values of its own.
     row: Option<&'static Row>,
 }
 
@@ -58,7 +59,8 @@ pub fn meanings(spec: &ProbeSpec) -> Option<Vec<Meaning>> {
         _ => None,
     };
     if let Some(text) = rate {
-        return Some(vec![Meaning { spec: replaced(spec, &text), row: None }]);
+        let row = text.starts_with(RATE.provider).then_some(&RATE);
+        return Some(vec![Meaning { spec: replaced(spec, &text), row }]);
     }
     let provider = spec.provider.as_str();
     if !ROWS.iter().any(|row| row.provider == provider) {
@@ -251,6 +253,8 @@ impl Values<'_> {
         }
         let text = match name {
             "probeprov" => self.row.provider,
+            // Each rate is a name of its own.
+            "probename" if self.row.name.is_empty() => return None,
             "probename" => self.row.name,
             _ => {
                 let number: u32 = name.strip_prefix("arg")?.parse().ok()?;

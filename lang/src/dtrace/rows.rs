@@ -55,6 +55,10 @@ const LEFT: (&str, &str) = ("probefunc", "syscall_name(((struct pt_regs *)((uint
 const SENT: &[(&str, &str)] = &[("arg0", "args.task.pid"), ("arg1", "args.task.pid"), ("arg2", "args.sig")];
 const SENT_TO: &[Argument] = &[argument(0, &LWPSINFO, "args.task"), argument(1, &PSINFO, "args.task")];
 
+/// `profile-N`: where the processor was, in the kernel or in a program.
+pub static RATE: Row =
+    row("profile", "", "", "", &[("arg0", "(usermode ? 0 : reg(\"ip\"))"), ("arg1", "(usermode ? reg(\"ip\") : 0)")]);
+
 const MADE: &[(&str, &str)] = &[("arg0", "args.task.pid")];
 const MADE_TASK: &[Argument] = &[argument(0, &PSINFO, "args.task")];
 

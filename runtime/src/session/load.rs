@@ -41,9 +41,10 @@ fn have_memory_ready(maps: &[LiveMap]) {
     if maps.is_empty() {
         return;
     }
-    // A thread of its own, so that this one stays where it may run.
+    // A thread of its own, so that this one stays where it may run. It is joined: one that still goes away would take the
+    // signals that this one is going to wait for.
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let warming = scope.spawn(|| {
             for cpu in system::online_cpus().unwrap_or_default() {
                 if !move_to(cpu) {
                     continue;
@@ -57,6 +58,7 @@ fn have_memory_ready(maps: &[LiveMap]) {
                 }
             }
         });
+        let _ = warming.join();
     });
 }
 
