@@ -138,10 +138,12 @@ impl Lower<'_> {
             None => {
                 // Bounded where it is used: older verifiers forget the bounds of what they put aside.
                 let length = self.b.load(place.base, place.offset, 8, false);
-                self.at_most(length, capacity)
+                self.b.bounded(length, capacity)
             }
         };
-        self.b.branch_nonzero(length, some, after);
+        // The helper takes no length of 0, and verifiers before 6.3 do not learn from `!= 0` that it is more.
+        let zero = self.b.int(0);
+        self.b.branch(BinaryOp::LessUnsigned, zero, length, some, after);
         self.b.enter(after);
         let nothing = self.b.int(0);
         self.b.jump(end, &[nothing]);
