@@ -25,8 +25,10 @@ pub const DEFAULT_MAX_MAP_KEYS: u64 = 4096;
 /// Default depth of `kstack` and `ustack`, and the kernel's own default (`kernel.perf_event_max_stack`).
 pub const DEFAULT_STACK_FRAMES: u32 = 127;
 
-/// Distinct stacks kept at the same time. An entry is about 1 KiB and taken only when used where the kernel allows it.
-pub const STACK_MAP_ENTRIES: u32 = 16 * 1024;
+/// Distinct stacks kept at the same time, of about 1 KiB each: where the kernel takes that memory when it is used, and where it
+/// takes all at the start.
+pub const STACK_MAP_ENTRIES: u32 = 64 * 1024;
+pub const STACK_MAP_ENTRIES_AT_START: u32 = 16 * 1024;
 
 /// Places in code, each with the way from there to the caller, that `dw_ustack` has room for; a power of two. They are
 /// 16 bytes each, which are taken when a script starts that uses it.

@@ -286,7 +286,7 @@ impl Decoder {
 
 /// A module of the kernel by its name, a file without its directories.
 fn file_name(module: String) -> String {
-    module.rsplit('/').next().map_or_else(|| module.clone(), str::to_string)
+    module.rsplit('/').next().unwrap_or(&module).to_string()
 }
 
 /// The value with the control characters of its strings and names as `\x1b`: traced programs choose them, and a terminal

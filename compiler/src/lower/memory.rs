@@ -141,7 +141,7 @@ impl Lower<'_> {
                 self.b.bounded(length, capacity)
             }
         };
-        // The helper takes no length of 0, and verifiers before 6.3 do not learn from `!= 0` that it is more.
+        // The helper takes no length of 0, and the verifier of 6.1 does not learn from `!= 0` that it is more.
         let zero = self.b.int(0);
         self.b.branch(BinaryOp::LessUnsigned, zero, length, some, after);
         self.b.enter(after);

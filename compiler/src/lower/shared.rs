@@ -4,7 +4,7 @@ use rtrace_lang::aggregations::SERIES_SLOTS;
 use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, aggregating_programs, cleared_meanwhile};
 use rtrace_lang::limits::{
     DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, PROCESS_NUMBERS, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES,
-    UNWIND_MAPPINGS, UNWIND_ROWS,
+    STACK_MAP_ENTRIES_AT_START, UNWIND_MAPPINGS, UNWIND_ROWS,
 };
 use rtrace_lang::span::Span;
 use rtrace_lang::unwind;
@@ -239,7 +239,7 @@ impl Shared {
             kind: MapKind::Hash,
             key_bytes: 8,
             value_bytes: 8 + DEFAULT_STACK_FRAMES * 8,
-            entries: STACK_MAP_ENTRIES,
+            entries: if self.allocate_on_use { STACK_MAP_ENTRIES } else { STACK_MAP_ENTRIES_AT_START },
             allocate_on_use: self.allocate_on_use,
             is_mapped: false,
             whole_keys: None,

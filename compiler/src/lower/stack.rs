@@ -22,13 +22,26 @@ impl Lower<'_> {
         let size = self.b.int(i64::from(frames) * 8);
         let flags = self.b.int(if user { USER_STACK } else { 0 });
         let bytes = self.b.call(calls::GET_STACK, &[self.context, buffer, size, flags]);
+        // A kernel thread has no user stack, and a sample of user code no kernel stack: that is no error.
+        let may_be_empty = user || self.program.kind == ProgramKind::PerfEvent;
+        self.stack_of(memory, bytes, frames, user, may_be_empty, span)
+    }
+
+    /// The hash of what was taken, if there is any; else 0.
+    fn stack_of(
+        &mut self,
+        memory: Place,
+        bytes: Value,
+        frames: u32,
+        user: bool,
+        may_be_empty: bool,
+        span: Span,
+    ) -> Value {
         let (after, result) = self.b.block_with(ValueKind::Int);
         let (taken, failed) = (self.b.block(), self.b.block());
         let zero = self.b.int(0);
         self.b.branch(BinaryOp::LessSigned, zero, bytes, taken, failed);
         self.b.enter(failed);
-        // A kernel thread has no user stack, and a sample of user code no kernel stack: that is no error.
-        let may_be_empty = user || self.program.kind == ProgramKind::PerfEvent;
         if !may_be_empty {
             self.count_error(ErrorKind::Stack, span);
         }
@@ -55,17 +68,7 @@ impl Lower<'_> {
     /// The same for the user stack by the tables of its process.
     pub(super) fn stack_by_tables(&mut self, frames: u32, span: Span) -> Value {
         let (memory, bytes) = self.frames_by_tables(frames, span);
-        let (after, result) = self.b.block_with(ValueKind::Int);
-        let (taken, none) = (self.b.block(), self.b.block());
-        self.b.branch_nonzero(bytes, taken, none);
-        self.b.enter(none);
-        let zero = self.b.int(0);
-        self.b.jump(after, &[zero]);
-        self.b.enter(taken);
-        let hash = self.kept_stack(memory, bytes, frames, true, span);
-        self.b.jump(after, &[hash]);
-        self.b.enter(after);
-        result
+        self.stack_of(memory, bytes, frames, true, true, span)
     }
 
     /// The hash of the frames that lie in memory behind a word; they are kept under it. 0 where there is no room.

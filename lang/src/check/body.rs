@@ -183,7 +183,6 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         self.push(out, StmtKind::If { condition, then, otherwise }, span);
     }
 
-    /// An expression that stands as a statement.
     /// A stack that stands alone is printed, as D does; whether it is one.
     fn stack_printed(&mut self, e: &ast::Expr, out: &mut Vec<Stmt>) -> bool {
         let name = match &e.kind {
@@ -203,6 +202,7 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         is_stack
     }
 
+    /// An expression that stands as a statement.
     fn effect(&mut self, e: &ast::Expr, out: &mut Vec<Stmt>) {
         match &e.kind {
             ast::ExprKind::Call { name, arguments } => {

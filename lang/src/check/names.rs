@@ -304,7 +304,9 @@ impl Body<'_, '_, '_> {
         match self.group.provider {
             // The function has returned there.
             "uretprobe" if user => return self.register_at(128, "ucaller", span),
-            "kretprobe" => return self.not_here("caller", "kprobe and profile probes; here it is entry(caller)", span),
+            "kretprobe" if !user => {
+                return self.not_here("caller", "kprobe and profile probes; here it is entry(caller)", span);
+            }
             _ => {}
         }
         match (has_registers, user) {

@@ -147,7 +147,7 @@ fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![3 => number(), 4 => place(), 1 => part];
     leaf.prop_recursive(4, 20, 3, |inner| {
         let binary = prop::sample::select(vec![
-            "+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", "==", "!=", "<", "<=", ">", ">=", "&&", "||",
+            "+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", "==", "!=", "<", "<=", ">", ">=", "&&", "||", "^^",
         ]);
         let cast = prop::sample::select(vec![
             "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",

@@ -59,7 +59,7 @@ impl Recording {
     }
 }
 
-/// How many stacks a map holds: those of a busy machine in some minutes.
+/// How many rows a map of stacks holds: those of a busy machine in some minutes.
 pub const MOST_STACKS: u32 = 65_536;
 
 /// How a script begins whose maps are to hold that many keys.
