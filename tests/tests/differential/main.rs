@@ -132,10 +132,15 @@ fn generated_programs_do_the_same_in_the_kernel() {
         return;
     }
     let machine = Machine::new();
-    let mut runner = proptest::test_runner::TestRunner::new(config(300));
-    if let Err(error) = runner.run(&scripts::script(has(&machine)), |script| check_kernel(&script, &machine)) {
-        panic!("{error}");
-    }
+    let cases = config(300).cases;
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+    let part = || {
+        let mut runner = proptest::test_runner::TestRunner::new(Config { cases: cases.div_ceil(threads), ..config(0) });
+        if let Err(error) = runner.run(&scripts::script(has(&machine)), |script| check_kernel(&script, &machine)) {
+            panic!("{error}");
+        }
+    };
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(part))));
 }
 
 /// Scripts that once gave something else, made as small as they get.
