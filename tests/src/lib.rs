@@ -2,6 +2,7 @@
 //! case itself, and never compares anything loosely: what varies is replaced by a rule that the case states.
 
 pub mod bpf_programs;
+mod browser;
 mod builtins;
 pub mod case;
 pub mod child;
@@ -22,6 +23,7 @@ mod leftovers;
 pub mod modules;
 pub mod other_files;
 mod packets;
+mod pictures;
 pub mod plan;
 pub mod profiles;
 mod prompt;

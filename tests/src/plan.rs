@@ -14,8 +14,8 @@ use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
     bpf_programs, builtins, clearing, codes, documents, endings, expectation, flame_graphs, foreign_maps, formats,
-    kernel_functions, language_server, leftovers, modules, other_files, packets, profiles, prompt, real_programs,
-    reference, run, scale, scrapes, stages,
+    kernel_functions, language_server, leftovers, modules, other_files, packets, pictures, profiles, prompt,
+    real_programs, reference, run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -166,6 +166,11 @@ impl Plan {
         for (name, needs, check) in flame_graphs::ALL {
             let programs = self.programs.clone();
             tests.push(self.gated(format!("flame_graphs::{name}"), 2, needs.to_vec(), move || check(&programs)));
+        }
+        for (name, check) in pictures::ALL {
+            let programs = self.programs.clone();
+            let seen = move || check(&programs);
+            tests.push(self.gated(format!("pictures::{name}"), 2, vec![Need::Browser], seen));
         }
         let storm = self.programs.clone();
         let received = move || packets::check_bridge(&storm);

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::docs;
+use crate::host_packages;
 use crate::kernels;
 use crate::process;
 use crate::tidy;
@@ -91,6 +92,7 @@ fn clippy() -> Result<()> {
 }
 
 fn tests_here() -> Result<()> {
+    host_packages::ensure(host_packages::FOR_BROWSERS)?;
     workloads::build()?;
     let mut command = cargo(&["test", "--workspace"]);
     command.env("RTRACE_REQUIRE_TIERS", TIERS_HERE).env("RTRACE_WORKLOADS", workloads::directory());

@@ -32,6 +32,10 @@ pub const FOR_WORKLOADS: &[HostProgram] = &[
     HostProgram { program: "xz", packages: &["xz-utils"] },
 ];
 
+/// What shows pictures to the tests.
+pub const FOR_BROWSERS: &[HostProgram] =
+    &[HostProgram { program: "chromium-headless-shell", packages: &["chromium-headless-shell"] }];
+
 /// Installs the packages of the programs that are missing, or says which command does it when not root.
 pub fn ensure(programs: &[HostProgram]) -> Result<()> {
     let missing: Vec<&str> = programs
