@@ -23,24 +23,26 @@ const LDX: u8 = 0x01;
 const ST: u8 = 0x02;
 const STX: u8 = 0x03;
 const ALU: u8 = 0x04;
-const JMP: u8 = 0x05;
-const ALU64: u8 = 0x07;
+pub(crate) const JMP: u8 = 0x05;
+pub(crate) const ALU64: u8 = 0x07;
 const DW: u8 = 0x18;
 const IMM: u8 = 0x00;
 const MEM: u8 = 0x60;
 const ATOMIC: u8 = 0xc0;
-const X: u8 = 0x08;
-const MOV: u8 = 0xb0;
+pub(crate) const X: u8 = 0x08;
+pub(crate) const MOV: u8 = 0xb0;
 /// With X: to the byte order of networks, which is the other one here.
 const END: u8 = 0xd0;
-const CALL: u8 = 0x80;
-const EXIT: u8 = 0x90;
+pub(crate) const CALL: u8 = 0x80;
+pub(crate) const EXIT: u8 = 0x90;
 const JA: u8 = 0x00;
 /// Pseudo source registers of the 16-byte load: a map, a map's value, or a function of this program.
 const PSEUDO_MAP: u8 = 1;
 const PSEUDO_MAP_VALUE: u8 = 2;
 const PSEUDO_FUNCTION: u8 = 4;
-const PSEUDO_CALL: u8 = 1;
+pub(crate) const PSEUDO_CALL: u8 = 1;
+/// Of a call: a function of the kernel that is no helper.
+pub(crate) const PSEUDO_KERNEL_CALL: u8 = 2;
 /// With the branch, the count and the jump around it, more than the eight instructions and two jumps after which the
 /// verifier keeps a state again.
 const CHECKPOINT_INSTRUCTIONS: usize = 4;
@@ -111,7 +113,7 @@ struct Encoder<'a> {
 }
 
 /// One instruction as a word.
-fn word(opcode: u8, to: u8, from: u8, offset: i16, immediate: i32) -> u64 {
+pub(crate) fn word(opcode: u8, to: u8, from: u8, offset: i16, immediate: i32) -> u64 {
     u64::from(opcode)
         | u64::from(to) << 8
         | u64::from(from) << 12
@@ -423,7 +425,7 @@ fn size(bytes: u8) -> u8 {
     }
 }
 
-fn alu_code(op: AluOp) -> u8 {
+pub(crate) fn alu_code(op: AluOp) -> u8 {
     match op {
         AluOp::Add => 0x00,
         AluOp::Subtract => 0x10,
@@ -439,7 +441,7 @@ fn alu_code(op: AluOp) -> u8 {
     }
 }
 
-fn jump_code(op: BinaryOp) -> u8 {
+pub(crate) fn jump_code(op: BinaryOp) -> u8 {
     match op {
         BinaryOp::Equal => 0x10,
         BinaryOp::NotEqual => 0x50,

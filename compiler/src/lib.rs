@@ -11,6 +11,7 @@ pub mod object;
 pub mod passes;
 mod regalloc;
 mod select;
+mod session;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use rtrace_lang::diagnostic::{Code, Diagnostic};
 use rtrace_lang::hir::{Dispatch, Hir};
 use rtrace_lang::limits::MOST_PER_CPU_BYTES;
+use rtrace_lang::span::Span;
 use rtrace_lang::target::ProcessNamespace;
 
 use lower::Scratch;
@@ -39,6 +41,8 @@ pub struct CompileOptions {
     pub process_namespace: Option<ProcessNamespace>,
     /// Processors: parts of a value that is kept for each of them.
     pub cpus: u32,
+    /// The number by which programs call `bpf_session_is_return`, where a program may run at entries and returns.
+    pub session_call: Option<u32>,
 }
 
 /// An object, and what the stages on the way to it looked like.
@@ -52,6 +56,16 @@ pub struct Compiled {
 
 /// Compiles a program. The only mistakes of the user that are left are sizes beyond the kernel's limits.
 pub fn compile(hir: Arc<Hir>, options: &CompileOptions) -> Result<Compiled, Vec<Diagnostic>> {
+    // Two programs in one take more of the stack than each by itself.
+    if options.session_call.is_some()
+        && let Ok(compiled) = compile_for(hir.clone(), options)
+    {
+        return Ok(compiled);
+    }
+    compile_for(hir, &CompileOptions { session_call: None, ..*options })
+}
+
+fn compile_for(hir: Arc<Hir>, options: &CompileOptions) -> Result<Compiled, Vec<Diagnostic>> {
     match compile_with(hir.clone(), options, Scratch::PerCpu)? {
         Some(compiled) => Ok(compiled),
         None => Ok(compile_with(hir, options, Scratch::ByCpu)?.expect("it takes any size")),
@@ -65,14 +79,16 @@ fn compile_with(
     scratch: Scratch,
 ) -> Result<Option<Compiled>, Vec<Diagnostic>> {
     let mut shared = lower::Shared::new(&hir, options, scratch);
+    let sessions = if options.session_call.is_some() { hir.sessions() } else { Vec::new() };
     // Programs share what lowering fills; what comes after is each one's own.
     let mut lowered = Vec::new();
-    for program in &hir.programs {
-        let function = lower::lower(&hir, program, options, &mut shared);
+    for (number, program) in hir.programs.iter().enumerate() {
+        let cookie = sessions.iter().find(|session| session.returns == number).map_or(0, |session| session.distance);
+        let function = lower::lower(&hir, program, cookie, options, &mut shared);
         check(&function, "lowering");
         lowered.push(function);
     }
-    let mut programs = Vec::new();
+    let mut programs: Vec<Option<ProgramObject>> = Vec::new();
     let mut functions = Vec::new();
     let mut diagnostics = Vec::new();
     let mut pass_times: Vec<(&'static str, Duration)> =
@@ -82,24 +98,34 @@ fn compile_with(
             *time += of_program;
         }
         match finished.linked {
-            Ok(linked) => programs.push(ProgramObject {
+            Ok(linked) => programs.push(Some(ProgramObject {
                 name: program.name.clone(),
                 kind: program.kind,
                 sites: program.sites.clone(),
                 wants_cookie: program.dispatch == Dispatch::Cookie,
+                depth: linked.depth,
                 instructions: linked.instructions,
                 relocations: linked.relocations,
                 lines: linked.lines,
                 functions: linked.functions,
-            }),
-            Err(error) => diagnostics.push(
-                Diagnostic::error(Code::TooLarge, program.span, format!("the program does not fit: {error}"))
-                    .label("this clause")
-                    .help("split the clause, or use shorter keys and fewer variables at once"),
-            ),
+            })),
+            Err(error) => {
+                diagnostics.push(too_large(program.span, &error));
+                programs.push(None);
+            }
         }
         functions.push(finished.function);
     }
+    for session in &sessions {
+        let (entries, returns) = (programs[session.entries].take(), programs[session.returns].take());
+        let (Some(entries), Some(returns), Some(call)) = (entries, returns, options.session_call) else { continue };
+        let span = hir.programs[session.entries].span;
+        match session::join(entries, returns, call, span) {
+            Ok(joined) => programs[session.entries] = Some(joined),
+            Err(error) => diagnostics.push(too_large(span, &error)),
+        }
+    }
+    let programs = programs.into_iter().flatten().collect();
     if scratch == Scratch::PerCpu && shared.scratch_bytes > MOST_PER_CPU_BYTES {
         return Ok(None);
     }
@@ -118,6 +144,12 @@ fn compile_with(
         tree: shared.tree_map().map(|map| map.0),
     };
     Ok(Some(Compiled { object: Object { programs, maps: shared.maps, manifest }, functions, pass_times }))
+}
+
+fn too_large(span: Span, error: &str) -> Diagnostic {
+    Diagnostic::error(Code::TooLarge, span, format!("the program does not fit: {error}"))
+        .label("this clause")
+        .help("split the clause, or use shorter keys and fewer variables at once")
 }
 
 /// A program after lowering: all that is left to do with it.
@@ -163,7 +195,7 @@ fn finish_all(lowered: Vec<ir::Function>, cpus: u32) -> Vec<Finished> {
 /// The functions as they are before all passes, for the judges of the passes.
 pub fn lowered(hir: &Hir, options: &CompileOptions) -> Vec<ir::Function> {
     let mut shared = lower::Shared::new(hir, options, Scratch::PerCpu);
-    hir.programs.iter().map(|program| lower::lower(hir, program, options, &mut shared)).collect()
+    hir.programs.iter().map(|program| lower::lower(hir, program, 0, options, &mut shared)).collect()
 }
 
 /// A breach of what the representation promises is our bug: found in debug builds, before the kernel sees it.

@@ -16,21 +16,39 @@ pub struct Linked {
     pub lines: Vec<(u32, Span)>,
     /// The program itself first, then its callbacks, then its subprograms with theirs.
     pub functions: Vec<FunctionStart>,
+    pub depth: Depth,
 }
 
 /// Functions that run at once, and the bytes of stack that they take together.
-#[derive(Clone, Copy, Default)]
-struct Depth {
-    functions: u32,
-    bytes: u32,
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Depth {
+    pub functions: u32,
+    pub bytes: u32,
 }
 
 impl Depth {
-    fn below(self, above: Depth) -> Depth {
+    /// What the kernel allows, in words where it is too much.
+    pub fn check(self) -> Result<(), String> {
+        if self.functions > MOST_FUNCTIONS_AT_ONCE {
+            return Err(format!(
+                "its functions and loops are {} deep, and the kernel allows {MOST_FUNCTIONS_AT_ONCE}",
+                self.functions
+            ));
+        }
+        if self.bytes > BPF_STACK_BYTES {
+            return Err(format!(
+                "its functions and loops take {} bytes of stack together, and the kernel gives {BPF_STACK_BYTES}",
+                self.bytes
+            ));
+        }
+        Ok(())
+    }
+
+    pub fn below(self, above: Depth) -> Depth {
         Depth { functions: self.functions + above.functions, bytes: self.bytes + above.bytes }
     }
 
-    fn max(self, other: Depth) -> Depth {
+    pub fn max(self, other: Depth) -> Depth {
         Depth { functions: self.functions.max(other.functions), bytes: self.bytes.max(other.bytes) }
     }
 }
@@ -63,19 +81,8 @@ pub fn link(function: &Function) -> Result<Linked, String> {
         let depth = placed.as_ref().map_or(Depth::default(), |placed| linked.connect(placed, &subprograms, &depths));
         depths.push(depth);
     }
-    let depth = linked.connect(&program, &subprograms, &depths);
-    if depth.functions > MOST_FUNCTIONS_AT_ONCE {
-        return Err(format!(
-            "its functions and loops are {} deep, and the kernel allows {MOST_FUNCTIONS_AT_ONCE}",
-            depth.functions
-        ));
-    }
-    if depth.bytes > BPF_STACK_BYTES {
-        return Err(format!(
-            "its functions and loops take {} bytes of stack together, and the kernel gives {BPF_STACK_BYTES}",
-            depth.bytes
-        ));
-    }
+    linked.depth = linked.connect(&program, &subprograms, &depths);
+    linked.depth.check()?;
     Ok(linked)
 }
 

@@ -34,8 +34,14 @@ use loops::LoopEnds;
 
 pub use shared::{Scratch, Shared};
 
-/// The function of one program. What it needs beyond itself is added to `shared`.
-pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mut Shared) -> Function {
+/// The function of one program. What it needs beyond itself is added to `shared`; `cookie_distance` is what the number of a site has more than the attach cookie.
+pub fn lower(
+    hir: &Hir,
+    program: &Program,
+    cookie_distance: i64,
+    options: &CompileOptions,
+    shared: &mut Shared,
+) -> Function {
     let mut builder = Builder::new(&program.name);
     builder.span = program.span;
     let scratch = builder.value(ValueKind::Pointer(Memory::MapValue));
@@ -58,6 +64,7 @@ pub fn lower(hir: &Hir, program: &Program, options: &CompileOptions, shared: &mu
         stack_next: frame_bytes,
         slot_bytes: slot_bytes(homes.depth),
         memory: HashMap::new(),
+        cookie_distance,
         site: None,
         frame: None,
         loops: Vec::new(),
@@ -114,6 +121,8 @@ struct Lower<'a> {
     slot_bytes: u32,
     /// Where variables live in the scratch memory that do not fit a register, or that the bodies of loops share.
     memory: HashMap<LocalId, u32>,
+    /// What is added to the attach cookie for the number of the site.
+    cookie_distance: i64,
     /// The id of the site that fired, once the entry has found it.
     site: Option<Value>,
     /// In a function beside the program itself: the program's frame.

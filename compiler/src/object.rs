@@ -10,6 +10,8 @@ use rtrace_lang::hir::{Hir, MapId, SiteId};
 use rtrace_lang::span::Span;
 use rtrace_lang::target::ProgramKind;
 
+pub use crate::link::Depth;
+
 /// Everything that the kernel gets, with what the runtime must know about it.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -26,6 +28,8 @@ pub struct ProgramObject {
     pub sites: Vec<SiteId>,
     /// The attach cookie tells the site.
     pub wants_cookie: bool,
+    /// What of the stack it takes.
+    pub depth: Depth,
     /// 8 bytes each, as the kernel takes them. Map references hold the number of the map where the kernel expects a
     /// file descriptor; see `relocations`.
     pub instructions: Vec<u64>,

@@ -1,6 +1,9 @@
 //! Numbers of the kernel's BPF helpers that programs call (include/uapi/linux/bpf.h, `__BPF_FUNC_MAPPER`). Holds numbers
 //! only; which kernel has which helper is probed elsewhere.
 
+/// A function of the kernel that is no helper: whether a program that runs at entries and returns runs at a return.
+pub const SESSION_IS_RETURN: &str = "bpf_session_is_return";
+
 pub const MAP_LOOKUP_ELEM: u32 = 1;
 pub const MAP_UPDATE_ELEM: u32 = 2;
 pub const MAP_DELETE_ELEM: u32 = 3;

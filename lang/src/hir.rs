@@ -5,11 +5,13 @@ mod clearing;
 mod dump;
 mod maps;
 mod numbers;
+mod sessions;
 mod uses;
 mod verify;
 
 pub use clearing::{cleared_meanwhile, prints_before_clears};
 pub use dump::dump;
+pub use numbers::site_name;
 pub use uses::{Uses, aggregating_programs, for_each_statement};
 pub use verify::verify;
 

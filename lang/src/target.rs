@@ -56,6 +56,11 @@ pub trait Target {
     /// Whether the kernel's BTF knows a function of that name.
     fn has_kernel_function(&self, name: &str) -> bool;
 
+    /// The number by which programs call a function of the kernel that is not a helper.
+    fn kernel_call(&self, _name: &str) -> Option<u32> {
+        None
+    }
+
     /// Whether the kernel offers it: probed, never concluded from a version.
     fn has(&self, feature: Feature) -> bool;
 
@@ -209,7 +214,10 @@ impl ProgramKind {
     pub fn cookie_feature(self) -> Option<Feature> {
         match self {
             ProgramKind::TestRun => None,
-            ProgramKind::Kprobe { multi: MultiKind::KprobeMulti | MultiKind::UprobeMulti, user: _ } => None,
+            ProgramKind::Kprobe {
+                multi: MultiKind::KprobeMulti | MultiKind::KprobeSession | MultiKind::UprobeMulti,
+                user: _,
+            } => None,
             ProgramKind::Kprobe { multi: MultiKind::Single, user: _ }
             | ProgramKind::Tracepoint
             | ProgramKind::PerfEvent => Some(Feature::AttachCookie),
@@ -230,6 +238,9 @@ pub enum MultiKind {
     Single,
     /// BPF_TRACE_KPROBE_MULTI
     KprobeMulti,
+    /// BPF_TRACE_KPROBE_SESSION: one program at the entries and at the returns. Only whole programs are of this kind, no site
+    /// by itself.
+    KprobeSession,
     /// BPF_TRACE_UPROBE_MULTI
     UprobeMulti,
 }
@@ -414,6 +425,8 @@ pub enum Feature {
     Kprobes,
     /// BPF_TRACE_KPROBE_MULTI links.
     KprobeMulti,
+    /// BPF_TRACE_KPROBE_SESSION links, and the function that tells their programs whether it is a return.
+    KprobeSession,
     /// BPF_TRACE_UPROBE_MULTI links.
     UprobeMulti,
     /// fentry and fexit programs load and attach.
@@ -444,6 +457,7 @@ pub enum Feature {
 pub static FEATURE_NAMES: &[(&str, Feature)] = &[
     ("kprobes", Feature::Kprobes),
     ("kprobe_multi", Feature::KprobeMulti),
+    ("kprobe_session", Feature::KprobeSession),
     ("uprobe_multi", Feature::UprobeMulti),
     ("fentry", Feature::Trampolines),
     ("iterators", Feature::Iterators),

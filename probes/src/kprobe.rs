@@ -122,7 +122,7 @@ impl Provider for Kprobe {
     ) -> Result<Vec<Link>, AttachError> {
         let Some((_, first)) = sites.first() else { return Ok(Vec::new()) };
         match first.program {
-            ProgramKind::Kprobe { multi: MultiKind::KprobeMulti, user: _ } => {
+            ProgramKind::Kprobe { multi: MultiKind::KprobeMulti | MultiKind::KprobeSession, user: _ } => {
                 self.attach_multi(machine, program, sites)
             }
             ProgramKind::Kprobe { multi: MultiKind::Single | MultiKind::UprobeMulti, user: _ } => {
@@ -306,6 +306,11 @@ impl Kprobe {
         program: BorrowedFd<'_>,
         sites: &[(u64, &ProbeSite)],
     ) -> Result<Vec<Link>, AttachError> {
+        // A session has the returns of the same functions behind their entries.
+        let is_entry = |site: &ProbeSite| matches!(site.attach, Attach::Kprobe { is_return: false, .. });
+        let entries = sites.iter().take_while(|(_, site)| is_entry(site)).count();
+        let is_session = entries > 0 && entries < sites.len();
+        let sites = if is_session { &sites[..entries] } else { sites };
         let cookies: Vec<u64> = sites.iter().map(|(cookie, _)| *cookie).collect();
         // The kernel finds a cookie by the function's first instruction, and lists the one behind it where functions begin
         // with a mark (endbr64): addresses serve only where the sites need not be told apart.
@@ -324,7 +329,12 @@ impl Kprobe {
             }
         };
         let (_, first) = sites.first().expect("the caller has seen the first");
-        let link = bpf::link_create_kprobe_multi(program, targets, &cookies, self.is_return)
+        let moment = match (is_session, self.is_return) {
+            (true, _) => bpf::Moment::Both,
+            (false, true) => bpf::Moment::Return,
+            (false, false) => bpf::Moment::Entry,
+        };
+        let link = bpf::link_create_kprobe_multi(program, targets, &cookies, moment)
             .map_err(|error| AttachError::new(first, error))?;
         Ok(vec![Link::slow(link)])
     }

@@ -446,6 +446,10 @@ impl Target for Machine {
         self.btf().is_some_and(|btf| btf.find(Kind::Func, name).is_some())
     }
 
+    fn kernel_call(&self, name: &str) -> Option<u32> {
+        Some(self.btf()?.find(Kind::Func, name)?.id)
+    }
+
     fn has(&self, feature: Feature) -> bool {
         self.features.has(feature, || self.btf().map(Arc::as_ref))
     }

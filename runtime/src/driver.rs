@@ -82,5 +82,8 @@ fn compile_options(hir: &Hir, target: &dyn Target) -> CompileOptions {
         loop_helper: uses.loops && target.has(Feature::Helper(calls::LOOP)),
         process_namespace: target.process_namespace(),
         cpus: target.possible_cpus(),
+        session_call: (!hir.sessions().is_empty() && target.has(Feature::KprobeSession))
+            .then(|| target.kernel_call(calls::SESSION_IS_RETURN))
+            .flatten(),
     }
 }

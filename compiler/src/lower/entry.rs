@@ -4,6 +4,7 @@ use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Dispatch};
 use rtrace_lang::limits::PROCESS_NUMBERS;
 use rtrace_lang::target::{Location, Processes, ProgramKind, Step, Word};
+use rtrace_lang::types::Type;
 
 use crate::ir::{Memory, Value};
 use crate::object::{EXIT_OFFSET, STOPPED_OFFSET};
@@ -34,7 +35,7 @@ impl Lower<'_> {
             }
             Dispatch::Cookie => {
                 let cookie = self.b.call(calls::GET_ATTACH_COOKIE, &[self.context]);
-                self.site = Some(cookie);
+                self.site = Some(self.b.binary_int(BinaryOp::Add, cookie, self.cookie_distance));
             }
             Dispatch::Selector => self.select_site(),
         }
@@ -159,18 +160,14 @@ impl Lower<'_> {
                 table[at..at + 4].copy_from_slice(&(site + 1).to_le_bytes());
             }
         }
-        let offset = self.shared.global_bytes(&table);
+        let offset = self.shared.table(table);
         let last = self.b.int(entries as i64 - 1);
         let (inside, outside) = (self.b.block(), self.b.block());
         self.b.branch(BinaryOp::LessEqualUnsigned, number, last, inside, outside);
         self.b.enter(outside);
         self.leave();
         self.b.enter(inside);
-        let start = self.b.map_value_address(self.shared.globals_map, offset);
-        let number = self.b.bounded(number, entries as u32 - 1);
-        let scaled = self.b.binary_int(BinaryOp::ShiftLeft, number, 2);
-        let entry = self.b.pointer_add(start, scaled);
-        let site = self.b.load(entry, 0, 4, false);
+        let site = self.entry_of_table(offset, number, entries as u32 - 1);
         let (selected, other) = (self.b.block(), self.b.block());
         self.b.branch_nonzero(site, selected, other);
         self.b.enter(other);
@@ -230,5 +227,38 @@ impl Lower<'_> {
             Some(site) => site,
             None => self.b.int(0),
         }
+    }
+
+    /// The id of the site that fired, or of the first of the same name, where the type shows a name.
+    pub(super) fn site_as(&mut self, ty: &Type) -> Value {
+        let site = self.site();
+        let named = self.shared.numbers_as(self.hir, ty);
+        let sites = &self.program.sites;
+        let numbers: Vec<(u32, u32)> =
+            sites.iter().map(|site| (self.hir.numbers[site.index()].0, named[site.index()].0)).collect();
+        let distance = |(from, to): &(u32, u32)| i64::from(*to) - i64::from(*from);
+        let first = numbers.first().map_or(0, distance);
+        if numbers.iter().all(|pair| distance(pair) == first) {
+            return if first == 0 { site } else { self.b.binary_int(BinaryOp::Add, site, first) };
+        }
+        let (least, most) =
+            numbers.iter().fold((u32::MAX, 0), |(least, most), (from, _)| (least.min(*from), most.max(*from)));
+        let mut table = vec![0u8; (most - least + 1) as usize * 4];
+        for (from, to) in numbers {
+            let at = (from - least) as usize * 4;
+            table[at..at + 4].copy_from_slice(&to.to_le_bytes());
+        }
+        let offset = self.shared.table(table);
+        let number = self.b.binary_int(BinaryOp::Subtract, site, i64::from(least));
+        self.entry_of_table(offset, number, most - least)
+    }
+
+    /// A number of 32 bits in a table in the global data whose last entry has that number.
+    fn entry_of_table(&mut self, offset: u32, number: Value, last: u32) -> Value {
+        let start = self.b.map_value_address(self.shared.globals_map, offset);
+        let number = self.b.bounded(number, last);
+        let scaled = self.b.binary_int(BinaryOp::ShiftLeft, number, 2);
+        let entry = self.b.pointer_add(start, scaled);
+        self.b.load(entry, 0, 4, false)
     }
 }

@@ -116,7 +116,7 @@ impl Lower<'_> {
             ExprKind::Speculation => self.speculation(),
             ExprKind::StartTime => self.global_word(START_OFFSET),
             ExprKind::WallOffset => self.global_word(WALL_OFFSET),
-            ExprKind::Site => self.site(),
+            ExprKind::Site => self.site_as(&e.ty),
             ExprKind::Caller { user } => self.caller(*user),
             ExprKind::Stack { frames, by_tables: true, .. } => self.stack_by_tables(*frames, e.span),
             ExprKind::Stack { user, frames, by_tables: false } => self.stack(*user, *frames, e.span),

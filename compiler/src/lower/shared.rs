@@ -1,12 +1,16 @@
 //! What the programs of an object share: maps, global data, tables. Grows while programs are lowered.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use rtrace_lang::aggregations::SERIES_SLOTS;
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, aggregating_programs, cleared_meanwhile};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, SiteId, aggregating_programs, cleared_meanwhile};
 use rtrace_lang::limits::{
     DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, PROCESS_NUMBERS, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES,
     STACK_MAP_ENTRIES_AT_START, UNWIND_MAPPINGS, UNWIND_ROWS,
 };
 use rtrace_lang::span::Span;
+use rtrace_lang::types::Type;
 use rtrace_lang::unwind;
 
 use crate::CompileOptions;
@@ -39,6 +43,9 @@ pub struct Shared {
     tree: Option<MapRef>,
     log2_table: Option<u32>,
     zeros: Option<(u32, u32)>,
+    /// Offsets of tables in the global data.
+    tables: HashMap<Vec<u8>, u32>,
+    numbers: HashMap<Type, Rc<Vec<SiteId>>>,
     allocate_on_use: bool,
 }
 
@@ -118,6 +125,8 @@ impl Shared {
             tree: None,
             log2_table: None,
             zeros: None,
+            tables: HashMap::new(),
+            numbers: HashMap::new(),
             allocate_on_use: options.map_allocator,
         };
         for (number, map) in hir.maps.iter().enumerate().filter(|(_, map)| map.has_short_keys()) {
@@ -193,6 +202,21 @@ impl Shared {
         let offset = bytes_now.len() as u32;
         bytes_now.extend_from_slice(bytes);
         offset
+    }
+
+    /// The same, of what several may want: equal bytes are there once.
+    pub fn table(&mut self, bytes: Vec<u8>) -> u32 {
+        if let Some(offset) = self.tables.get(&bytes) {
+            return *offset;
+        }
+        let offset = self.global_bytes(&bytes);
+        self.tables.insert(bytes, offset);
+        offset
+    }
+
+    /// `Hir::numbers_as`
+    pub fn numbers_as(&mut self, hir: &Hir, ty: &Type) -> Rc<Vec<SiteId>> {
+        self.numbers.entry(ty.clone()).or_insert_with(|| Rc::new(hir.numbers_as(ty))).clone()
     }
 
     /// The counter of an error at a place.

@@ -248,6 +248,9 @@ fn section_name(kind: ProgramKind, sites: &[&ProbeSite]) -> String {
         ProgramKind::Kprobe { multi: MultiKind::KprobeMulti, user: _ } => {
             (format!("k{r}probe.multi"), common(sites, function))
         }
+        ProgramKind::Kprobe { multi: MultiKind::KprobeSession, user: _ } => {
+            ("kprobe.session".to_string(), common(sites, function))
+        }
         ProgramKind::Kprobe { multi: MultiKind::UprobeMulti, user: _ } => (format!("u{r}probe.multi"), None),
         ProgramKind::Tracepoint => ("tracepoint".to_string(), common(sites, event_path)),
         ProgramKind::RawTracepoint => ("raw_tp".to_string(), common(sites, raw_event)),

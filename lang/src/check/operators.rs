@@ -2,8 +2,9 @@
 
 use crate::ast::{self, BinaryOp as Op, UnaryOp};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::hir::{BinaryOp, Expr, ExprKind};
+use crate::hir::{BinaryOp, Expr, ExprKind, site_name};
 use crate::span::Span;
+use crate::target::ProbeSite;
 use crate::types::Type;
 
 use super::body::Body;
@@ -267,9 +268,16 @@ impl Body<'_, '_, '_> {
         };
         let is_name =
             |ty: &Type| matches!(ty, Type::ProbeName | Type::FunctionName | Type::ModuleName | Type::EventName);
-        match (&left.ty, &right.kind, &right.ty, &left.kind) {
-            (ty, ExprKind::Str(text), ..) if is_name(ty) => return Some(self.is_site(ty, text, negated, span)),
-            (_, _, ty, ExprKind::Str(text)) if is_name(ty) => return Some(self.is_site(ty, text, negated, span)),
+        match (left, right) {
+            (name, Expr { kind: ExprKind::Str(text), .. }) | (Expr { kind: ExprKind::Str(text), .. }, name)
+                if is_name(&name.ty) =>
+            {
+                return Some(match name.kind {
+                    ExprKind::Site => self.is_site(&name.ty, text, negated, span),
+                    _ => self.is_named(name, text, negated, span),
+                });
+            }
+            _ if is_name(&left.ty) && left.ty == right.ty => return Some(equal(left, right, negated, span)),
             _ => {}
         }
         let is_wide = |ty: &Type| {
@@ -299,18 +307,21 @@ impl Body<'_, '_, '_> {
         Some(Expr { kind: ExprKind::Same { negated, left, right, ty }, ty: Type::Bool, span })
     }
 
+    /// Whether a name that was kept is that one, which is a question of the first site of that name.
+    fn is_named(&mut self, kept: &Expr, text: &[u8], negated: bool, span: Span) -> Expr {
+        let is_it = |site: &ProbeSite| site_name(site, &kept.ty).is_some_and(|name| name.as_bytes() == text);
+        match self.checker.sites.iter().position(is_it) {
+            Some(first) => equal(kept, &Expr::int(first as i64, span), negated, span),
+            None => Expr { ty: Type::Bool, ..Expr::int(i64::from(negated), span) },
+        }
+    }
+
     /// Whether the site that fired has that name, which is a question of its number.
     fn is_site(&mut self, ty: &Type, text: &[u8], negated: bool, span: Span) -> Expr {
         let mut found = Expr { ty: Type::Bool, ..Expr::int(0, span) };
         for id in &self.group.sites {
             let site = &self.checker.sites[id.index()];
-            let name = match ty {
-                Type::FunctionName => &*site.function,
-                Type::ModuleName => site.module(),
-                Type::EventName => site.event(),
-                _ => &*site.name,
-            };
-            if name.as_bytes() != text {
+            if site_name(site, ty).is_none_or(|name| name.as_bytes() != text) {
                 continue;
             }
             if self.group.sites.len() == 1 {
@@ -397,4 +408,11 @@ fn as_number(ty: &Type) -> Type {
         Type::Pointer { .. } => Type::U64,
         other => other.clone(),
     }
+}
+
+/// `==` or `!=` of two numbers.
+fn equal(left: &Expr, right: &Expr, negated: bool, span: Span) -> Expr {
+    let op = if negated { BinaryOp::NotEqual } else { BinaryOp::Equal };
+    let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
+    Expr { kind: ExprKind::Binary { op, left, right }, ty: Type::Bool, span }
 }

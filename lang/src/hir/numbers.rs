@@ -3,8 +3,24 @@
 use std::collections::HashMap;
 
 use crate::target::ProbeSite;
+use crate::types::Type;
 
 use super::{Hir, SiteId};
+
+/// What a value of that type shows of a site, if it shows one.
+pub fn site_name<'a>(site: &'a ProbeSite, ty: &Type) -> Option<&'a str> {
+    if let Type::ProbeName = ty {
+        Some(&site.name)
+    } else if let Type::FunctionName = ty {
+        Some(&site.function)
+    } else if let Type::ModuleName = ty {
+        Some(site.module())
+    } else if let Type::EventName = ty {
+        Some(site.event())
+    } else {
+        None
+    }
+}
 
 impl Hir {
     /// `Hir::numbers` of these sites.
@@ -14,5 +30,16 @@ impl Hir {
             *known.entry((site.name.clone(), site.function.clone())).or_insert(SiteId(at as u32))
         };
         sites.iter().enumerate().map(number).collect()
+    }
+
+    /// For each site the one whose number stands for its name in values of that type: the first of the same name. So a function's
+    /// name is the same key at its entry and at its return.
+    pub fn numbers_as(&self, ty: &Type) -> Vec<SiteId> {
+        let mut known = HashMap::new();
+        let number = |(at, site)| match site_name(site, ty) {
+            Some(name) => *known.entry(name).or_insert(SiteId(at as u32)),
+            None => self.numbers[at],
+        };
+        self.sites.iter().enumerate().map(number).collect()
     }
 }

@@ -160,6 +160,10 @@ impl Target for FakeTarget {
         self.symbols.iter().any(|(known, _)| known == name)
     }
 
+    fn kernel_call(&self, _name: &str) -> Option<u32> {
+        Some(1)
+    }
+
     fn has(&self, feature: Feature) -> bool {
         self.features.contains(&feature)
     }

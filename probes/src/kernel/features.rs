@@ -71,8 +71,12 @@ fn probe<'a>(feature: Feature, btf: impl FnOnce() -> Option<&'a Btf>) -> bool {
         // The PMU is there exactly if the kernel has kprobe events.
         Feature::Kprobes => perf::has_pmu("kprobe"),
         Feature::KprobeMulti => {
-            let program = load_kprobe(&RETURN_ZERO, Some(bpf_attach_type::BPF_TRACE_KPROBE_MULTI));
+            let program = load_kprobe(&RETURN_ZERO, Some(bpf_attach_type::BPF_TRACE_KPROBE_MULTI as u32));
             program.is_ok_and(|program| bpf::knows_kprobe_multi(program.as_fd()))
+        }
+        Feature::KprobeSession => {
+            let function = btf().and_then(|btf| btf.find(Kind::Func, rtrace_lang::calls::SESSION_IS_RETURN));
+            function.is_some_and(|function| load_kprobe(&calling(function.id), Some(bpf::TRACE_KPROBE_SESSION)).is_ok())
         }
         Feature::UprobeMulti => uprobe_multi_errno(None) == Some(libc::EBADF),
         Feature::Trampolines => btf().is_some_and(attaches_trampoline),
@@ -110,6 +114,7 @@ pub const fn instruction(code: u8, destination: u8, source: u8, offset: i16, imm
 const MOV64_IMMEDIATE: u8 = 0xb7;
 const MOV64_REGISTER: u8 = 0xbf;
 const CALL: u8 = 0x85;
+const KERNEL_FUNCTION: u8 = 2;
 const STORE64_IMMEDIATE: u8 = 0x7a;
 const ATOMIC64: u8 = 0xdb;
 const LOAD64: u8 = 0x79;
@@ -132,7 +137,12 @@ const FETCH_ADD: [u64; 5] = [
 /// `r0 = 0; r0 = (s8)r0`
 const SIGN_EXTENDING_MOVE: [u64; 3] = [RETURN_ZERO[0], instruction(MOV64_REGISTER, 0, 0, 8, 0), EXIT];
 
-fn load_kprobe(instructions: &[u64], attach_type: Option<bpf_attach_type>) -> Result<OwnedFd, KernelError> {
+/// Calls a function of the kernel that is not a helper.
+fn calling(function: u32) -> [u64; 3] {
+    [instruction(CALL, 0, KERNEL_FUNCTION, 0, function as i32), RETURN_ZERO[0], EXIT]
+}
+
+fn load_kprobe(instructions: &[u64], attach_type: Option<u32>) -> Result<OwnedFd, KernelError> {
     let config = ProgramConfig {
         program_type: bpf_prog_type::BPF_PROG_TYPE_KPROBE,
         expected_attach_type: attach_type,
@@ -145,7 +155,7 @@ fn load_kprobe(instructions: &[u64], attach_type: Option<bpf_attach_type>) -> Re
 
 /// What a `uprobe_multi` link on a directory fails with: the kernel looks at the process first, then at the file.
 fn uprobe_multi_errno(pid: Option<i32>) -> Option<i32> {
-    let program = load_kprobe(&RETURN_ZERO, Some(bpf_attach_type::BPF_TRACE_UPROBE_MULTI)).ok()?;
+    let program = load_kprobe(&RETURN_ZERO, Some(bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32)).ok()?;
     let targets =
         bpf::UprobeTargets { path: c"/", offsets: &[0], cookies: &[], ref_ctr_offsets: &[], pid, is_return: false };
     bpf::link_create_uprobe_multi(program.as_fd(), &targets).err()?.errno()
@@ -168,7 +178,7 @@ fn attaches_trampoline(btf: &Btf) -> bool {
     let Some(id) = test_function(btf) else { return false };
     let config = ProgramConfig {
         program_type: bpf_prog_type::BPF_PROG_TYPE_TRACING,
-        expected_attach_type: Some(bpf_attach_type::BPF_TRACE_FENTRY),
+        expected_attach_type: Some(bpf_attach_type::BPF_TRACE_FENTRY as u32),
         attach_btf_id: id,
         instructions: &RETURN_ZERO,
         name: "rtrace_feature",
@@ -191,7 +201,7 @@ pub(crate) fn takes_trampoline(
     let attach = if is_return { bpf_attach_type::BPF_TRACE_FEXIT } else { bpf_attach_type::BPF_TRACE_FENTRY };
     let config = ProgramConfig {
         program_type: bpf_prog_type::BPF_PROG_TYPE_TRACING,
-        expected_attach_type: Some(attach),
+        expected_attach_type: Some(attach as u32),
         attach_btf_id: function,
         attach_btf_obj_fd: Some(program),
         instructions: if word.is_some() { &instructions } else { &RETURN_ZERO },
@@ -205,7 +215,7 @@ fn loads_iterator(btf: &Btf) -> bool {
     let Some(function) = btf.find(Kind::Func, "bpf_iter_task") else { return false };
     let config = ProgramConfig {
         program_type: bpf_prog_type::BPF_PROG_TYPE_TRACING,
-        expected_attach_type: Some(bpf_attach_type::BPF_TRACE_ITER),
+        expected_attach_type: Some(bpf_attach_type::BPF_TRACE_ITER as u32),
         attach_btf_id: function.id,
         instructions: &RETURN_ZERO,
         name: "rtrace_feature",
@@ -219,7 +229,7 @@ fn loads_integer_pointer(btf: &Btf) -> bool {
     let Some(id) = btf.trace_events().get("bpf_test_finish") else { return false };
     let config = ProgramConfig {
         program_type: bpf_prog_type::BPF_PROG_TYPE_TRACING,
-        expected_attach_type: Some(bpf_attach_type::BPF_TRACE_RAW_TP),
+        expected_attach_type: Some(bpf_attach_type::BPF_TRACE_RAW_TP as u32),
         attach_btf_id: *id,
         instructions: &[instruction(LOAD64, 1, 1, 0, 0), RETURN_ZERO[0], EXIT],
         name: "rtrace_feature",
@@ -237,7 +247,7 @@ fn has_helper(number: u32, program_type: bpf_prog_type, attach_btf_id: Option<u3
     let instructions = [instruction(CALL, 0, 0, 0, number as i32), EXIT];
     let config = ProgramConfig {
         program_type,
-        expected_attach_type: is_tracing.then_some(bpf_attach_type::BPF_TRACE_FENTRY),
+        expected_attach_type: is_tracing.then_some(bpf_attach_type::BPF_TRACE_FENTRY as u32),
         attach_btf_id: attach_btf_id.unwrap_or(0),
         instructions: &instructions,
         name: "rtrace_feature",
@@ -366,6 +376,7 @@ mod tests {
         let all = [
             Feature::Kprobes,
             Feature::KprobeMulti,
+            Feature::KprobeSession,
             Feature::UprobeMulti,
             Feature::Trampolines,
             Feature::Iterators,

@@ -17,9 +17,10 @@ pub(crate) fn attach(program: BorrowedFd<'_>, sites: &[(u64, &ProbeSite)]) -> Re
     let Some((_, first)) = sites.first() else { return Ok(Vec::new()) };
     match first.program {
         ProgramKind::Kprobe { multi: MultiKind::UprobeMulti, user: _ } => attach_multi(program, sites),
-        ProgramKind::Kprobe { multi: MultiKind::Single | MultiKind::KprobeMulti, user: _ } => {
-            sites.iter().map(|(cookie, site)| attach_single(program, *cookie, site)).collect()
-        }
+        ProgramKind::Kprobe {
+            multi: MultiKind::Single | MultiKind::KprobeMulti | MultiKind::KprobeSession,
+            user: _,
+        } => sites.iter().map(|(cookie, site)| attach_single(program, *cookie, site)).collect(),
         ProgramKind::TestRun
         | ProgramKind::Tracepoint
         | ProgramKind::RawTracepoint

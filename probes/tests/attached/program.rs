@@ -217,14 +217,15 @@ fn is_number(program: ProgramKind, argument: &Argument) -> bool {
         || argument.ty.is_integer() && !argument.name.starts_with("arg")
 }
 
-fn kind(program: ProgramKind) -> (bpf_prog_type, Option<bpf_attach_type>, u32) {
+fn kind(program: ProgramKind) -> (bpf_prog_type, Option<u32>, u32) {
     match program {
         ProgramKind::TestRun | ProgramKind::RawTracepoint => (bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, None, 0),
         ProgramKind::Kprobe { multi, user: _ } => {
             let attach_type = match multi {
                 MultiKind::Single => None,
-                MultiKind::KprobeMulti => Some(bpf_attach_type::BPF_TRACE_KPROBE_MULTI),
-                MultiKind::UprobeMulti => Some(bpf_attach_type::BPF_TRACE_UPROBE_MULTI),
+                MultiKind::KprobeMulti => Some(bpf_attach_type::BPF_TRACE_KPROBE_MULTI as u32),
+                MultiKind::KprobeSession => Some(bpf::TRACE_KPROBE_SESSION),
+                MultiKind::UprobeMulti => Some(bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32),
             };
             (bpf_prog_type::BPF_PROG_TYPE_KPROBE, attach_type, 0)
         }
@@ -236,7 +237,7 @@ fn kind(program: ProgramKind) -> (bpf_prog_type, Option<bpf_attach_type>, u32) {
                 TracingKind::Fexit => bpf_attach_type::BPF_TRACE_FEXIT,
                 TracingKind::Iterator => bpf_attach_type::BPF_TRACE_ITER,
             };
-            (bpf_prog_type::BPF_PROG_TYPE_TRACING, Some(attach_type), btf_id)
+            (bpf_prog_type::BPF_PROG_TYPE_TRACING, Some(attach_type as u32), btf_id)
         }
         ProgramKind::PerfEvent => (bpf_prog_type::BPF_PROG_TYPE_PERF_EVENT, None, 0),
     }

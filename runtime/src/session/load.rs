@@ -173,15 +173,17 @@ fn with_lines(
     }
 }
 
-fn kinds(kind: ProgramKind) -> (bpf_prog_type, Option<bpf_attach_type>, Option<u32>) {
+/// The type, what it attaches to (`enum bpf_attach_type`), and the id of a type there.
+fn kinds(kind: ProgramKind) -> (bpf_prog_type, Option<u32>, Option<u32>) {
     match kind {
         ProgramKind::TestRun | ProgramKind::RawTracepoint => (bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, None, None),
         ProgramKind::Kprobe { multi, user: _ } => (
             bpf_prog_type::BPF_PROG_TYPE_KPROBE,
             match multi {
                 MultiKind::Single => None,
-                MultiKind::KprobeMulti => Some(bpf_attach_type::BPF_TRACE_KPROBE_MULTI),
-                MultiKind::UprobeMulti => Some(bpf_attach_type::BPF_TRACE_UPROBE_MULTI),
+                MultiKind::KprobeMulti => Some(bpf_attach_type::BPF_TRACE_KPROBE_MULTI as u32),
+                MultiKind::KprobeSession => Some(bpf::TRACE_KPROBE_SESSION),
+                MultiKind::UprobeMulti => Some(bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32),
             },
             None,
         ),
@@ -189,10 +191,10 @@ fn kinds(kind: ProgramKind) -> (bpf_prog_type, Option<bpf_attach_type>, Option<u
         ProgramKind::Tracing { attach, btf_id } => (
             bpf_prog_type::BPF_PROG_TYPE_TRACING,
             Some(match attach {
-                TracingKind::RawTracepoint => bpf_attach_type::BPF_TRACE_RAW_TP,
-                TracingKind::Fentry => bpf_attach_type::BPF_TRACE_FENTRY,
-                TracingKind::Fexit => bpf_attach_type::BPF_TRACE_FEXIT,
-                TracingKind::Iterator => bpf_attach_type::BPF_TRACE_ITER,
+                TracingKind::RawTracepoint => bpf_attach_type::BPF_TRACE_RAW_TP as u32,
+                TracingKind::Fentry => bpf_attach_type::BPF_TRACE_FENTRY as u32,
+                TracingKind::Fexit => bpf_attach_type::BPF_TRACE_FEXIT as u32,
+                TracingKind::Iterator => bpf_attach_type::BPF_TRACE_ITER as u32,
             }),
             Some(btf_id),
         ),

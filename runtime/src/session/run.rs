@@ -361,7 +361,7 @@ impl Session<'_> {
                     self.left_out.extend(sites.iter().map(|(_, site)| site.name.clone()));
                 }
                 if self.options.verbose && !links.is_empty() {
-                    ways.note(sites.iter().map(|(_, site)| *site), &links);
+                    ways.note(program.kind, sites.iter().map(|(_, site)| *site), &links);
                 }
                 match first.attach {
                     Attach::Iterator { .. } => self.iterators.extend(links),
@@ -593,7 +593,10 @@ impl Session<'_> {
 fn attaches_singly(kind: ProgramKind) -> bool {
     match kind {
         ProgramKind::Kprobe { multi: MultiKind::Single, user: _ } | ProgramKind::Tracepoint => true,
-        ProgramKind::Kprobe { multi: MultiKind::KprobeMulti | MultiKind::UprobeMulti, user: _ }
+        ProgramKind::Kprobe {
+            multi: MultiKind::KprobeMulti | MultiKind::KprobeSession | MultiKind::UprobeMulti,
+            user: _,
+        }
         | ProgramKind::TestRun
         | ProgramKind::RawTracepoint
         | ProgramKind::Tracing { .. }

@@ -20,10 +20,10 @@ pub struct Ways {
 
 impl Ways {
     /// Notes the links that have come of the sites of one program.
-    pub fn note<'a>(&mut self, sites: impl Iterator<Item = &'a ProbeSite>, links: &[Link]) {
+    pub fn note<'a>(&mut self, kind: ProgramKind, sites: impl Iterator<Item = &'a ProbeSite>, links: &[Link]) {
         let mut last = None;
         for site in sites {
-            self.sites.entry(way(site)).or_default().push(site.name.clone());
+            self.sites.entry(way(kind, site)).or_default().push(site.name.clone());
             last = Some(&site.name);
         }
         // Such a link is of one site.
@@ -50,12 +50,13 @@ impl Ways {
     }
 }
 
-fn way(site: &ProbeSite) -> &'static str {
-    match (site.program, &site.attach) {
+fn way(kind: ProgramKind, site: &ProbeSite) -> &'static str {
+    match (kind, &site.attach) {
         (ProgramKind::Kprobe { multi: MultiKind::KprobeMulti, user: _ }, _) if is_trampoline(site) => {
             "kprobe_multi, since fentry does not work here"
         }
         (ProgramKind::Kprobe { multi: MultiKind::KprobeMulti, user: _ }, _) => "kprobe_multi",
+        (ProgramKind::Kprobe { multi: MultiKind::KprobeSession, user: _ }, _) => "kprobe sessions",
         (ProgramKind::Kprobe { multi: MultiKind::UprobeMulti, user: _ }, _) => "uprobe_multi",
         (ProgramKind::Kprobe { multi: MultiKind::Single, user: _ }, Attach::Kprobe { .. }) if is_trampoline(site) => {
             "single kprobes, since fentry does not work here"

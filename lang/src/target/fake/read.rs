@@ -30,6 +30,7 @@ impl std::error::Error for BadDescription {}
 const FEATURES: &[(&str, Feature)] = &[
     ("Kprobes", Feature::Kprobes),
     ("KprobeMulti", Feature::KprobeMulti),
+    ("KprobeSession", Feature::KprobeSession),
     ("UprobeMulti", Feature::UprobeMulti),
     ("Trampolines", Feature::Trampolines),
     ("Iterators", Feature::Iterators),

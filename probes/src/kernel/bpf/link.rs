@@ -33,15 +33,15 @@ pub fn link_create_tracing(
     attach_type: bpf_attach_type,
     cookie: u64,
 ) -> Result<OwnedFd, KernelError> {
-    let mut attribute = link_attribute(program, attach_type);
+    let mut attribute = link_attribute(program, attach_type as u32);
     attribute.link_create.__bindgen_anon_3.tracing.cookie = cookie;
     bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attribute)
 }
 
-fn link_attribute(program: BorrowedFd<'_>, attach_type: bpf_attach_type) -> bpf_attr {
+fn link_attribute(program: BorrowedFd<'_>, attach_type: u32) -> bpf_attr {
     let mut attribute = empty_attribute();
     attribute.link_create.__bindgen_anon_1.prog_fd = raw(program);
-    attribute.link_create.attach_type = attach_type as u32;
+    attribute.link_create.attach_type = attach_type;
     attribute
 }
 
@@ -52,7 +52,7 @@ pub fn link_create_perf_event(
     event: BorrowedFd<'_>,
     cookie: u64,
 ) -> Result<OwnedFd, KernelError> {
-    let mut attribute = link_attribute(program, bpf_attach_type::BPF_PERF_EVENT);
+    let mut attribute = link_attribute(program, bpf_attach_type::BPF_PERF_EVENT as u32);
     attribute.link_create.__bindgen_anon_2.target_fd = raw(event);
     attribute.link_create.__bindgen_anon_3.perf_event.bpf_cookie = cookie;
     bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attribute)
@@ -61,7 +61,7 @@ pub fn link_create_perf_event(
 /// Makes a link of an iterator's program. `info` are the words of `union bpf_iter_link_info` that say which objects it
 /// goes through; a kernel that takes none for that kind goes through all. Gap: aya passes none.
 pub fn link_create_iterator(program: BorrowedFd<'_>, info: &[u32]) -> Result<OwnedFd, KernelError> {
-    let mut attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_ITER);
+    let mut attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_ITER as u32);
     if !info.is_empty() {
         attribute.link_create.__bindgen_anon_3.__bindgen_anon_1 =
             IteratorInfo { iter_info: slice_address(info), iter_info_len: size_of_val(info) as u32 };
@@ -70,7 +70,7 @@ pub fn link_create_iterator(program: BorrowedFd<'_>, info: &[u32]) -> Result<Own
             Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::E2BIG | libc::EBADF)) => {}
             result => return result,
         }
-        attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_ITER);
+        attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_ITER as u32);
     }
     bpf_fd(bpf_cmd::BPF_LINK_CREATE, &mut attribute)
 }
@@ -89,24 +89,41 @@ pub enum KprobeTargets<'a> {
     Addresses(&'a [u64]),
 }
 
+/// When a program of such a link runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    Entry,
+    Return,
+    /// The program must have been loaded for `TRACE_KPROBE_SESSION`.
+    Both,
+}
+
+/// `BPF_TRACE_KPROBE_SESSION` (6.10). Gap: aya's bindings are older.
+pub const TRACE_KPROBE_SESSION: u32 = 56;
+
 /// Attaches one program to many kernel functions (5.18). One cookie for each target, or none. Gap: aya has no
 /// `kprobe_multi`.
 pub fn link_create_kprobe_multi(
     program: BorrowedFd<'_>,
     targets: KprobeTargets<'_>,
     cookies: &[u64],
-    is_return: bool,
+    moment: Moment,
 ) -> Result<OwnedFd, KernelError> {
     /// include/uapi/linux/bpf.h
     const BPF_F_KPROBE_MULTI_RETURN: u32 = 1;
+    let (attach_type, flags) = match moment {
+        Moment::Entry => (bpf_attach_type::BPF_TRACE_KPROBE_MULTI as u32, 0),
+        Moment::Return => (bpf_attach_type::BPF_TRACE_KPROBE_MULTI as u32, BPF_F_KPROBE_MULTI_RETURN),
+        Moment::Both => (TRACE_KPROBE_SESSION, 0),
+    };
     let names: Vec<u64> = match targets {
         KprobeTargets::Symbols(symbols) => symbols.iter().map(|symbol| address(symbol.as_ptr())).collect(),
         KprobeTargets::Addresses(_) => Vec::new(),
     };
-    let mut attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_KPROBE_MULTI);
+    let mut attribute = link_attribute(program, attach_type);
     // SAFETY: this is the member that the attach type reads; names, addresses and cookies outlive the call.
     let multi = unsafe { &mut attribute.link_create.__bindgen_anon_3.kprobe_multi };
-    multi.flags = if is_return { BPF_F_KPROBE_MULTI_RETURN } else { 0 };
+    multi.flags = flags;
     match targets {
         KprobeTargets::Symbols(symbols) => {
             multi.cnt = symbols.len() as u32;
@@ -132,7 +149,7 @@ fn matching(list: &[u64], count: u32) -> Result<u64, KernelError> {
 
 /// True if the kernel knows `kprobe_multi` links: it then looks at the addresses, which are not readable.
 pub fn knows_kprobe_multi(program: BorrowedFd<'_>) -> bool {
-    let mut attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_KPROBE_MULTI);
+    let mut attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_KPROBE_MULTI as u32);
     // SAFETY: this is the member that the attach type reads. The kernel copies from address 1 and finds no page.
     let multi = unsafe { &mut attribute.link_create.__bindgen_anon_3.kprobe_multi };
     multi.cnt = 1;
@@ -159,7 +176,7 @@ pub struct UprobeTargets<'a> {
 pub fn link_create_uprobe_multi(program: BorrowedFd<'_>, targets: &UprobeTargets<'_>) -> Result<OwnedFd, KernelError> {
     /// include/uapi/linux/bpf.h
     const BPF_F_UPROBE_MULTI_RETURN: u32 = 1;
-    let mut attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_UPROBE_MULTI);
+    let mut attribute = link_attribute(program, bpf_attach_type::BPF_TRACE_UPROBE_MULTI as u32);
     // SAFETY: this is the member that the attach type reads; the path and the lists outlive the call.
     let multi = unsafe { &mut attribute.link_create.__bindgen_anon_3.uprobe_multi };
     multi.path = address(targets.path.as_ptr());

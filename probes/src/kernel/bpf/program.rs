@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use aya_obj::generated::{bpf_attach_type, bpf_btf_info, bpf_cmd, bpf_prog_info, bpf_prog_type};
+use aya_obj::generated::{bpf_btf_info, bpf_cmd, bpf_prog_info, bpf_prog_type};
 
 use super::{address, bpf, bpf_fd, call_name, empty_attribute, object_name, raw, slice_address, with_memory_limit};
 use crate::kernel::KernelError;
@@ -23,7 +23,8 @@ const LARGEST_LOG_BYTES: usize = 16 * 1024 * 1024 - 1;
 #[derive(Clone, Debug)]
 pub struct ProgramConfig<'a> {
     pub program_type: bpf_prog_type,
-    pub expected_attach_type: Option<bpf_attach_type>,
+    /// `enum bpf_attach_type`
+    pub expected_attach_type: Option<u32>,
     /// The BTF id of what a tracing program attaches to; 0 for none.
     pub attach_btf_id: u32,
     /// The module's BTF object that `attach_btf_id` belongs to; None for vmlinux.
@@ -132,7 +133,7 @@ fn program_load_once(config: &ProgramConfig<'_>, level: u32, log: &mut [u8]) -> 
         program.log_buf = slice_address(log);
         program.prog_flags = config.flags;
         program.prog_name = object_name(config.name);
-        program.expected_attach_type = config.expected_attach_type.map_or(0, |kind| kind as u32);
+        program.expected_attach_type = config.expected_attach_type.unwrap_or(0);
         program.attach_btf_id = config.attach_btf_id;
         if let Some(fd) = config.attach_btf_obj_fd {
             program.__bindgen_anon_1.attach_btf_obj_fd = raw(fd);

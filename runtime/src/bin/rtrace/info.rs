@@ -14,6 +14,7 @@ use rtrace_runtime::output::FORMATS;
 const FEATURES: &[(Feature, &str, &str)] = &[
     (Feature::Kprobes, "kprobes", "kprobe and kretprobe"),
     (Feature::KprobeMulti, "kprobe_multi", "wildcards of kprobes attach one by one"),
+    (Feature::KprobeSession, "kprobe_session", "kprobe and kretprobe of the same wildcard attach one after the other"),
     (Feature::UprobeMulti, "uprobe_multi", "wildcards of uprobes attach one by one"),
     (Feature::Trampolines, "trampolines", "fentry and fexit"),
     (Feature::Iterators, "iterators", "iter"),
