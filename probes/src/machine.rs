@@ -248,10 +248,14 @@ impl Machine {
         if let Some((module, _)) = function.split_once(':') {
             return Some(module.to_string());
         }
-        if function.is_empty() || self.has_kernel_function(function) {
+        // Where a wildcard has read the list it is asked first: it is sorted, and the kernel's types are not.
+        let is_listed = matches!(self.traceable.get(), Some(Some(_)));
+        if function.is_empty() || !is_listed && self.has_kernel_function(function) {
             return None;
         }
-        self.traceable_set()?.named(function).find_map(|found| found.module).map(str::to_string)
+        let mut modules = self.traceable_set()?.named(function).map(|found| found.module);
+        let first = modules.next()??;
+        modules.all(|module| module.is_some()).then(|| first.to_string())
     }
 
     pub(crate) fn features(&self) -> &Features {
