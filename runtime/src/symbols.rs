@@ -1,5 +1,6 @@
 //! Names of addresses, in the kernel and in processes. Resolves when something is printed, never while events come in.
 
+mod jit;
 mod kernel;
 mod lines;
 mod mappings;
