@@ -6,6 +6,7 @@ mod convert;
 mod files;
 mod lines;
 mod search;
+mod unpacked;
 mod view;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use files::Sections;
 pub use files::{debug_file, debug_files};
 use search::Known;
 pub use search::{Found, Sought};
+pub use unpacked::unpacked;
 use view::{Entry, View};
 
 /// Why a program's debug information can't be used.

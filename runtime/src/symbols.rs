@@ -4,6 +4,7 @@ mod jit;
 mod kernel;
 mod lines;
 mod mappings;
+mod memory_file;
 mod process;
 mod user;
 mod vdso;
