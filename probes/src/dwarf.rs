@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 pub use convention::{Function, Parameter, Passed};
 use files::Sections;
-pub use files::{debug_file, debug_files};
+pub use files::{debug_file, debug_files, search_debug_files_in};
 use search::Known;
 pub use search::{Found, Sought};
 pub use unpacked::unpacked;

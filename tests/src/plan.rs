@@ -103,6 +103,9 @@ impl Plan {
             let followed = move || other_files::check(&programs, place);
             tests.push(self.gated(format!("other_files::{name}"), 2, needs, followed));
         }
+        let programs = self.programs.clone();
+        let named = move || other_files::check_debuginfo(&programs);
+        tests.push(self.gated("other_files::debuginfo".to_string(), 2, Vec::new(), named));
         for (name, by) in [("cgroup", CgroupBy::Path), ("container", CgroupBy::Container)] {
             let programs = self.programs.clone();
             let counted = move || tasks::check_cgroup(&programs, by);

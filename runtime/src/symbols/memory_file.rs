@@ -1,4 +1,5 @@
-//! Files in memory, for readers that take paths. Unsafe: makes one.
+//! Files in memory, for readers that take paths.
+//! Unsafe: makes one.
 
 use std::fs::File;
 use std::io::Write;
