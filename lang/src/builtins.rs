@@ -90,6 +90,7 @@ pub enum Intrinsic {
     Print,
     Printa,
     Printf,
+    PrintJoined,
     Probe,
     ProbeEvent,
     ProbeFunction,

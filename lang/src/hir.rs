@@ -170,6 +170,8 @@ pub struct Record {
 #[derive(Clone, PartialEq, Debug)]
 pub enum RecordKind {
     Printf(Vec<Piece>),
+    /// What join() prints, a line.
+    Join(Vec<Piece>),
     System(Vec<Piece>),
     /// The contents of a file.
     Cat(Vec<Piece>),
@@ -219,6 +221,7 @@ impl RecordKind {
     pub fn is_printed(&self) -> bool {
         match self {
             RecordKind::Printf(_)
+            | RecordKind::Join(_)
             | RecordKind::Cat(_)
             | RecordKind::Message { .. }
             | RecordKind::Time(_)

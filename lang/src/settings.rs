@@ -139,7 +139,16 @@ pub const IGNORED: &[&str] = &[
     "on_stack_limit",
     "perf_rb_pages",
     "str_trunc_trailer",
+    "symbol_source",
+    "max_type_res_iterations",
+    "unstable_addr",
     "unstable_dw_ustack",
+    "unstable_import",
+    "unstable_import_statement",
+    "unstable_macro",
+    "unstable_map_decl",
+    "unstable_tseries",
+    "unstable_typeinfo",
     "use_blazesym",
 ];
 

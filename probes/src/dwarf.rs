@@ -6,6 +6,7 @@ mod convert;
 mod files;
 mod lines;
 mod search;
+mod unpacked;
 mod view;
 
 use std::collections::HashMap;
@@ -14,9 +15,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 pub use convention::{Function, Parameter, Passed};
 use files::Sections;
-pub use files::{debug_file, debug_files};
+pub use files::{debug_file, debug_files, search_debug_files_in};
 use search::Known;
 pub use search::{Found, Sought};
+pub use unpacked::unpacked;
 use view::{Entry, View};
 
 /// Why a program's debug information can't be used.

@@ -6,7 +6,7 @@ use rtrace_lang::aggregations::AggregationKind;
 use rtrace_lang::types::StackMode;
 
 /// A value as it is shown.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Value {
     Int(i64),
     Uint(u64),
@@ -142,6 +142,8 @@ pub struct MapEvent {
 pub enum TextKind {
     /// printf() and printa()
     Printf,
+    /// join(); it ends with a line feed.
+    Join,
     Time,
     Cat,
     System,

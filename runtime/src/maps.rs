@@ -190,13 +190,41 @@ pub fn order(map: &Map, by: SortBy, a: (&[Value], &Cell), b: (&[Value], &Cell)) 
         (Cell::Value(left), Cell::Value(right)) => compare(left, right),
         (left, right) => weight(left).cmp(&weight(right)),
     };
-    let value_first = match (by, &map.value) {
+    if is_value_first(map, by) { by_value().then_with(by_key) } else { by_key() }
+}
+
+fn is_value_first(map: &Map, by: SortBy) -> bool {
+    match (by, &map.value) {
         (SortBy::Key, _) => false,
         (SortBy::Value, _) => true,
         (SortBy::Usual, MapValue::Plain(ty)) => ty.is_integer(),
         (SortBy::Usual, MapValue::Aggregation(aggregation)) => aggregation.kind != AggregationKind::Tseries,
+    }
+}
+
+/// Two numbers of a row: of rows with different ones `order` puts the one with the smaller first, and says nothing about
+/// those with equal ones.
+pub fn rank(map: &Map, by: SortBy, key: &[Value], cell: &Cell) -> (i128, u64) {
+    let value = match (is_value_first(map, by), cell) {
+        (false, _) => 0,
+        (true, Cell::Value(Value::Int(n))) => (*n).into(),
+        (true, Cell::Value(Value::Uint(n))) => (*n).into(),
+        // What follows it must not decide.
+        (true, Cell::Value(_)) => return (0, 0),
+        (true, cell) => weight(cell),
     };
-    if value_first { by_value().then_with(by_key) } else { by_key() }
+    let key = match key.first() {
+        Some(Value::Int(n)) => *n as u64 ^ (1 << 63),
+        Some(Value::Uint(n)) => *n,
+        Some(Value::Str(text)) => {
+            let mut start = [0; 8];
+            let there = text.len().min(8);
+            start[..there].copy_from_slice(&text[..there]);
+            u64::from_be_bytes(start)
+        }
+        Some(_) | None => 0,
+    };
+    (value, key)
 }
 
 fn compare_all(a: &[Value], b: &[Value]) -> Ordering {

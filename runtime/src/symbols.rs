@@ -1,8 +1,10 @@
 //! Names of addresses, in the kernel and in processes. Resolves when something is printed, never while events come in.
 
+mod jit;
 mod kernel;
 mod lines;
 mod mappings;
+mod memory_file;
 mod process;
 mod user;
 mod vdso;

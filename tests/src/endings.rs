@@ -117,15 +117,19 @@ fn check_terminal(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// Of each probe, what was printed and what was lost are what fired.
 fn check_burst(programs: &Programs) -> Result<()> {
+    count_burst(programs, &["getppid", &CALLS.to_string()], CALLS)
+}
+
+/// Of each of two probes, what was printed and what was lost are what fired while nobody read.
+pub fn count_burst(programs: &Programs, work: &[&str], calls: u64) -> Result<()> {
     let script = "tracepoint:syscalls:sys_enter_getppid { printf(\"%r 1\\n\", buf(curtask, 200)); } \
                   tracepoint:syscalls:sys_exit_getppid { printf(\"%r 2\\n\", buf(curtask, 200)); }";
     let deadline = Instant::now() + PATIENCE;
     let wanted = Workload {
         mode: WorkloadMode::Process,
         program: "workload".into(),
-        arguments: vec!["getppid".into(), CALLS.to_string()],
+        arguments: work.iter().map(|word| word.to_string()).collect(),
     };
     let mut waiting = workload::start(&wanted, programs, deadline)?;
     let mut command = Command::new(&programs.rtrace);
@@ -165,8 +169,8 @@ fn check_burst(programs: &Programs) -> Result<()> {
     }
     lost.sort_unstable();
     let [(_, first), (_, second)] = lost[..] else { bail!("not each probe has lost some: {lost:?}") };
-    if [printed[0] + first, printed[1] + second] != [CALLS; 2] || printed.contains(&0) {
-        bail!("each probe fired {CALLS} times; printed {printed:?}, lost {lost:?}");
+    if [printed[0] + first, printed[1] + second] != [calls; 2] || printed.contains(&0) {
+        bail!("each probe fired {calls} times; printed {printed:?}, lost {lost:?}");
     }
     Ok(())
 }

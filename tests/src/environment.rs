@@ -13,7 +13,7 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
-use crate::{browser, modules, other_files, real_programs, scrapes, tasks};
+use crate::{browser, modules, other_files, prometheus, real_programs, scrapes, tasks};
 
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +49,10 @@ pub enum Need {
     Promtool,
     /// A browser without a window.
     Browser,
+    /// Prometheus itself.
+    Prometheus,
+    /// Node.js, which writes down what it compiles.
+    Node,
     /// Iterators over the mappings of processes.
     TaskMappings,
     /// Debug registers of the processor.
@@ -84,6 +88,8 @@ const NEEDS: &[(&str, Need)] = &[
     ("postgresql", Need::Postgresql),
     ("promtool", Need::Promtool),
     ("browser", Need::Browser),
+    ("prometheus", Need::Prometheus),
+    ("node", Need::Node),
     ("task_vma", Need::TaskMappings),
     ("watchpoints", Need::Watchpoints),
     ("override", Need::Override),
@@ -130,6 +136,8 @@ impl Need {
             Need::Postgresql => real_programs::postgresql().is_some(),
             Need::Promtool => scrapes::promtool().is_some(),
             Need::Browser => browser::program().is_some(),
+            Need::Prometheus => prometheus::server().is_some(),
+            Need::Node => real_programs::node().is_some(),
         }
     }
 
@@ -141,9 +149,8 @@ impl Need {
             // Installed where all tests run; no guest has it.
             Need::Browser => in_guest,
             // Not every machine has them installed, and no guest has.
-            Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql | Need::Promtool => {
-                true
-            }
+            Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql => true,
+            Need::Promtool | Need::Prometheus | Need::Node => true,
             Need::Hardware | Need::Watchpoints => true,
             // Kernels before 5.11 have no types of modules.
             Need::TunTypes => true,

@@ -72,6 +72,43 @@ pub fn check(programs: &Programs, signal: i32) -> Result<()> {
     Ok(())
 }
 
+/// Signals at every moment of a run: while it compiles, loads, attaches, runs and ends, the second one on the heels of the first.
+/// It ends at once, by the signal or by itself, without a panic, and nothing of it stays.
+pub fn check_any_time(programs: &Programs) -> Result<()> {
+    let name = format!("m{}", std::process::id());
+    let script = format!(
+        "uprobe:workload:workload_call, software:page-faults:1, tracepoint:syscalls:sys_enter_getppid \
+         {{ @{name}[probe] = count(); }} interval:ms:1 {{ @ticks++; printf(\"%d\\n\", @ticks); }} END {{ print(@{name}); }}"
+    );
+    let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGQUIT, libc::SIGKILL];
+    for signal in signals {
+        for delay in (0..30).step_by(3) {
+            let mut command = Command::new(&programs.rtrace);
+            command.env("PATH", &programs.workloads).args(["-p", &std::process::id().to_string(), "-e", &script]);
+            let child = Child::start(&mut command, Instant::now() + PATIENCE)?;
+            std::thread::sleep(Duration::from_millis(delay));
+            child.signal(signal);
+            // SIGPIPE is passed over: a write tells that nobody reads.
+            if delay % 2 == 1 || signal == libc::SIGPIPE {
+                child.signal(libc::SIGINT);
+            }
+            let ended = child.finish().with_context(|| format!("signal {signal} after {delay} ms"))?;
+            let errors = String::from_utf8_lossy(&ended.errors);
+            if errors.contains("panicked") || ended.status.code().is_some_and(|code| code != 0) {
+                bail!("sent signal {signal} after {delay} ms it ended with {}: {errors}", ended.status);
+            }
+        }
+    }
+    let gone_by = Instant::now() + PATIENCE;
+    while in_kernel(&name)? != (BTreeSet::new(), BTreeSet::new()) {
+        if Instant::now() > gone_by {
+            bail!("something is still in the kernel: {:?}", in_kernel(&name)?);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
 /// The counter that the workload `usdt` looks at before it fires one of its probes.
 const SEMAPHORE: &str = "workload_gated_semaphore";
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::child::Child;
+use crate::directory::Directory;
 use crate::environment::Programs;
 
 /// Where the files of a process are.
@@ -27,6 +28,27 @@ pub fn check(programs: &Programs, place: Place) -> Result<()> {
     let result = follow(programs, place, &directory);
     fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
     result
+}
+
+/// `--debuginfo`: a program finds its debug information in a directory of that name, and not without it.
+pub fn check_debuginfo(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("debuginfo")?;
+    let (program, elsewhere) = (directory.path.join("traced"), directory.path.join("elsewhere"));
+    fs::create_dir(&elsewhere)?;
+    fs::copy(programs.workloads.join("workload-split"), &program)?;
+    fs::copy(programs.workloads.join("workload-split-debug"), elsewhere.join("workload-split-debug"))?;
+    let parameters = |arguments: &[&str]| -> Result<String> {
+        let pattern = format!("uprobe:{}:workload_call", program.display());
+        let mut command = Command::new(&programs.rtrace);
+        let ended = command.args(arguments).args(["-lv", &pattern]).output()?;
+        Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
+    };
+    let named = format!("/nowhere:+{}", elsewhere.display());
+    let (without, with) = (parameters(&[])?, parameters(&["--debuginfo", &named])?);
+    if without.contains("int number") || !with.contains("int number") {
+        bail!("without: {without}\nwith: {with}");
+    }
+    Ok(())
 }
 
 fn follow(programs: &Programs, place: Place, directory: &Path) -> Result<()> {

@@ -14,8 +14,8 @@ use crate::schema::Schema;
 use crate::tasks::{self, CgroupBy};
 use crate::{
     bpf_programs, builtins, clearing, codes, documents, endings, expectation, flame_graphs, foreign_maps, formats,
-    kernel_functions, language_server, leftovers, modules, other_files, packets, pictures, profiles, prompt,
-    real_programs, reference, run, scale, scrapes, stages,
+    kernel_functions, language_server, leftovers, modules, other_files, outputs, packets, pictures, profiles,
+    prometheus, prompt, real_programs, reference, run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -91,6 +91,9 @@ impl Plan {
             tests.push(self.gated(format!("endings::{name}"), 2, Vec::new(), move || check(&programs)));
         }
         let programs = self.programs.clone();
+        let any_time = move || leftovers::check_any_time(&programs);
+        tests.push(self.gated("leftovers::any_time".to_string(), 2, Vec::new(), any_time));
+        let programs = self.programs.clone();
         let replaced = move || leftovers::check_replaced(&programs);
         tests.push(self.gated("leftovers::replaced".to_string(), 2, Vec::new(), replaced));
         for (name, place, needs) in
@@ -100,6 +103,9 @@ impl Plan {
             let followed = move || other_files::check(&programs, place);
             tests.push(self.gated(format!("other_files::{name}"), 2, needs, followed));
         }
+        let programs = self.programs.clone();
+        let named = move || other_files::check_debuginfo(&programs);
+        tests.push(self.gated("other_files::debuginfo".to_string(), 2, Vec::new(), named));
         for (name, by) in [("cgroup", CgroupBy::Path), ("container", CgroupBy::Container)] {
             let programs = self.programs.clone();
             let counted = move || tasks::check_cgroup(&programs, by);
@@ -186,6 +192,17 @@ impl Plan {
         let programs = self.programs.clone();
         let promtool = move || scrapes::check_by_promtool(&programs);
         tests.push(self.gated("formats::promtool".to_string(), 2, vec![Need::Promtool], promtool));
+        let programs = self.programs.clone();
+        let stored = move || prometheus::check(&programs);
+        tests.push(self.gated("formats::prometheus_server".to_string(), 2, vec![Need::Prometheus], stored));
+        let outside = if in_guest { &[] } else { outputs::OUTSIDE_GUESTS };
+        for (name, check) in outputs::ALL.iter().chain(outside) {
+            let programs = self.programs.clone();
+            tests.push(self.gated(format!("outputs::{name}"), 2, Vec::new(), move || check(&programs)));
+        }
+        let programs = self.programs.clone();
+        let node = move || real_programs::check_node(&programs);
+        tests.push(self.gated("real_programs::node".to_string(), 2, vec![Need::Node], node));
         tests.retain(|test| tiers(test.tier));
         Ok(tests)
     }

@@ -65,6 +65,57 @@ pub fn check_python(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
+/// Node.js, where it is installed.
+pub fn node() -> Option<PathBuf> {
+    let path = PathBuf::from("/usr/bin/node");
+    path.is_file().then_some(path)
+}
+
+/// A function of JavaScript that was compiled while it ran has its name in stacks, from the file that Node.js writes.
+pub fn check_node(programs: &Programs) -> Result<()> {
+    const CALLS: u32 = 20_000;
+    let node = node().context("there is no Node.js")?;
+    let directory = Directory::create("node")?;
+    let file = directory.path.join("work.js");
+    let text = format!(
+        "function rtraceWork(n) {{ let sum = 0; for (let i = 0; i < n; i++) sum += process.ppid; return sum; }}\n\
+         for (let round = 0; round < {}; round++) rtraceWork(100);\n",
+        CALLS / 100
+    );
+    fs::write(&file, text)?;
+    // Each look at the property is a system call.
+    let script = "tracepoint:syscalls:sys_enter_getppid { @[ustack(20)] = count(); @all = count(); @pid = pid; }";
+    let mut command = Command::new(&programs.rtrace);
+    command.current_dir(&directory.path).args(["-f", "json", "-e", script, "-c"]);
+    command.arg(format!("{} --perf-basic-prof {}", node.display(), file.display()));
+    let ended = Child::start(&mut command, Instant::now() + TIMEOUT)?.finish()?;
+    let output = String::from_utf8_lossy(&ended.output);
+    let (mut named, mut all) = (0, 0);
+    for line in output.lines().filter(|line| line.starts_with("{\"type\":\"map\"")) {
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        if let Some(count) = line["data"]["@all"].as_u64() {
+            all = count;
+        }
+        if let Some(pid) = line["data"]["@pid"].as_u64() {
+            // Node.js leaves it behind.
+            fs::remove_file(format!("/tmp/perf-{pid}.map"))?;
+        }
+        for (stack, count) in line["data"]["@"].as_object().into_iter().flatten() {
+            if stack.lines().any(|frame| frame.starts_with("JS:") && frame.contains("rtraceWork ")) {
+                named += count.as_u64().unwrap_or(0);
+            }
+        }
+    }
+    // It is interpreted first.
+    if all < CALLS.into() || named < u64::from(CALLS) / 2 {
+        bail!(
+            "{all} calls, {named} of them with the name of the function:\n{}",
+            String::from_utf8_lossy(&ended.errors)
+        );
+    }
+    Ok(())
+}
+
 /// The example that counts calls of functions shows one that is called often.
 pub fn check_python_example(programs: &Programs, examples: &Path) -> Result<()> {
     const CALLS: u32 = 20_000;

@@ -142,6 +142,36 @@ static void run_recursion(long depth, const char *unused)
 	recurse(depth);
 }
 
+/* branches N: N calls of branch_end, each by another way through branch_left and branch_right, of 14 steps: up to 16384. */
+TRACED long branch_end(long number)
+{
+	__asm__ volatile("" : "+r"(number));
+	return number;
+}
+
+TRACED long branch_right(long way, long steps);
+
+TRACED long branch_left(long way, long steps)
+{
+	if (steps == 0)
+		return branch_end(way) + 1;
+	return (way & 1 ? branch_right(way >> 1, steps - 1) : branch_left(way >> 1, steps - 1)) + 1;
+}
+
+TRACED long branch_right(long way, long steps)
+{
+	if (steps == 0)
+		return branch_end(way) + 2;
+	return (way & 1 ? branch_right(way >> 1, steps - 1) : branch_left(way >> 1, steps - 1)) + 2;
+}
+
+static void run_branches(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		branch_left(i, 14);
+}
+
 /* records N: N calls of workload_record; members follow from the number of the call. */
 struct point {
 	int x;
@@ -1296,6 +1326,7 @@ static const struct subcommand subcommands[] = {
 	{ "chain", run_chain, 1, "N" },
 	{ "inlined", run_inlined, 1, "N" },
 	{ "recursion", run_recursion, 1, "DEPTH" },
+	{ "branches", run_branches, 1, "N" },
 	{ "records", run_records, 1, "N" },
 	{ "typed", run_typed, 1, "N" },
 	{ "reads", run_reads, 2, "N SIZE" },

@@ -4,6 +4,7 @@
 mod bench;
 mod bpftrace;
 mod ci;
+mod compare;
 mod debian;
 mod docs;
 mod fuzz;
@@ -48,6 +49,8 @@ enum Task {
     Fuzz(fuzz::FuzzArguments),
     /// Measure rtrace beside bpftrace: whole runs, and the cost of an event
     Bench(bench::BenchArguments),
+    /// Compare what rtrace and bpftrace print for the scripts of tests/compare
+    Compare(compare::CompareArguments),
     /// Fetch the releases of bpftrace that benchmarks compare with, and print where they are
     Bpftrace,
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Bpftrace => bpftrace::fetch().map(print_paths),
         Task::Fuzz(arguments) => fuzz::main(&arguments),
         Task::Bench(arguments) => bench::main(&arguments),
+        Task::Compare(arguments) => compare::main(&arguments),
         Task::Docs(arguments) => docs::main(&arguments),
         Task::Tidy => tidy::main(),
         Task::Ci(arguments) => ci::main(&arguments),

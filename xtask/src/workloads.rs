@@ -34,8 +34,8 @@ struct Variant {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Then {
     Nothing,
-    /// Its debug information goes into a file beside it.
-    Split,
+    /// Its debug information goes into a file beside it, compressed by zstd.
+    SplitPacked,
     /// It keeps nothing but the names of its functions, compressed (`.gnu_debugdata`).
     Strip,
     /// It gets a mark that programs of Go have.
@@ -47,7 +47,7 @@ const VARIANTS: &[Variant] = &[
     // Its debug information is compressed.
     Variant { suffix: "-pie", flags: &["-fPIE", "-pie", "-gz=zlib"], then: Then::Nothing },
     Variant { suffix: "-bare", flags: &["-fPIE", "-pie", "-Wl,--strip-debug"], then: Then::Nothing },
-    Variant { suffix: "-split", flags: &["-fPIE", "-pie"], then: Then::Split },
+    Variant { suffix: "-split", flags: &["-fPIE", "-pie"], then: Then::SplitPacked },
     Variant { suffix: "-stripped", flags: &["-fPIE", "-pie"], then: Then::Strip },
     // What distributions ship: no frame pointers.
     Variant { suffix: "-lean", flags: &["-O2", "-g0", "-fomit-frame-pointer", "-fPIE", "-pie"], then: Then::Nothing },
@@ -112,7 +112,7 @@ fn compile(source: &Path, flags: &[&str], program: &Path, then: Then) -> Result<
     process::output(&mut command)?;
     match then {
         Then::Nothing => {}
-        Then::Split => split(&unfinished, program)?,
+        Then::SplitPacked => split(&unfinished, program)?,
         Then::Strip => strip(&unfinished)?,
         Then::MarkAsGo => mark_as_go(&unfinished)?,
     }
@@ -126,7 +126,8 @@ fn split(unfinished: &Path, program: &Path) -> Result<()> {
     // Without an extension: what has one is not copied into guests.
     name.push("-debug");
     let debug = PathBuf::from(name);
-    process::output(process::command("objcopy", ["--only-keep-debug"]).arg(unfinished).arg(&debug))?;
+    let keep = ["--only-keep-debug", "--compress-debug-sections=zstd"];
+    process::output(process::command("objcopy", keep).arg(unfinished).arg(&debug))?;
     let mut link = std::ffi::OsString::from("--add-gnu-debuglink=");
     link.push(&debug);
     process::output(process::command("objcopy", ["--strip-debug"]).arg(link).arg(unfinished))?;

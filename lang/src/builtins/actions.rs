@@ -108,6 +108,14 @@ pub static ACTIONS: &[Builtin] = &[
         I::Print,
     ),
     function(
+        "print_joined",
+        (1, usize::MAX),
+        "print_joined(\"format\", ...)",
+        "Prints as `printf()` does; the text is a `join` in JSON. `join()` is made of it.",
+        "BEGIN { print_joined(\"%s %s\\n\", \"ls\", \"-l\"); }",
+        I::PrintJoined,
+    ),
+    function(
         "printa",
         (1, usize::MAX),
         "printa(\"format\", @map, ...) or printa(@map, ...)",

@@ -465,7 +465,7 @@ const JOIN: &str = "macro join(argv) { join(argv, \" \") }
         let $p13 = $p12 ? *(uint64 *)($a + 104) : 0;
         let $p14 = $p13 ? *(uint64 *)($a + 112) : 0;
         let $p15 = $p14 ? *(uint64 *)($a + 120) : 0;
-        printf(\"%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\\n\",
+        print_joined(\"%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s\\n\",
             $p0 ? str($p0) : \"\", $p1 ? separator : \"\", $p1 ? str($p1) : \"\", $p2 ? separator : \"\",
             $p2 ? str($p2) : \"\", $p3 ? separator : \"\", $p3 ? str($p3) : \"\", $p4 ? separator : \"\",
             $p4 ? str($p4) : \"\", $p5 ? separator : \"\", $p5 ? str($p5) : \"\", $p6 ? separator : \"\",

@@ -237,6 +237,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Print
             | Intrinsic::Printa
             | Intrinsic::Printf
+            | Intrinsic::PrintJoined
             | Intrinsic::Truncate
             | Intrinsic::Unwatch
             | Intrinsic::System
@@ -299,14 +300,21 @@ impl Body<'_, '_, '_> {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
         let row = builtins::named("str").expect("str has a row");
-        if let Some(limit) = &limit
-            && !limit.ty.is_integer()
-        {
-            return self.wrong_type(row, &limit.clone(), "a length");
+        if let Some(limit) = &limit {
+            if !limit.ty.is_integer() {
+                return self.wrong_type(row, &limit.clone(), "a length");
+            }
+            if limit.constant().is_some_and(|n| n < 0) {
+                let message = "a length below zero";
+                return self.fail(Diagnostic::error(Code::BadValue, limit.span, message).label("negative"));
+            }
         }
-        // A string stays one; a number from the command line becomes its digits.
-        if let Type::Str(_) = value.ty {
-            return value;
+        // A string stays one, or what it begins with; a number from the command line becomes its digits.
+        if let Type::Str(own) = value.ty {
+            return match limit {
+                Some(limit) => self.start_of(value, own, limit, span),
+                None => value,
+            };
         }
         if let (ast::ExprKind::Positional(number), Some(_)) = (&arguments[0].value.kind, value.constant()) {
             let text = number.checked_sub(1).and_then(|n| self.checker.options.positional.get(n as usize)).cloned();
@@ -320,14 +328,8 @@ impl Body<'_, '_, '_> {
             _ => return self.wrong_type(row, &value, "a pointer"),
         };
         let most = self.checker.items.settings.max_strlen;
-        let capacity = match limit.as_ref().and_then(Expr::constant) {
-            Some(n) if n >= 0 => (n as u64).saturating_add(1).min(u64::from(most)) as u32,
-            Some(_) => {
-                let span = limit.expect("it has a constant").span;
-                return self.fail(Diagnostic::error(Code::BadValue, span, "a length below zero").label("negative"));
-            }
-            None => most,
-        };
+        let known = limit.as_ref().and_then(Expr::constant);
+        let capacity = known.map_or(most, |n| (n as u64).saturating_add(1).min(most.into()) as u32);
         let limit = limit.filter(|limit| limit.constant().is_none()).map(Box::new);
         Expr { kind: ExprKind::ReadString { pointer: Box::new(value), space, limit }, ty: Type::Str(capacity), span }
     }
@@ -468,6 +470,7 @@ impl Body<'_, '_, '_> {
         let statement = matches!(
             intrinsic,
             Intrinsic::Printf
+                | Intrinsic::PrintJoined
                 | Intrinsic::System
                 | Intrinsic::Print
                 | Intrinsic::Printa
@@ -494,6 +497,7 @@ impl Body<'_, '_, '_> {
         }
         let kind = match intrinsic {
             Intrinsic::Printf
+            | Intrinsic::PrintJoined
             | Intrinsic::System
             | Intrinsic::Cat
             | Intrinsic::DebugLine
@@ -665,6 +669,7 @@ impl Body<'_, '_, '_> {
         let parts = values.iter().map(|value| value.ty.clone()).collect();
         let kind = match intrinsic {
             Intrinsic::Printf => RecordKind::Printf(pieces),
+            Intrinsic::PrintJoined => RecordKind::Join(pieces),
             Intrinsic::Cat => RecordKind::Cat(pieces),
             Intrinsic::ErrorMessage | Intrinsic::WarningMessage => {
                 RecordKind::Message { is_error: intrinsic == Intrinsic::ErrorMessage, pieces }

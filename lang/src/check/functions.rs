@@ -246,6 +246,19 @@ impl Body<'_, '_, '_> {
         Expr { kind: ExprKind::AddressOf(Box::new(value)), ty: Type::pointer(to, space), span }
     }
 
+    /// The first bytes of a string, at most as many as the limit says.
+    pub fn start_of(&mut self, value: Expr, own: u32, limit: Expr, span: Span) -> Expr {
+        let known = limit.constant();
+        let ty = Type::Str(known.map_or(own, |n| (n as u64).saturating_add(1).min(own.into()) as u32));
+        if let (ExprKind::Str(text), Some(n)) = (&value.kind, known) {
+            let text = &text[..text.len().min(n as usize)];
+            return Expr { kind: ExprKind::Str(text.into()), ty, span };
+        }
+        let pointer = Box::new(self.address_of(value, span));
+        let limit = known.is_none().then(|| Box::new(limit));
+        Expr { kind: ExprKind::ReadString { pointer, space: Space::Kernel, limit }, ty, span }
+    }
+
     fn buffer(&mut self, row: &'static Builtin, value: Expr, length: Option<Expr>, span: Span) -> Expr {
         let Some((pointer, size)) = self.bytes_at(&value) else {
             return self.wrong_type(row, &value, "a pointer or an array");

@@ -228,6 +228,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Len
             | Intrinsic::Print
             | Intrinsic::Printf
+            | Intrinsic::PrintJoined
             | Intrinsic::Signal
             | Intrinsic::SignalThread
             | Intrinsic::Str

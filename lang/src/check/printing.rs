@@ -100,8 +100,9 @@ impl Body<'_, '_, '_> {
             }
             given[number] = Some(span);
             match number {
-                0 => table.top = Some(self.above_zero(&argument.value, "top")?),
-                1 => table.divisor = self.above_zero(&argument.value, "div")?,
+                // Of 0 bpftrace shows all.
+                0 => table.top = Some(self.print_number(&argument.value, "top", 0)?).filter(|top| *top > 0),
+                1 => table.divisor = self.print_number(&argument.value, "div", 1)?,
                 2 => {
                     let by = [("key", SortBy::Key), ("value", SortBy::Value)];
                     table.by = self.choice(&argument.value, "by", &by)?;
@@ -129,15 +130,19 @@ impl Body<'_, '_, '_> {
         number
     }
 
-    fn above_zero(&mut self, e: &ast::Expr, name: &str) -> Option<u64> {
+    fn print_number(&mut self, e: &ast::Expr, name: &str, least: i64) -> Option<u64> {
         let value = self.expr(e);
         match value.constant() {
-            Some(n) if n > 0 => Some(n as u64),
+            Some(n) if n >= least => Some(n as u64),
             Some(n) => {
                 self.report(
-                    Diagnostic::error(Code::BadValue, value.span, format!("{name} of print() is above 0, not {n}"))
-                        .label("not above 0")
-                        .help("print(@map, top, div)"),
+                    Diagnostic::error(
+                        Code::BadValue,
+                        value.span,
+                        format!("{name} of print() is at least {least}, not {n}"),
+                    )
+                    .label("too small")
+                    .help("print(@map, top, div)"),
                 );
                 None
             }

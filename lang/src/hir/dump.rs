@@ -63,6 +63,7 @@ pub fn dump(hir: &Hir) -> String {
 fn record_name(kind: &RecordKind) -> String {
     match kind {
         RecordKind::Printf(_) => "printf".to_string(),
+        RecordKind::Join(_) => "join".to_string(),
         RecordKind::System(_) => "system".to_string(),
         RecordKind::Cat(_) => "cat".to_string(),
         RecordKind::Packet { path } => format!("packet for {path:?}"),

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use object::{CompressionFormat, Object, ObjectSection};
 
@@ -15,6 +16,15 @@ use crate::kernel::mapping::FileBytes;
 
 /// Where packages with debug information put it.
 const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
+
+/// Directories that the command line names.
+static NAMED: OnceLock<Vec<PathBuf>> = OnceLock::new();
+
+/// Looks for files with debug information in these directories first. Said once, before any file is opened.
+pub fn search_debug_files_in(directories: Vec<PathBuf>) {
+    // A second word on it is passed over.
+    let _ = NAMED.set(directories);
+}
 
 /// The sections that types and addresses are in. The others (where variables are, line by line) stay packed where they
 /// are. Lines are among them because units refer to them.
@@ -132,21 +142,24 @@ pub fn debug_file(path: &Path) -> Option<PathBuf> {
 pub fn debug_files(path: &Path, object: &object::File<'_>) -> Vec<PathBuf> {
     let build_id = object.build_id().ok().flatten();
     let link = object.gnu_debuglink().ok().flatten();
-    candidate_paths(&real_path(path), build_id, link.map(|(name, _)| name))
+    let named = NAMED.get().map_or(&[][..], Vec::as_slice);
+    candidate_paths(&real_path(path), named, build_id, link.map(|(name, _)| name))
 }
 
-fn candidate_paths(path: &Path, build_id: Option<&[u8]>, link: Option<&[u8]>) -> Vec<PathBuf> {
+fn candidate_paths(path: &Path, named: &[PathBuf], build_id: Option<&[u8]>, link: Option<&[u8]>) -> Vec<PathBuf> {
     let mut found = Vec::new();
+    let directories = || named.iter().map(PathBuf::as_path).chain([Path::new(DEBUG_DIRECTORY)]);
     if let Some([first, rest @ ..]) = build_id {
         let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
-        found.push(Path::new(DEBUG_DIRECTORY).join(format!(".build-id/{first:02x}/{rest}.debug")));
+        found.extend(directories().map(|directory| directory.join(format!(".build-id/{first:02x}/{rest}.debug"))));
     }
     if let (Some(link), Some(directory)) = (link, path.parent()) {
         let link = OsStr::from_bytes(link);
         let below = directory.strip_prefix("/").unwrap_or(directory);
         found.push(directory.join(link));
         found.push(directory.join(".debug").join(link));
-        found.push(Path::new(DEBUG_DIRECTORY).join(below).join(link));
+        found.extend(directories().map(|directory| directory.join(below).join(link)));
+        found.extend(named.iter().map(|directory| directory.join(link)));
         // A debug link that names the program itself would be followed in a circle.
         found.retain(|candidate| candidate != path);
     }
@@ -168,7 +181,7 @@ mod tests {
 
     #[test]
     fn where_debug_files_are() {
-        let paths = candidate_paths(Path::new("/usr/bin/app"), Some(&[0xab, 0x01, 0xff]), Some(b"app.debug"));
+        let paths = candidate_paths(Path::new("/usr/bin/app"), &[], Some(&[0xab, 0x01, 0xff]), Some(b"app.debug"));
         let expected = [
             "/usr/lib/debug/.build-id/ab/01ff.debug",
             "/usr/bin/app.debug",
@@ -176,8 +189,20 @@ mod tests {
             "/usr/lib/debug/usr/bin/app.debug",
         ];
         assert_eq!(paths, expected.map(PathBuf::from));
-        assert!(candidate_paths(Path::new("/usr/bin/app"), None, None).is_empty());
-        assert_eq!(candidate_paths(Path::new("/bin/app"), None, Some(b"app"))[0], Path::new("/bin/.debug/app"));
+        assert!(candidate_paths(Path::new("/usr/bin/app"), &[], None, None).is_empty());
+        assert_eq!(candidate_paths(Path::new("/bin/app"), &[], None, Some(b"app"))[0], Path::new("/bin/.debug/app"));
+        let named = [PathBuf::from("/x")];
+        let paths = candidate_paths(Path::new("/usr/bin/app"), &named, Some(&[0xab, 0x01]), Some(b"app.debug"));
+        let expected = [
+            "/x/.build-id/ab/01.debug",
+            "/usr/lib/debug/.build-id/ab/01.debug",
+            "/usr/bin/app.debug",
+            "/usr/bin/.debug/app.debug",
+            "/x/usr/bin/app.debug",
+            "/usr/lib/debug/usr/bin/app.debug",
+            "/x/app.debug",
+        ];
+        assert_eq!(paths, expected.map(PathBuf::from));
     }
 
     #[test]

@@ -11,9 +11,6 @@ use super::Sink;
 use super::buckets::{Bucket, Buckets};
 use super::text::{integer, render};
 
-/// The largest number up to which a double holds every integer: larger ones are written as strings.
-const LARGEST_EXACT: u128 = 1 << 53;
-
 pub struct Json {
     writer: io::BufWriter<Box<dyn Write>>,
 }
@@ -30,10 +27,12 @@ impl Sink for Json {
             Event::Text { kind, text } => {
                 let name = match kind {
                     TextKind::Printf => "printf",
+                    TextKind::Join => "join",
                     TextKind::Time => "time",
                     TextKind::Cat => "cat",
                     TextKind::System => "syscall",
                 };
+                let text = if *kind == TextKind::Join { text.strip_suffix(b"\n").unwrap_or(text) } else { text };
                 format!("{{\"type\":\"{name}\",\"data\":{}}}", quoted(text))
             }
             Event::Value(inner) => format!("{{\"type\":\"value\",\"data\":{}}}", value(inner)),
@@ -109,11 +108,43 @@ fn map(event: &MapEvent) -> Option<String> {
         return event.rows.first().map(|(_, inner)| cell(inner));
     }
     let entry = |(key, inner): &(Vec<Value>, Cell)| {
-        let parts: Vec<Vec<u8>> = key.iter().map(render).collect();
+        let parts: Vec<Vec<u8>> = key.iter().map(key_part).collect();
         format!("{}:{}", quoted(&parts.join(&b","[..])), cell(inner))
     };
     let entries: Vec<String> = event.rows.iter().map(entry).collect();
     Some(format!("{{{}}}", entries.join(",")))
+}
+
+/// A part of a key: as it is printed, without the white space that only sets things off.
+fn key_part(part: &Value) -> Vec<u8> {
+    let within = |open: &[u8], parts: Vec<Vec<u8>>, close: &[u8]| [open, &parts.join(&b","[..]), close].concat();
+    match part {
+        Value::Tuple(parts) => within(b"(", parts.iter().map(key_part).collect(), b")"),
+        Value::Record(parts) => {
+            let part = |(name, part): &(std::sync::Arc<str>, Value)| {
+                [b".", name.as_bytes(), b"=", &key_part(part)[..]].concat()
+            };
+            within(b"{", parts.iter().map(part).collect(), b"}")
+        }
+        Value::Stack { .. } => {
+            let lines = render(part);
+            lines
+                .split(|byte| *byte == b'\n')
+                .map(|line| line.strip_prefix(b"        ").unwrap_or(line))
+                .collect::<Vec<_>>()
+                .join(&b'\n')
+        }
+        Value::Int(_)
+        | Value::Uint(_)
+        | Value::Bool(_)
+        | Value::Str(_)
+        | Value::Buffer(_)
+        | Value::Pointer(_)
+        | Value::Enum { .. }
+        | Value::Symbol(_)
+        | Value::Named { .. }
+        | Value::Array(_) => render(part),
+    }
 }
 
 fn cell(inner: &Cell) -> String {
@@ -155,8 +186,9 @@ fn histogram(cell: &Cell) -> String {
     list(shown.iter().map(bucket))
 }
 
+/// A number that a double cannot hold is a string.
 fn number(value: i128) -> String {
-    if value.unsigned_abs() <= LARGEST_EXACT { value.to_string() } else { format!("\"{value}\"") }
+    if value as f64 as i128 == value { value.to_string() } else { format!("\"{value}\"") }
 }
 
 fn value(inner: &Value) -> String {

@@ -26,7 +26,11 @@ impl Text {
                     writeln!(self.writer, "{name}: {}", body(cell))?;
                 }
                 Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } | Cell::Series { .. } => {
-                    writeln!(self.writer, "{name}:\n{}", body(cell))?;
+                    let picture = body(cell);
+                    // Of a histogram without values nothing is shown.
+                    if !picture.is_empty() {
+                        writeln!(self.writer, "{name}:\n{picture}")?;
+                    }
                 }
             }
         }

@@ -481,6 +481,10 @@ impl Session<'_> {
                 let text = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
                 Event::Text { kind: TextKind::Printf, text }
             }
+            RecordKind::Join(pieces) => {
+                let text = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                Event::Text { kind: TextKind::Join, text }
+            }
             RecordKind::Print => {
                 Event::Value(self.values(&record.parts, &bytes[8..]).pop().unwrap_or(Value::Tuple(Vec::new())))
             }
@@ -542,7 +546,8 @@ impl Session<'_> {
             },
             RecordKind::Cat(pieces) => {
                 let path = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
-                Event::Text { kind: TextKind::Cat, text: contents(&path, self.hir.settings.max_cat_bytes)? }
+                let Some(text) = contents(&path, self.hir.settings.max_cat_bytes) else { return Ok(()) };
+                Event::Text { kind: TextKind::Cat, text }
             }
             RecordKind::Packet { path } => {
                 let time = clock::wall_of_boot(word(bytes, 8));
@@ -655,15 +660,17 @@ fn frames(stacks: &maps::LiveMap, hash: u64, cpus: u32) -> Option<Vec<u64>> {
 }
 
 /// The first bytes of a file; a file that cannot be read is told on stderr, and is no reason to end.
-fn contents(path: &[u8], most: u64) -> Result<Vec<u8>, SessionError> {
+fn contents(path: &[u8], most: u64) -> Option<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
     if let Err(error) = read {
         notices::tell(&notices::warning(&format!("cat() cannot read {}: {error}", path.display()), None));
+        // What there was before it failed.
+        return (!bytes.is_empty()).then_some(bytes);
     }
-    Ok(bytes)
+    Some(bytes)
 }
 
 /// Runs a shell command; gives what it printed.

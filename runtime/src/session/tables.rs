@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rtrace_lang::aggregations::Aggregation;
 use rtrace_lang::format::Piece;
 use rtrace_lang::hir::{Map, MapId, MapValue, SortBy, Table};
 use rtrace_lang::source::Source;
@@ -93,6 +94,9 @@ impl Session<'_> {
                 let cell = cells::cell(aggregation, &slots, divisor);
                 rows.push(Row { bytes: None, key: Vec::new(), cell });
             }
+            MapValue::Aggregation(aggregation) if keep == Keep::Shown && map.key.iter().any(reads_as_name) => {
+                rows = self.merged_rows(id, at, aggregation, divisor)?;
+            }
             MapValue::Aggregation(aggregation) => {
                 // Only what is shown of a cell is kept: the cells of all processors may be large.
                 let (mut keys, mut found) = (Vec::new(), Vec::new());
@@ -103,7 +107,12 @@ impl Session<'_> {
                     }
                 })?;
                 rows.reserve_exact(found.len());
-                for (number, cell) in found.into_iter().enumerate() {
+                // From the last to the first, so that the memory of those that are done with can be given back.
+                while let Some(cell) = found.pop() {
+                    let number = found.len();
+                    if number % GIVE_BACK == 0 {
+                        found.shrink_to_fit();
+                    }
                     rows.push(self.row(id, at, part(&keys, number, key_bytes), cell, keep));
                 }
             }
@@ -125,18 +134,46 @@ impl Session<'_> {
                 }
             }
         }
-        rows.sort_by(|a, b| maps::order(map, by, (&a.key, &a.cell), (&b.key, &b.cell)));
+        sort(&mut rows, map, by);
         Ok(rows)
     }
 
+    /// The entries of a map whose keys have addresses that are shown as names: keys that read alike are one row, in which
+    /// the cells of all of them are merged, as those of processors are.
+    fn merged_rows(
+        &mut self,
+        id: MapId,
+        at: usize,
+        aggregation: &Aggregation,
+        divisor: u64,
+    ) -> Result<Vec<Row>, SessionError> {
+        let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        self.maps[at].for_each(self.cpus, &mut |key, value| found.push((key.to_vec(), value.to_vec())))?;
+        let mut alike: HashMap<Vec<Value>, Vec<u8>> = HashMap::new();
+        for (kept, value) in found {
+            let (key, _) = self.whole_key(id, at, &kept);
+            alike.entry(key).or_default().extend(value);
+        }
+        let row = |(key, values): (Vec<Value>, Vec<u8>)| {
+            let slots = cells::merge(aggregation, &values)?;
+            Some(Row { bytes: None, key, cell: cells::cell(aggregation, &slots, divisor) })
+        };
+        Ok(alike.into_iter().filter_map(row).collect())
+    }
+
     fn row(&mut self, id: MapId, at: usize, kept: &[u8], cell: Cell, keep: Keep) -> Row {
+        let (key, whole) = self.whole_key(id, at, kept);
+        let bytes = (keep == Keep::Bytes).then(|| Box::new(KeyBytes { kept: kept.to_vec(), whole }));
+        Row { bytes, key, cell }
+    }
+
+    /// A key as it is shown, and all of its bytes.
+    fn whole_key(&mut self, id: MapId, at: usize, kept: &[u8]) -> (Vec<Value>, Vec<u8>) {
         let hir = self.hir.clone();
         let map = &hir.maps[id.index()];
         let beside = self.whole_keys(at);
         let whole = map.whole_key(kept, |key| beside?.get(key, self.cpus).ok().flatten());
-        let key = self.values(&map.key, &whole);
-        let bytes = (keep == Keep::Bytes).then(|| Box::new(KeyBytes { kept: kept.to_vec(), whole }));
-        Row { bytes, key, cell }
+        (self.values(&map.key, &whole), whole)
     }
 
     /// The map with the whole keys of one whose own are short.
@@ -221,6 +258,43 @@ impl Session<'_> {
             }
         }
         self.forget_keys(at)
+    }
+}
+
+/// After so many rows memory is given back.
+const GIVE_BACK: usize = 65_536;
+
+/// Whether keys that differ may read alike.
+fn reads_as_name(part: &Type) -> bool {
+    matches!(part, Type::Symbol { .. })
+}
+
+/// Puts rows in order: by two numbers of each first, which settles most, since there may be a million rows.
+fn sort(rows: &mut [Row], map: &Map, by: SortBy) {
+    let mut ranks: Vec<(i128, u64, u32)> = Vec::with_capacity(rows.len());
+    for (number, row) in rows.iter().enumerate() {
+        let (value, key) = maps::rank(map, by, &row.key, &row.cell);
+        // A map of the kernel has fewer entries.
+        ranks.push((value, key, number as u32));
+    }
+    ranks.sort_unstable_by(|a, b| {
+        let rest = || {
+            let (a, b) = (&rows[a.2 as usize], &rows[b.2 as usize]);
+            maps::order(map, by, (&a.key, &a.cell), (&b.key, &b.cell))
+        };
+        (a.0, a.1).cmp(&(b.0, b.1)).then_with(rest).then(a.2.cmp(&b.2))
+    });
+    // Each row is moved once: to where the one stands that takes the place of a third, and so on, until the first is reached.
+    for first in 0..rows.len() {
+        let mut place = first;
+        loop {
+            let from = std::mem::replace(&mut ranks[place].2, place as u32) as usize;
+            if from == first || from == place {
+                break;
+            }
+            rows.swap(place, from);
+            place = from;
+        }
     }
 }
 

@@ -2,13 +2,15 @@
 //! file itself or in the one that its build id or debug link names. Read only for scripts that ask for it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Symbolized, Symbolizer};
 use rtrace_probes::elf::Binary;
-use rtrace_probes::elf::debug_file;
+use rtrace_probes::elf::{debug_file, unpacked};
 
+use super::memory_file;
 use super::process::{FileId, Files};
 
 /// Where an address is in the source.
@@ -20,10 +22,29 @@ pub struct SourcePlace {
     pub inlined: Vec<(String, Option<String>)>,
 }
 
+/// A file with debug information.
+struct Debugged {
+    /// Turns offsets in it into addresses.
+    binary: Binary,
+    /// The file with the debug information.
+    path: PathBuf,
+    /// What the path leads to, where it had to be unpacked.
+    _unpacked: Option<File>,
+}
+
+impl Debugged {
+    fn open(path: &Path) -> Option<Debugged> {
+        let (binary, path) = (Binary::open(path).ok()?, debug_file(path)?);
+        let whole = unpacked(&path).and_then(|bytes| memory_file::holding(&bytes));
+        let path = whole.as_ref().map_or(path, memory_file::path);
+        Some(Debugged { binary, path, _unpacked: whole })
+    }
+}
+
 /// The debug information of files.
 pub(super) struct SourceLines {
-    /// Offsets in a file to addresses, and the file with the debug information. None for files that have none.
-    files: HashMap<FileId, Option<(Binary, PathBuf)>>,
+    /// None for files that have no debug information.
+    files: HashMap<FileId, Option<Debugged>>,
     known: HashMap<(FileId, u64), SourcePlace>,
     symbolizer: Symbolizer,
 }
@@ -59,11 +80,8 @@ impl SourceLines {
     }
 
     fn look_up(&mut self, file: FileId, offsets: &[u64], files: &Files) -> Vec<SourcePlace> {
-        let debug = self.files.entry(file).or_insert_with(|| {
-            let path = files.path(file);
-            Some((Binary::open(&path).ok()?, debug_file(&path)?))
-        });
-        let Some((binary, path)) = debug else { return vec![SourcePlace::default(); offsets.len()] };
+        let debug = self.files.entry(file).or_insert_with(|| Debugged::open(&files.path(file)));
+        let Some(Debugged { binary, path, .. }) = debug else { return vec![SourcePlace::default(); offsets.len()] };
         let addresses: Vec<u64> = offsets.iter().map(|offset| binary.address_at(*offset).unwrap_or(0)).collect();
         let source = Source::Elf(Elf::new(path.clone()));
         // What can't be read has no lines.

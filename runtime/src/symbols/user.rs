@@ -1,10 +1,11 @@
 //! Addresses of processes to names: from the symbol tables of what they had mapped, and from the map files that
 //! just-in-time compilers write. Never stops a process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use blazesym::helper::read_elf_build_id;
 use blazesym::symbolize::source::{Elf, Source};
@@ -13,6 +14,7 @@ use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 use rtrace_probes::elf::{Binary, Function, shown_name};
 
 use super::Symbol;
+use super::jit::JitMaps;
 use super::lines::{SourceLines, SourcePlace};
 use super::mappings::MappingEvent;
 use super::process::{FileId, Files, Snapshot};
@@ -22,6 +24,15 @@ const MOST_PROCESSES: usize = 8192;
 
 /// Looks at one process over its life (exec, dlopen) that are kept.
 const MOST_SNAPSHOTS: usize = 4;
+
+/// For so long what was not found is not looked for again: the ends of many stacks are no addresses of code.
+const MISSING_FOR: Duration = Duration::from_millis(50);
+
+/// Addresses of one process that nothing was found for.
+struct Missing {
+    since: Instant,
+    addresses: HashSet<u64>,
+}
 
 /// Code of a file in the memory of a process.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +53,8 @@ pub struct UserSymbols {
     processes: HashMap<u32, Vec<Snapshot>>,
     /// By file and file offset: processes that run the same file share them.
     known: HashMap<(FileId, u64), Symbol>,
+    jitted: JitMaps,
+    missing: HashMap<u32, Missing>,
     /// In hexadecimal; None for files that have none.
     build_ids: HashMap<FileId, Option<String>>,
     /// Functions of files that the first look gives no name for, by their offsets in the file.
@@ -70,6 +83,8 @@ impl UserSymbols {
             files: Files::default(),
             processes: HashMap::new(),
             known: HashMap::new(),
+            jitted: JitMaps::default(),
+            missing: HashMap::new(),
             build_ids: HashMap::new(),
             elsewhere: HashMap::new(),
             lines: None,
@@ -84,7 +99,10 @@ impl UserSymbols {
             return;
         }
         if self.processes.len() >= MOST_PROCESSES {
-            self.processes.retain(|pid, _| fs::exists(format!("/proc/{pid}")).unwrap_or(false));
+            let lives = |pid: &u32| fs::exists(format!("/proc/{pid}")).unwrap_or(false);
+            self.processes.retain(|pid, _| lives(pid));
+            self.missing.retain(|pid, _| lives(pid));
+            self.jitted.retain(lives);
         }
         let snapshots = Snapshot::read(pid, &mut self.files).into_iter().collect();
         self.processes.insert(pid, snapshots);
@@ -94,6 +112,7 @@ impl UserSymbols {
     pub fn note_mapping(&mut self, event: MappingEvent) {
         match event {
             MappingEvent::Exec { pid } => {
+                self.missing.remove(&pid);
                 let snapshots = self.processes.entry(pid).or_default();
                 if snapshots.len() == MOST_SNAPSHOTS {
                     snapshots.remove(0);
@@ -101,6 +120,7 @@ impl UserSymbols {
                 snapshots.push(Snapshot::default());
             }
             MappingEvent::Mapped { pid, mapping } => {
+                self.missing.remove(&pid);
                 let snapshots = self.processes.entry(pid).or_default();
                 if snapshots.is_empty() {
                     snapshots.push(Snapshot::default());
@@ -117,20 +137,31 @@ impl UserSymbols {
         self.note_process(pid);
         let mut places = self.locate(pid, addresses);
         let outdated = self.processes[&pid].last().is_some_and(|snapshot| snapshot.is_outdated(pid));
-        if outdated || places.iter().any(Option::is_none) {
+        if outdated || self.missing.get(&pid).is_some_and(|missing| missing.since.elapsed() > MISSING_FOR) {
+            self.missing.remove(&pid);
+        }
+        let mut missing =
+            self.missing.remove(&pid).unwrap_or_else(|| Missing { since: Instant::now(), addresses: HashSet::new() });
+        let is_new = |(place, address): (&Option<_>, &u64)| place.is_none() && !missing.addresses.contains(address);
+        if outdated || places.iter().zip(addresses).any(is_new) {
             self.refresh(pid);
             places = self.locate(pid, addresses);
         }
         self.look_up(&places);
-        let mut jitted = None;
-        places
-            .iter()
-            .zip(addresses)
-            .map(|(place, address)| match place {
+        let mut found = Vec::with_capacity(addresses.len());
+        for (place, address) in places.iter().zip(addresses) {
+            let symbol = match place {
                 Some(place) => self.known.get(place).cloned(),
-                None => find_jitted(jitted.get_or_insert_with(|| read_jit_map(pid)), *address),
-            })
-            .collect()
+                None if missing.addresses.contains(address) => None,
+                None => self.jitted.find(pid, *address),
+            };
+            if place.is_none() && symbol.is_none() {
+                missing.addresses.insert(*address);
+            }
+            found.push(symbol);
+        }
+        self.missing.insert(pid, missing);
+        found
     }
 
     /// What the process has mapped of code now, as far as it is known, by address.
@@ -234,39 +265,6 @@ fn by_offset(path: &Path) -> Vec<Function> {
     functions
 }
 
-/// One function that a just-in-time compiler made: start, length, name.
-type Jitted = (u64, u64, String);
-
-/// The process's /tmp/perf-PID.map, sorted (Linux, tools/perf/Documentation/jit-interface.txt); empty where it has none.
-/// The number in the name is the one that the process knows itself by.
-fn read_jit_map(pid: u32) -> Vec<Jitted> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let own_pid = status
-        .lines()
-        .find_map(|line| line.strip_prefix("NSpid:")?.split_whitespace().last()?.parse().ok())
-        .unwrap_or(pid);
-    let inside = format!("/proc/{pid}/root/tmp/perf-{own_pid}.map");
-    let text = fs::read_to_string(inside).or_else(|_| fs::read_to_string(format!("/tmp/perf-{pid}.map")));
-    let mut functions: Vec<Jitted> = text.unwrap_or_default().lines().filter_map(parse_jitted).collect();
-    functions.sort_unstable();
-    functions
-}
-
-/// `START SIZE name`, the numbers in hexadecimal.
-fn parse_jitted(line: &str) -> Option<Jitted> {
-    let (start, rest) = line.split_once(' ')?;
-    let (length, name) = rest.split_once(' ')?;
-    let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
-    Some((number(start)?, number(length)?, name.to_string()))
-}
-
-fn find_jitted(functions: &[Jitted], address: u64) -> Option<Symbol> {
-    let at = functions.partition_point(|function| function.0 <= address).checked_sub(1)?;
-    let (start, length, name) = &functions[at];
-    let offset = address - start;
-    (offset < *length).then(|| Symbol { name: Some(name.clone()), offset, module: None })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,15 +320,5 @@ mod tests {
         let unnamed = found.iter().flatten().find(|symbol| symbol.name.is_none()).map(Symbol::to_string);
         assert!(unnamed.is_none_or(|place| place.starts_with("[libc") && place.contains("]+0x")), "{found:?}");
         assert!(found.iter().flatten().all(|symbol| symbol.module.as_ref().unwrap().contains("libc")));
-    }
-
-    #[test]
-    fn jitted_functions() {
-        let functions: Vec<Jitted> =
-            ["1000 20 one", "1020 10 two words"].iter().filter_map(|line| parse_jitted(line)).collect();
-        assert_eq!(find_jitted(&functions, 0x1024).map(|symbol| symbol.to_string()), Some("two words+4".to_string()));
-        assert_eq!(find_jitted(&functions, 0x1030), None);
-        assert_eq!(find_jitted(&functions, 0xfff), None);
-        assert!(parse_jitted("nonsense").is_none());
     }
 }

@@ -1,10 +1,9 @@
 //! The functions that the kernel maps into each process, as a file: those of the tool itself are the same.
-//! Unsafe: makes a file in memory.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::os::fd::FromRawFd;
 use std::os::unix::fs::FileExt;
+
+use super::memory_file;
 
 /// How /proc names the mapping.
 pub(super) const NAME: &str = "[vdso]";
@@ -18,13 +17,7 @@ pub(super) fn copy() -> Option<File> {
     let (start, end) = (number(start)?, number(end)?);
     let mut bytes = vec![0; (end - start) as usize];
     File::open("/proc/self/mem").ok()?.read_exact_at(&mut bytes, start).ok()?;
-    // SAFETY: the name ends with a NUL; the descriptor that comes back belongs to nobody else.
-    let mut file = unsafe {
-        let fd = libc::memfd_create(c"rtrace_vdso".as_ptr(), libc::MFD_CLOEXEC);
-        (fd >= 0).then(|| File::from_raw_fd(fd))?
-    };
-    file.write_all(&bytes).ok()?;
-    Some(file)
+    memory_file::holding(&bytes)
 }
 
 #[cfg(test)]

@@ -40,6 +40,24 @@ const ROWS: &[Row] = &[
         workload: Some("getppid 1"),
         most_runs: 1,
     },
+    Row {
+        name: "a million printf",
+        script: "tracepoint:syscalls:sys_enter_getppid { printf(\"%d %d\\n\", tid, nsecs); }",
+        workload: Some("threads 2 500000"),
+        most_runs: 3,
+    },
+    Row {
+        name: "a map of a million keys",
+        script: "config = { max_map_keys = 1000000 } BEGIN { for ($i : 0..1000000) { @[$i] = count(); } exit(); }",
+        workload: None,
+        most_runs: 3,
+    },
+    Row {
+        name: "10,000 user stacks",
+        script: "config = { max_map_keys = 20000 } uprobe:WORKLOAD:branch_end { @[ustack] = count(); }",
+        workload: Some("branches 10000"),
+        most_runs: 3,
+    },
 ];
 
 pub fn measure(contestants: &Contestants, runs: usize, chosen: &dyn Fn(&str) -> bool) -> Result<()> {
@@ -78,7 +96,7 @@ struct Usage {
 
 fn run(program: &Path, row: &Row, workload: &Path) -> Result<Usage> {
     let mut command = Command::new(program);
-    command.args(["-e", row.script]);
+    command.args(["-e", &row.script.replace("WORKLOAD", &workload.to_string_lossy())]);
     if let Some(arguments) = row.workload {
         command.args(["-c", &format!("{} {arguments}", workload.display())]);
     }

@@ -106,6 +106,10 @@ pub struct Arguments {
     #[arg(long = "unsafe")]
     pub allow_unsafe: bool,
 
+    /// Look for files with debug information in these directories first, by build id, by path and by name
+    #[arg(long, value_name = "DIR[:DIR]")]
+    pub debuginfo: Option<String>,
+
     /// Print a stage of the compilation and stop: ast, hir, ir, bpf, asm or manifest; elf=FILE writes an object file
     #[arg(long, value_name = "STAGE")]
     pub emit: Option<String>,

@@ -38,6 +38,11 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(is_mistake));
         }
     };
+    if let Some(directories) = &arguments.debuginfo {
+        // bpftrace's `+` before a directory asks for checksums; here build ids are compared.
+        let directories = directories.split(':').map(|directory| directory.trim_start_matches('+').into());
+        rtrace_probes::elf::search_debug_files_in(directories.collect());
+    }
     let status = if arguments.info {
         info::run()
     } else if let Some(manual) = arguments.manual {

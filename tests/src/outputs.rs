@@ -1,0 +1,156 @@
+//! What becomes of much output, and of output on terminals of any size: counted exactly with two processors, kept whole,
+//! on a disk that fills while it is written, and the same in every width and locale.
+//!
+//! Unsafe: openpty(3), for a terminal of a given size.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::child::Child;
+use crate::directory::Directory;
+use crate::endings;
+use crate::environment::Programs;
+
+type Check = fn(&Programs) -> Result<()>;
+
+/// The tests by their names.
+pub const ALL: &[(&str, Check)] =
+    &[("burst_of_two_processors", check_burst), ("widths", check_widths), ("filling_disk", check_filling_disk)];
+
+/// What takes a processor that does not compute in software.
+pub const OUTSIDE_GUESTS: &[(&str, Check)] = &[("a_million_lines", check_million)];
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Threads on both processors fire both probes while nobody reads.
+fn check_burst(programs: &Programs) -> Result<()> {
+    endings::count_burst(programs, &["threads", "2", "50000"], 100_000)
+}
+
+/// A million events of two threads, one after the other without a pause, are all printed; where the machine is too busy
+/// to read them in time, those that were lost are told exactly.
+fn check_million(programs: &Programs) -> Result<()> {
+    const EVENTS: u64 = 1_000_000;
+    let workload = programs.workloads.join("workload");
+    let mut lost = 0;
+    for _ in 0..5 {
+        let mut command = Command::new(&programs.rtrace);
+        command.args(["-f", "json", "-e"]);
+        command.arg("tracepoint:syscalls:sys_enter_getppid { printf(\"%d %d\\n\", tid, nsecs); }");
+        command.args(["-c", &format!("{} threads 2 {}", workload.display(), EVENTS / 2)]);
+        let ended = Child::start(&mut command, Instant::now() + PATIENCE)?.finish()?;
+        let output = String::from_utf8_lossy(&ended.output);
+        let printed = output.lines().filter(|line| line.starts_with("{\"type\":\"printf\"")).count() as u64;
+        let told = output.lines().rfind(|line| line.starts_with("{\"type\":\"lost_events\""));
+        lost = match told {
+            Some(line) => serde_json::from_str::<serde_json::Value>(line)?["count"].as_u64().context("no count")?,
+            None => 0,
+        };
+        if printed + lost != EVENTS || !ended.status.success() {
+            bail!("{EVENTS} fired, {printed} were printed and {lost} are told as lost; {}", ended.status);
+        }
+        if lost == 0 {
+            return Ok(());
+        }
+    }
+    bail!("of each of five runs some were lost, {lost} of the last one")
+}
+
+/// A small file system of its own fills while rtrace writes: what was written stays, the rest is told.
+fn check_filling_disk(programs: &Programs) -> Result<()> {
+    const BYTES: u64 = 64 * 1024;
+    let directory = Directory::create("filling")?;
+    let (disk, kept) = (directory.path.join("disk"), directory.path.join("kept"));
+    fs::create_dir(&disk)?;
+    let script = "interval:ms:1 { @n++; printf(\"line %d %r\\n\", @n, buf(curtask, 500)); }";
+    // The mount is that of a namespace, and goes with it.
+    let line = format!(
+        "mount -t tmpfs -o size={BYTES} none '{0}' && '{1}' -q -o '{0}/out' -e '{script}'; status=$?; cp '{0}/out' '{2}'; exit $status",
+        disk.display(),
+        programs.rtrace.display(),
+        kept.display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &line]);
+    let ended = Child::start(&mut command, Instant::now() + PATIENCE)?.finish()?;
+    let errors = String::from_utf8_lossy(&ended.errors);
+    if ended.status.code() != Some(1) || !errors.contains("cannot write the output: No space left") {
+        bail!("it ended with {} and said: {errors}", ended.status);
+    }
+    let text = fs::read_to_string(&kept)?;
+    if text.len() as u64 > BYTES || (text.len() as u64) < BYTES / 2 {
+        bail!("{} of {BYTES} bytes were written", text.len());
+    }
+    for (number, line) in text.lines().enumerate().take(text.lines().count() - 1) {
+        if !line.starts_with(&format!("line {} ", number + 1)) {
+            bail!("line {} is `{line}`", number + 1);
+        }
+    }
+    Ok(())
+}
+
+/// What is printed does not depend on the width of a terminal or on the locale: it can be copied and compared.
+fn check_widths(programs: &Programs) -> Result<()> {
+    let script = "BEGIN { @h[\"gr\\xc3\\xbc\\xc3\\x9f\"] = hist(5); @h[\"gr\\xc3\\xbc\\xc3\\x9f\"] = hist(900); \
+                  @l = lhist(7, 0, 50, 5); @q = quantize(3); @t = tseries(4, 1h, 2); \
+                  @[\"a key of more than forty columns, whatever they are\", 12345678] = count(); \
+                  @s = stats(5); printf(\"%-30s|%30s|\\n\", \"\\xc3\\xa4\", \"right\"); exit(); }";
+    let piped = Child::start(Command::new(&programs.rtrace).args(["-q", "-e", script]), Instant::now() + PATIENCE)?;
+    let piped = String::from_utf8_lossy(&piped.finish()?.output).into_owned();
+    if !piped.contains("@@@@@@@@@@@@@@@@@@@@") || !piped.contains("gr\u{fc}\u{df}") {
+        bail!("a pipe is given {piped}");
+    }
+    for (columns, locale) in [(40, "C"), (40, "C.UTF-8"), (200, "C"), (200, "C.UTF-8"), (0, "C")] {
+        let shown = on_terminal(programs, script, columns, locale)?;
+        // The head of a series has the time of day.
+        if without_times(&shown) != without_times(&piped) {
+            bail!("{columns} columns and LANG={locale} show:\n{shown}\na pipe is given:\n{piped}");
+        }
+    }
+    Ok(())
+}
+
+fn without_times(text: &str) -> String {
+    text.lines().filter(|line| !line.contains(':') || line.starts_with('@')).collect::<Vec<_>>().join("\n")
+}
+
+/// What rtrace shows on a terminal of so many columns.
+fn on_terminal(programs: &Programs, script: &str, columns: u16, locale: &str) -> Result<String> {
+    let (mut master, mut slave) = (0, 0);
+    let size = libc::winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let null = std::ptr::null_mut();
+    // SAFETY: the call writes two descriptors and reads the size, which are there; it takes no name or modes.
+    let result = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), &size) };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error()).context("cannot open a terminal");
+    }
+    // SAFETY: both descriptors are new and ours.
+    let (mut master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+    // SAFETY: flags of our own descriptor.
+    unsafe { libc::fcntl(master.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+    let mut child = Command::new(&programs.rtrace)
+        .args(["-q", "-e", script])
+        .env("LANG", locale)
+        .env("LC_ALL", locale)
+        .env("TERM", "xterm-256color")
+        .stdin(Stdio::null())
+        .stdout(slave)
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut shown = Vec::new();
+    let mut bytes = [0; 4096];
+    // Reading fails when the child has closed the other side.
+    while let Ok(count) = master.read(&mut bytes) {
+        if count == 0 {
+            break;
+        }
+        shown.extend_from_slice(&bytes[..count]);
+    }
+    child.wait()?;
+    Ok(String::from_utf8_lossy(&shown).replace("\r\n", "\n"))
+}
