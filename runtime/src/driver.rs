@@ -68,6 +68,12 @@ pub fn drive(source: &mut Source, target: &dyn Target, options: &CheckOptions, s
     driven
 }
 
+/// The program with its output counted and not sent.
+pub fn counting(hir: Arc<Hir>, target: &dyn Target) -> Result<Compiled, Vec<Diagnostic>> {
+    let options = CompileOptions { counts_output: true, ..compile_options(&hir, target) };
+    compile(hir, &options)
+}
+
 /// The functions of a program before all passes.
 pub fn lowered(hir: &Hir, target: &dyn Target) -> Vec<Function> {
     rtrace_compiler::lowered(hir, &compile_options(hir, target))
@@ -82,5 +88,6 @@ fn compile_options(hir: &Hir, target: &dyn Target) -> CompileOptions {
         loop_helper: uses.loops && target.has(Feature::Helper(calls::LOOP)),
         process_namespace: target.process_namespace(),
         cpus: target.possible_cpus(),
+        counts_output: false,
     }
 }

@@ -5,6 +5,7 @@ mod globals;
 mod load;
 mod progress;
 mod recording;
+mod refusal;
 mod remote;
 mod replaced;
 mod report;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use aya::maps::{Map as AyaMap, MapData, RingBuf};
 use rtrace_compiler::object::{Object, STOPPED_OFFSET};
+use rtrace_lang::diagnostic::Diagnostic;
 use rtrace_lang::hir::Hir;
 use rtrace_lang::source::Source;
 use rtrace_lang::target::Attach;
@@ -89,12 +91,12 @@ pub enum SessionError {
     #[error("the kernel does not let rtrace load programs: {0}")]
     Privilege(KernelError),
     /// Our bug: the program is not what the verifier accepts.
-    #[error("the kernel refused the program of {probe}; this is a bug of rtrace, please report it\n{place}{reason}")]
-    Refused { probe: String, place: String, reason: String, log: String },
+    #[error("{}: {}", diagnostic.message, diagnostic.label)]
+    Refused { diagnostic: Box<Diagnostic>, log: String },
     #[error("{0}")]
     Kernel(#[from] KernelError),
-    #[error("{0}")]
-    Attach(#[from] AttachError),
+    #[error("{}", diagnostic.message)]
+    Attach { diagnostic: Box<Diagnostic>, error: AttachError },
     #[error("{0}")]
     Child(#[from] ChildError),
     #[error("{0}: {1}")]
@@ -124,7 +126,7 @@ impl SessionError {
             | SessionError::Privilege(_)
             | SessionError::Refused { .. }
             | SessionError::Kernel(_)
-            | SessionError::Attach(_)
+            | SessionError::Attach { .. }
             | SessionError::System(..) => 2,
         }
     }
@@ -143,10 +145,25 @@ impl SessionError {
                     _ => Vec::new(),
                 }
             }
-            SessionError::Attach(error) => error.help.clone(),
-            SessionError::Refused { log, .. } if log.is_empty() => Vec::new(),
-            SessionError::Refused { .. } => vec!["the verifier's whole log comes with `-v`".to_string()],
+            SessionError::Attach { diagnostic, .. } | SessionError::Refused { diagnostic, .. } => {
+                diagnostic.help.clone()
+            }
             _ => Vec::new(),
+        }
+    }
+
+    /// The same with its place in the script, where it has one.
+    pub fn diagnostic(&self) -> Option<&Diagnostic> {
+        match self {
+            SessionError::Attach { diagnostic, .. } | SessionError::Refused { diagnostic, .. } => Some(diagnostic),
+            SessionError::Map { .. }
+            | SessionError::Ring(_)
+            | SessionError::Privilege(_)
+            | SessionError::Kernel(_)
+            | SessionError::Child(_)
+            | SessionError::System(..)
+            | SessionError::Output(_)
+            | SessionError::Packet(_) => None,
         }
     }
 }

@@ -10,12 +10,12 @@ use rtrace_lang::target::fake::FakeTarget;
 use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Need, Programs};
 use crate::other_files::Place;
-use crate::schema::Schema;
+use crate::schema::{self, Schema};
 use crate::tasks::{self, CgroupBy};
 use crate::{
     bpf_programs, builtins, clearing, codes, documents, endings, expectation, flame_graphs, foreign_maps, formats,
-    kernel_functions, language_server, leftovers, modules, other_files, packets, profiles, prompt, real_programs,
-    reference, run, scale, scrapes, stages,
+    kernel_functions, language_server, leftovers, messages, modules, other_files, packets, profiles, prompt, rates,
+    real_programs, reference, run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -56,13 +56,28 @@ impl Plan {
         let cases = case::cases(directory)?;
         // `tests/cases`, `examples` and `docs` have the same root, here and in guests.
         let root = directory.parent().and_then(Path::parent).context("the cases are in no checkout")?;
-        let schema = Arc::new(Schema::read(root)?);
+        let schema = Arc::new(Schema::read(root, schema::OUTPUT)?);
+        let messages = Arc::new(Schema::read(root, schema::MESSAGES)?);
         if let Some(target) = &target {
             tests.extend(codes::tests(&cases, target)?);
         }
         for case in cases {
-            self.of_case(Arc::new(case), target.as_ref(), &schema, &mut tests)?;
+            let case = Arc::new(case);
+            if let Some(target) = target.as_ref().filter(|_| case.expects(Expected::Diagnostics)) {
+                let (case, target, messages) = (case.clone(), target.clone(), messages.clone());
+                let name = format!("{}::messages", case.name);
+                tests.push(Test::pure(name, move || messages::check_case(&case, &target, &messages)));
+            }
+            self.of_case(case, target.as_ref(), &schema, &mut tests)?;
         }
+        for (name, check) in messages::ALL {
+            let (programs, cases, messages) = (self.programs.clone(), directory.to_path_buf(), messages.clone());
+            let told = move || check(&programs, &cases, &messages);
+            tests.push(self.gated(format!("messages::{name}"), 2, Vec::new(), told));
+        }
+        let programs = self.programs.clone();
+        let rates = move || rates::check(&programs);
+        tests.push(self.gated("rates::warned".to_string(), 2, Vec::new(), rates));
         for document in reference::DOCUMENTS {
             let root = root.to_path_buf();
             tests.push(Test::pure(format!("reference::{}", document.name), move || document.check(&root)));

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::maps::LiveMap;
 
 use super::globals::GlobalData;
-use super::{SessionError, SessionOptions};
+use super::{SessionError, SessionOptions, refusal};
 
 pub fn maps(object: &Object) -> Result<Vec<LiveMap>, SessionError> {
     let create = |map: &rtrace_compiler::object::MapObject| {
@@ -142,7 +142,7 @@ fn load(
     };
     match with_lines(&config, program, options) {
         Ok(loaded) => Ok(loaded.fd),
-        Err(error) => Err(explain(error, object, program, options)),
+        Err(error) => Err(refusal::of_program(error, object, program)),
     }
 }
 
@@ -197,54 +197,5 @@ fn kinds(kind: ProgramKind) -> (bpf_prog_type, Option<bpf_attach_type>, Option<u
             Some(btf_id),
         ),
         ProgramKind::PerfEvent => (bpf_prog_type::BPF_PROG_TYPE_PERF_EVENT, None, None),
-    }
-}
-
-/// Tells a missing privilege from a bug of ours, and what the verifier said.
-fn explain(error: KernelError, object: &Object, program: &ProgramObject, options: &SessionOptions) -> SessionError {
-    let probe =
-        program.sites.first().map_or_else(String::new, |site| object.manifest.hir.sites[site.index()].name.to_string());
-    match error {
-        KernelError::Refused { log, .. } if !log.is_empty() => {
-            let reason = reason(&log);
-            let place = place(&log, program, options);
-            let reason = if options.verbose { format!("{reason}\n{log}") } else { reason };
-            SessionError::Refused { probe, place, reason, log }
-        }
-        error if matches!(error.errno(), Some(libc::EPERM | libc::EACCES)) => SessionError::Privilege(error),
-        error => SessionError::Kernel(error),
-    }
-}
-
-/// The last thing that the verifier says before its counts: why it refused.
-fn reason(log: &str) -> String {
-    let said = log
-        .lines()
-        .rev()
-        .find(|line| {
-            let line = line.trim();
-            !line.is_empty()
-                && !line.starts_with("processed ")
-                && !line.starts_with("verification time")
-                && !line.starts_with("stack depth")
-        })
-        .unwrap_or("");
-    format!("the verifier says: {said}")
-}
-
-/// The line of the script that the refused instruction belongs to.
-fn place(log: &str, program: &ProgramObject, options: &SessionOptions) -> String {
-    let number = log.lines().rev().find_map(|line| {
-        let (number, rest) = line.trim().split_once(':')?;
-        if rest.trim_start().starts_with('(') { number.parse::<u32>().ok() } else { None }
-    });
-    let span =
-        number.and_then(|number| program.lines.iter().rev().find(|(at, _)| *at <= number)).map(|(_, span)| *span);
-    match span {
-        Some(span) => {
-            let place = options.source.locate(span);
-            format!("  --> {}:{}:{}: {}\n", place.file, place.line, place.column, place.text)
-        }
-        None => String::new(),
     }
 }

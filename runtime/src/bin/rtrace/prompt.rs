@@ -59,6 +59,10 @@ pub fn run(mut arguments: Arguments) -> i32 {
         ("-o", arguments.output.is_some()),
         ("--flame", arguments.flame.is_some()),
         ("--listen", arguments.listen.is_some()),
+        ("--check", arguments.check),
+        ("--check-rate", arguments.check_rate.is_some()),
+        ("--bug-report", arguments.bug_report.is_some()),
+        ("--message-format", notices::is_json()),
     ];
     if let Some((option, _)) = of_a_script.iter().find(|(_, is_given)| *is_given) {
         return fail(&format!("{option} takes a script"), &["give a FILE, or -e PROGRAM".to_string()]);
@@ -111,10 +115,7 @@ pub fn run(mut arguments: Arguments) -> i32 {
             let _ = std::fs::create_dir_all(directory);
         }
         if let Err(error) = editor.append_history(history) {
-            notices::tell(&notices::warning(
-                &format!("cannot keep the history in {}: {error}", history.display()),
-                None,
-            ));
+            notices::warn(&format!("cannot keep the history in {}: {error}", history.display()));
         }
     }
     status

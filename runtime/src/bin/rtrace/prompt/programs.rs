@@ -11,7 +11,7 @@ use rtrace_runtime::output::{Sink, notices};
 use rtrace_runtime::session::{Remote, Requests, Session, SessionError, ends_by_itself, remote};
 
 use crate::arguments::Arguments;
-use crate::script::{Prepared, fail, failure, prepare};
+use crate::script::{Prepared, fail, prepare, session_error};
 
 use super::printer::Printer;
 
@@ -127,11 +127,12 @@ impl Programs {
 pub fn run_here(prepared: Prepared, writer: Box<dyn std::io::Write>) -> Result<(), ()> {
     let Prepared { machine, object, options, format } = prepared;
     let mut sink = OfProgram { inner: (format.make)(writer), is_text: format.name == "text", attached: None };
+    let (source, verbose) = (options.source.clone(), options.verbose);
     let session = Session::load(&machine, object, options);
     match session.and_then(|mut session| session.run(None, &mut sink)) {
         Ok(_) => Ok(()),
         Err(error) => {
-            fail(&error.to_string(), &error.help());
+            session_error(&error, &source, verbose);
             Err(())
         }
     }
@@ -183,6 +184,7 @@ fn run(prepared: Prepared, requests: Requests, attached: Sender<usize>, name: &s
     (options.quiet, options.progress) = (false, false);
     let writer = Box::new(printer.lines());
     let mut sink = OfProgram { inner: (format.make)(writer), is_text: format.name == "text", attached: Some(attached) };
+    let (source, verbose) = (options.source.clone(), options.verbose);
     let session = Session::load(&machine, object, options);
     let outcome = session.and_then(|mut session| {
         let asked = requests.asked_flag();
@@ -195,7 +197,7 @@ fn run(prepared: Prepared, requests: Requests, attached: Sender<usize>, name: &s
         Ok(_) => notices::tell(&format!("{name} has ended\n")),
         // Whoever reads has seen enough.
         Err(SessionError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-        Err(error) => notices::tell(&format!("{name}: {}", failure(&error.to_string(), &error.help()))),
+        Err(error) => _ = session_error(&error, &source, verbose),
     }
 }
 
