@@ -39,6 +39,8 @@ pub struct CompileOptions {
     pub process_namespace: Option<ProcessNamespace>,
     /// Processors: parts of a value that is kept for each of them.
     pub cpus: u32,
+    /// Programs of other objects may put values into the script's maps.
+    pub shares_maps: bool,
     /// Output is not sent but counted, by the counter of its record.
     pub counts_output: bool,
 }

@@ -60,7 +60,8 @@ pub fn drive(source: &mut Source, target: &dyn Target, options: &CheckOptions, s
         return driven;
     }
     if let Some(hir) = &driven.hir {
-        match compile(hir.clone(), &compile_options(hir, target)) {
+        let options = CompileOptions { shares_maps: options.shares_maps, ..compile_options(hir, target) };
+        match compile(hir.clone(), &options) {
             Ok(compiled) => driven.compiled = Some(compiled),
             Err(diagnostics) => driven.diagnostics.extend(diagnostics),
         }
@@ -89,5 +90,6 @@ fn compile_options(hir: &Hir, target: &dyn Target) -> CompileOptions {
         process_namespace: target.process_namespace(),
         cpus: target.possible_cpus(),
         counts_output: false,
+        shares_maps: false,
     }
 }

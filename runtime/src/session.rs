@@ -10,6 +10,7 @@ mod remote;
 mod replaced;
 mod report;
 mod run;
+mod shared;
 mod speculations;
 mod tables;
 mod tree;
@@ -53,6 +54,7 @@ use unwind::UnwindTables;
 pub use crate::signals::Interrupt;
 pub use remote::{Remote, Requests, remote};
 pub use run::Ended;
+pub use shared::{SharedMap, SharedStacks};
 
 /// What the command line decides about a run.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +81,10 @@ pub struct SessionOptions {
     pub count: Option<u64>,
     /// Strings are shown with their control characters escaped, which a terminal would obey.
     pub for_terminal: bool,
+    /// Maps of other sessions that stand for those of the script with these names.
+    pub shared: Vec<SharedMap>,
+    /// Where other sessions keep stacks.
+    pub shared_stacks: Option<SharedStacks>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +180,8 @@ pub struct Session<'m> {
     hir: Arc<Hir>,
     object: Object,
     maps: Vec<LiveMap>,
+    /// Of each map of the script: shared by all sessions that use it.
+    users: Vec<Arc<()>>,
     ring: Option<RingBuf<MapData>>,
     programs: Vec<OwnedFd>,
     links: Vec<Link>,
@@ -226,7 +234,9 @@ impl<'m> Session<'m> {
     /// Makes the maps and loads the programs; nothing is attached.
     pub fn load(machine: &'m Machine, object: Object, options: SessionOptions) -> Result<Session<'m>, SessionError> {
         let cpus = rtrace_lang::target::Target::possible_cpus(machine);
-        let maps = load::maps(&object)?;
+        let mut object = object;
+        let (lent, users) = shared::lent(&mut object, &options)?;
+        let maps = load::maps(&object, lent)?;
         let globals = load::globals(&object, &maps)?;
         load::cgroup(&object, &maps, &options)?;
         let programs = load::programs(machine, &object, &maps, &options)?;
@@ -256,6 +266,7 @@ impl<'m> Session<'m> {
             hir,
             object,
             maps,
+            users,
             ring,
             programs,
             mappings: None,

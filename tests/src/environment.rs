@@ -13,7 +13,7 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
-use crate::{modules, other_files, real_programs, scrapes, tasks};
+use crate::{grammar, modules, other_files, real_programs, scrapes, tasks};
 
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +47,8 @@ pub enum Need {
     Postgresql,
     /// The checker of metrics that Prometheus comes with.
     Promtool,
+    /// The editor.
+    Vim,
     /// Iterators over the mappings of processes.
     TaskMappings,
     /// Debug registers of the processor.
@@ -81,6 +83,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("python", Need::Python),
     ("postgresql", Need::Postgresql),
     ("promtool", Need::Promtool),
+    ("vim", Need::Vim),
     ("task_vma", Need::TaskMappings),
     ("watchpoints", Need::Watchpoints),
     ("override", Need::Override),
@@ -126,6 +129,7 @@ impl Need {
             Need::Python => real_programs::python().is_some(),
             Need::Postgresql => real_programs::postgresql().is_some(),
             Need::Promtool => scrapes::promtool().is_some(),
+            Need::Vim => grammar::vim().is_some(),
         }
     }
 
@@ -135,9 +139,13 @@ impl Need {
         match self {
             Need::Kprobes | Need::Fentry | Need::KernelVariables | Need::WriteUser | Need::Tun => !in_guest,
             // Not every machine has them installed, and no guest has.
-            Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql | Need::Promtool => {
-                true
-            }
+            Need::OtherRoot
+            | Need::Cgroups
+            | Need::Namespaces
+            | Need::Python
+            | Need::Postgresql
+            | Need::Promtool
+            | Need::Vim => true,
             Need::Hardware | Need::Watchpoints => true,
             // Kernels before 5.11 have no types of modules.
             Need::TunTypes => true,

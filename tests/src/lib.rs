@@ -16,6 +16,7 @@ pub mod expectation;
 pub mod flame_graphs;
 mod foreign_maps;
 pub mod formats;
+mod grammar;
 pub mod kernel_functions;
 pub mod language_server;
 mod leftovers;

@@ -14,8 +14,8 @@ use crate::schema::{self, Schema};
 use crate::tasks::{self, CgroupBy};
 use crate::{
     bpf_programs, builtins, clearing, codes, documents, endings, expectation, flame_graphs, foreign_maps, formats,
-    kernel_functions, language_server, leftovers, messages, modules, other_files, packets, profiles, prompt, rates,
-    real_programs, reference, run, scale, scrapes, stages,
+    grammar, kernel_functions, language_server, leftovers, messages, modules, other_files, packets, profiles, prompt,
+    rates, real_programs, reference, run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -69,6 +69,14 @@ impl Plan {
                 tests.push(Test::pure(name, move || messages::check_case(&case, &target, &messages)));
             }
             self.of_case(case, target.as_ref(), &schema, &mut tests)?;
+        }
+        if tiers(0) {
+            let scripts = directory.to_path_buf();
+            let coloured = root.join("examples");
+            tests.push(Test::pure("editors::grammar".to_string(), move || grammar::check(&[&coloured, &scripts])));
+            let coloured = root.join("examples");
+            let by_vim = move || grammar::check_vim(&coloured);
+            tests.push(self.gated("editors::vim".to_string(), 0, vec![Need::Vim], by_vim));
         }
         for (name, check) in messages::ALL {
             let (programs, cases, messages) = (self.programs.clone(), directory.to_path_buf(), messages.clone());
@@ -155,6 +163,8 @@ impl Plan {
             ("dialogue", prompt::check_dialogue as fn(&Programs) -> Result<()>),
             ("terminal", prompt::check_terminal),
             ("completion", prompt::check_completion),
+            ("shared", prompt::check_shared),
+            ("keys", prompt::check_keys),
         ] {
             let programs = self.programs.clone();
             tests.push(self.gated(format!("prompt::{name}"), 2, Vec::new(), move || check(&programs)));

@@ -1,6 +1,7 @@
 //! Maps, global data and programs of an object, made in the kernel.
 //! Unsafe: reads a clock, moves a thread to a processor.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
@@ -16,7 +17,8 @@ use crate::maps::LiveMap;
 use super::globals::GlobalData;
 use super::{SessionError, SessionOptions, refusal};
 
-pub fn maps(object: &Object) -> Result<Vec<LiveMap>, SessionError> {
+/// Makes all maps but those that others lend, by their numbers.
+pub fn maps(object: &Object, mut lent: HashMap<usize, LiveMap>) -> Result<Vec<LiveMap>, SessionError> {
     let create = |map: &rtrace_compiler::object::MapObject| {
         LiveMap::create(map).map_err(|source| match &source {
             aya::maps::MapError::CreateError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
@@ -26,8 +28,10 @@ pub fn maps(object: &Object) -> Result<Vec<LiveMap>, SessionError> {
             _ => SessionError::Map { name: map.name.replacen("twin_", "at_", 1).replacen("at_", "@", 1), source },
         })
     };
-    let maps = object.maps.iter().map(create).collect::<Result<Vec<LiveMap>, SessionError>>()?;
-    have_memory_ready(&maps);
+    let is_new: Vec<bool> = (0..object.maps.len()).map(|number| !lent.contains_key(&number)).collect();
+    let one = |(number, map)| lent.remove(&number).map_or_else(|| create(map), Ok);
+    let maps = object.maps.iter().enumerate().map(one).collect::<Result<Vec<LiveMap>, SessionError>>()?;
+    have_memory_ready(maps.iter().zip(is_new).filter(|(_, is_new)| *is_new).map(|(map, _)| map));
     Ok(maps)
 }
 
@@ -35,9 +39,9 @@ pub fn maps(object: &Object) -> Result<Vec<LiveMap>, SessionError> {
 /// entry of more than 256 bytes, and brings the next by an interrupt: too late for the second stack of the first event
 /// where interrupts are off (`prefill_mem_cache` and `bpf_irq_work` in kernel/bpf/memalloc.c). An entry made and removed
 /// on each processor asks for more. What can't be done is left: the map is as good as the kernel made it.
-fn have_memory_ready(maps: &[LiveMap]) {
+fn have_memory_ready<'a>(maps: impl Iterator<Item = &'a LiveMap>) {
     let on_use = |map: &&LiveMap| map.object.allocate_on_use && map.object.kind == MapKind::Hash;
-    let maps: Vec<&LiveMap> = maps.iter().filter(on_use).collect();
+    let maps: Vec<&LiveMap> = maps.filter(on_use).collect();
     if maps.is_empty() {
         return;
     }

@@ -578,7 +578,10 @@ impl Session<'_> {
         sink.event(&Event::Ending).map_err(SessionError::Output)?;
         if self.hir.settings.print_maps_on_exit {
             let mut order = self.shown_maps();
-            order.retain(|number| !shown_by_the_script(&self.hir, MapId(*number as u32)));
+            order.retain(|number| {
+                let id = MapId(*number as u32);
+                !shown_by_the_script(&self.hir, id) && !self.is_used_elsewhere(id)
+            });
             for number in order {
                 let event = self.map_event(MapId(number as u32), &Table::default())?;
                 sink.event(&Event::Map(event)).map_err(SessionError::Output)?;

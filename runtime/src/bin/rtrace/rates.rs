@@ -53,8 +53,14 @@ pub fn check(prepared: &Prepared, period: Duration, bug: &mut BugReport) -> Resu
         // The process that is followed has ended, or somebody wants an end.
         return Err(0);
     }
-    // A script that ends itself prints what it has printed till then, and no more.
-    let seconds = lasted.max(period).as_secs_f64();
+    if lasted < period {
+        // What it prints till then is all that it ever prints.
+        if !prepared.options.quiet {
+            notices::tell(&format!("Checked: it ends itself after {lasted:.3?}\n"));
+        }
+        return Ok(());
+    }
+    let seconds = lasted.as_secs_f64();
     let mut warnings = Vec::new();
     let mut all = 0;
     for (number, count) in session.counts_of_records().into_iter().enumerate() {

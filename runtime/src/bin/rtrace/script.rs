@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 
 use rtrace_compiler::object::Object;
-use rtrace_lang::check::CheckOptions;
+use rtrace_lang::check::{CheckOptions, FixedMap};
 use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use rtrace_lang::settings;
 use rtrace_lang::source::Source;
@@ -17,7 +17,7 @@ use rtrace_runtime::metrics::MetricsServer;
 use rtrace_runtime::output::buffering::Buffered;
 use rtrace_runtime::output::flame::Flame;
 use rtrace_runtime::output::{FORMATS, Format, Sink, format_named, notices};
-use rtrace_runtime::session::{Session, SessionError, SessionOptions};
+use rtrace_runtime::session::{Session, SessionError, SessionOptions, SharedMap, SharedStacks};
 
 use crate::arguments::{Arguments, Origin};
 use crate::bug_report::{self, BugReport};
@@ -175,7 +175,7 @@ fn run_whole(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> Re
         },
         _ => None,
     };
-    match prepared(arguments, name, text, cgroup, child.as_ref())? {
+    match prepared(arguments, name, text, cgroup, child.as_ref(), Sharing::default())? {
         Outcome::Shown(status) => Ok(status),
         Outcome::Ready(mut prepared) => {
             prepared.options.is_last = is_last;
@@ -185,10 +185,10 @@ fn run_whole(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> Re
 }
 
 /// `:emit` of the prompt; gives the exit status.
-pub fn emit_text(arguments: &Arguments, name: &str, text: &str, stage: &str) -> i32 {
+pub fn emit_text(arguments: &Arguments, name: &str, text: &str, stage: &str, sharing: Sharing) -> i32 {
     let mut arguments = arguments.clone();
     arguments.emit = Some(stage.to_string());
-    match prepared(&arguments, name, text, None, None) {
+    match prepared(&arguments, name, text, None, None, sharing) {
         Ok(Outcome::Shown(status)) | Err(status) => status,
         Ok(Outcome::Ready(_)) => MISTAKE,
     }
@@ -201,9 +201,19 @@ enum Outcome {
     Ready(Box<Prepared>),
 }
 
+/// What a program takes of others that run; nothing for a script.
+#[derive(Default)]
+pub struct Sharing {
+    pub fixed: Vec<FixedMap>,
+    pub maps: Vec<SharedMap>,
+    pub stacks: Option<SharedStacks>,
+    /// Others may come and use its maps.
+    pub is_on: bool,
+}
+
 /// Compiles a text that is to run beside others.
-pub fn prepare(arguments: &Arguments, name: &str, text: &str) -> Result<Box<Prepared>, i32> {
-    match prepared(arguments, name, text, scope(arguments)?, None)? {
+pub fn prepare(arguments: &Arguments, name: &str, text: &str, sharing: Sharing) -> Result<Box<Prepared>, i32> {
+    match prepared(arguments, name, text, scope(arguments)?, None, sharing)? {
         Outcome::Shown(status) => Err(status),
         Outcome::Ready(prepared) => Ok(prepared),
     }
@@ -215,6 +225,7 @@ fn prepared(
     text: &str,
     cgroup: Option<Cgroup>,
     child: Option<&Child>,
+    sharing: Sharing,
 ) -> Result<Outcome, i32> {
     let (named, positional) = parameters::split(arguments.parameters());
     let mut machine = machine(arguments)?;
@@ -234,6 +245,8 @@ fn prepared(
         named,
         child: child.map(|child| child.pid),
         allow_unsafe: arguments.allow_unsafe,
+        fixed_maps: sharing.fixed,
+        shares_maps: sharing.is_on,
         ..CheckOptions::default()
     };
     let stage = match arguments.emit.as_deref() {
@@ -285,6 +298,8 @@ fn prepared(
         count: arguments.count,
         // JSON has escapes of its own.
         for_terminal: arguments.output.is_none() && arguments.format != "json" && std::io::stdout().is_terminal(),
+        shared: sharing.maps,
+        shared_stacks: sharing.stacks,
     };
     let prepared = Prepared { machine, object: compiled.object, options, format: format(arguments)? };
     Ok(Outcome::Ready(Box::new(prepared)))

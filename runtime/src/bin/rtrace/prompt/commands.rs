@@ -151,6 +151,9 @@ fn list(prompt: &mut Prompt, words: &str) -> Flow {
         let text = program.text.split_whitespace().collect::<Vec<_>>().join(" ");
         prompt.print(&format!("{:<4} {:<12} {text}\n", program.name, program.state()));
     }
+    for (map, programs) in prompt.programs.shared_by_several() {
+        prompt.print(&format!("{map} is shared by {}\n", programs.join(", ")));
+    }
     Flow::Stay
 }
 
@@ -337,7 +340,8 @@ fn fields(prompt: &mut Prompt, words: &str) -> Flow {
 }
 
 fn type_of(prompt: &mut Prompt, words: &str) -> Flow {
-    match type_of_value(&valued(words), prompt.completion.machine(), prompt.arguments.pid) {
+    let fixed = prompt.programs.sharing(None).fixed;
+    match type_of_value(&valued(words), prompt.completion.machine(), prompt.arguments.pid, &fixed) {
         Some(ty) if !words.is_empty() => prompt.print(&format!("{ty:#}\n")),
         Some(_) | None => prompt.explain_expression(words),
     }
@@ -379,7 +383,7 @@ fn emit(prompt: &mut Prompt, words: &str) -> Flow {
         return no_program(prompt, name.trim());
     };
     // The program has compiled: what is left to fail is the name of the stage, which is told.
-    let _ = script::emit_text(&prompt.arguments, &name, &text, stage);
+    let _ = script::emit_text(&prompt.arguments, &name, &text, stage, prompt.programs.sharing(Some(&name)));
     Flow::Stay
 }
 
