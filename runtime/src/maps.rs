@@ -68,7 +68,7 @@ impl LiveMap {
 
     /// The same map once more, for another session.
     pub fn try_clone(&self) -> Result<LiveMap, MapError> {
-        let fd = self.fd().try_clone_to_owned().map_err(|io_error| MapError::IoError(io_error))?;
+        let fd = self.fd().try_clone_to_owned().map_err(MapError::IoError)?;
         Ok(LiveMap { data: MapData::from_fd(fd)?, object: self.object.clone() })
     }
 

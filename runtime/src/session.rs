@@ -235,7 +235,7 @@ impl<'m> Session<'m> {
     pub fn load(machine: &'m Machine, object: Object, options: SessionOptions) -> Result<Session<'m>, SessionError> {
         let cpus = rtrace_lang::target::Target::possible_cpus(machine);
         let mut object = object;
-        let (lent, users) = shared::lent(&mut object, &options)?;
+        let shared::Lent { maps: lent, users } = shared::lent(&mut object, &options)?;
         let maps = load::maps(&object, lent)?;
         let globals = load::globals(&object, &maps)?;
         load::cgroup(&object, &maps, &options)?;

@@ -30,7 +30,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    COMMENT: &["comment."], &["rtraceComment", "rtraceTodo"];
+    COMMENT: &["comment."], &["rtraceComment"];
     STRING: &["string."], &["rtraceString"];
     NUMBER: &["constant.numeric"], &["rtraceNumber"];
     VALUE: &["constant.language"], &["rtraceValue"];

@@ -22,6 +22,10 @@ const DIALOGUE: &[(&str, &[&str])] = &[
     ("@once[\"b\"]", &["@once[b]: 7\n"]),
     ("@once[\"c\"]", &["@once[c] is not set\n"]),
     ("@k[1, \"a\"]", &["@k[1, a]: "]),
+    // Messages show what was typed, and nothing around it.
+    ("nsecs + frob", &["nothing is called `frob`", "prompt:1:9\n", "1 │ nsecs + frob\n"]),
+    ("list", &["`list` is no value\n", "the command has a colon: :list\n"]),
+    ("help", &["A program stays while you go on"]),
     ("@onec", &["no program that runs has a map @onec\n", "did you mean `@once`?\n"]),
     (":type curtask.mm", &["struct mm_struct *\n"]),
     (":type curtask.frob", &["struct task_struct has no field `frob`"]),

@@ -75,7 +75,7 @@ pub fn main(arguments: &FuzzArguments) -> Result<()> {
 
 fn texts(count: u64, first: u64) -> Result<()> {
     let words = ["test", "--package", "rtrace-lang", "--test", TEXT_TEST, "--", "--nocapture"];
-    let mut command = process::command(workspace::cargo(), &words);
+    let mut command = process::command(workspace::cargo(), words);
     command.current_dir(workspace::root());
     process::show(command.env("RTRACE_TEXTS", count.to_string()).env("RTRACE_SEED", first.to_string()))
 }

@@ -57,11 +57,15 @@ fn has_stack(ty: &Type) -> bool {
     matches!(ty, Type::Stack { .. }) || ty.parts().iter().any(has_stack)
 }
 
-/// What a session takes of others, by the numbers of its own maps; and for each map of the script who uses it.
-pub(super) fn lent(
-    object: &mut Object,
-    options: &SessionOptions,
-) -> Result<(HashMap<usize, LiveMap>, Vec<Arc<()>>), SessionError> {
+/// What a session takes of others.
+pub(super) struct Lent {
+    /// By the numbers of its own maps.
+    pub maps: HashMap<usize, LiveMap>,
+    /// For each map of the script who uses it.
+    pub users: Vec<Arc<()>>,
+}
+
+pub(super) fn lent(object: &mut Object, options: &SessionOptions) -> Result<Lent, SessionError> {
     let mut taken = HashMap::new();
     let mut users = Vec::new();
     let hir = object.manifest.hir.clone();
@@ -81,7 +85,7 @@ pub(super) fn lent(
     if let (Some(number), Some(SharedStacks(live))) = (object.manifest.stacks, &options.shared_stacks) {
         take(object, number as usize, live, &mut taken)?;
     }
-    Ok((taken, users))
+    Ok(Lent { maps: taken, users })
 }
 
 /// The map of that number is the live one, and as large as that.

@@ -214,9 +214,8 @@ syntax match rtraceEscape contained /\v\\./
 syntax match rtracePlaceholder contained /\v\%[-+ #0]*(\*|\d+)?(\.\d+)?[hlzjtq]*(rx|rh|gr|\a|\%)/
 syntax region rtraceString start=/"/ skip=/\\./ end=/"/ oneline contains=rtraceEscape,rtracePlaceholder
 syntax match rtraceString /\v'(\\[^']*|[^'\\])'/
-syntax match rtraceComment /\v\/\/.*/ contains=rtraceTodo
-syntax region rtraceComment start=/\/\*/ end=/\*\// contains=rtraceTodo
-syntax match rtraceTodo contained /\v<(TODO|FIXME)>/
+syntax match rtraceComment /\v\/\/.*/
+syntax region rtraceComment start=/\/\*/ end=/\*\//
 
 "#,
         alternatives(with_paths),
@@ -238,7 +237,6 @@ syntax match rtraceTodo contained /\v<(TODO|FIXME)>/
         ("rtracePlaceholder", "SpecialChar"),
         ("rtraceString", "String"),
         ("rtraceComment", "Comment"),
-        ("rtraceTodo", "Todo"),
     ] {
         out.push_str(&format!("highlight default link {group} {linked}\n"));
     }

@@ -39,9 +39,8 @@ syntax match rtraceEscape contained /\v\\./
 syntax match rtracePlaceholder contained /\v\%[-+ #0]*(\*|\d+)?(\.\d+)?[hlzjtq]*(rx|rh|gr|\a|\%)/
 syntax region rtraceString start=/"/ skip=/\\./ end=/"/ oneline contains=rtraceEscape,rtracePlaceholder
 syntax match rtraceString /\v'(\\[^']*|[^'\\])'/
-syntax match rtraceComment /\v\/\/.*/ contains=rtraceTodo
-syntax region rtraceComment start=/\/\*/ end=/\*\// contains=rtraceTodo
-syntax match rtraceTodo contained /\v<(TODO|FIXME)>/
+syntax match rtraceComment /\v\/\/.*/
+syntax region rtraceComment start=/\/\*/ end=/\*\//
 
 highlight default link rtraceKeyword Keyword
 highlight default link rtraceValue Boolean
@@ -58,6 +57,5 @@ highlight default link rtraceEscape SpecialChar
 highlight default link rtracePlaceholder SpecialChar
 highlight default link rtraceString String
 highlight default link rtraceComment Comment
-highlight default link rtraceTodo Todo
 
 let b:current_syntax = 'rtrace'

@@ -25,7 +25,7 @@ use rtrace_runtime::event::{Event, MapEvent};
 use rtrace_runtime::output::{format_named, keys as key_text, notices};
 
 use crate::arguments::Arguments;
-use crate::script::{self, fail, prepare};
+use crate::script::{self, Sharing, Typed, fail, prepare};
 
 use complete::{Completion, Known, type_of_value};
 use editor::Editor;
@@ -192,13 +192,21 @@ impl Prompt {
         if line.trim_start().starts_with(':') {
             return commands::run(self, line.trim());
         }
+        match line.trim() {
+            "help" | "?" => return commands::run(self, ":help"),
+            "exit" | "quit" => return Flow::Leave,
+            word if commands::COMMANDS.iter().any(|command| command.name[1..] == *word) => {
+                fail(&format!("`{word}` is no value"), &[format!("the command has a colon: :{word}")]);
+                return Flow::Stay;
+            }
+            _ => {}
+        }
         match (text::meaning(line), edited) {
             (Meaning::Program, Some(name)) => self.programs.run_as(&self.arguments, &name, line),
             (Meaning::Program, None) => self.programs.run(&self.arguments, line),
             (Meaning::Mistake(script), _) => self.programs.run(&self.arguments, &script),
             (Meaning::Expression(value), _) if self.has_value(line, &value) => self.answer(line, &value),
-            (Meaning::Expression(_), _) => self.programs.run(&self.arguments, &text::statements(line)),
-            (Meaning::Statements, _) => self.programs.run(&self.arguments, &text::statements(line)),
+            (Meaning::Expression(_) | Meaning::Statements, _) => self.programs.run_statements(&self.arguments, line),
         }
         Flow::Stay
     }
@@ -239,17 +247,24 @@ impl Prompt {
     fn value_text(&self, expression: &str) -> Option<String> {
         let mut arguments = self.arguments.clone();
         arguments.format = "text".to_string();
-        let text = format!("BEGIN {{ print({expression}); }}");
-        let prepared = prepare(&arguments, "prompt", &text, self.programs.sharing(None)).ok()?;
+        let (text, sharing) = self.printing(expression);
+        let prepared = prepare(&arguments, "prompt", &text, sharing).ok()?;
         let out = Captured::default();
         run_here(*prepared, Box::new(out.clone())).ok()?;
         Some(out.text())
     }
 
+    /// A script that prints an expression; messages show what was typed.
+    fn printing(&self, expression: &str) -> (String, Sharing) {
+        let before = "BEGIN { print(";
+        let typed = Some(Typed { text: expression.to_string(), at: before.len() });
+        (format!("{before}{expression}); }}"), Sharing { typed, ..self.programs.sharing(None) })
+    }
+
     /// Tells what is wrong with an expression.
     fn explain_expression(&self, expression: &str) {
-        let text = format!("BEGIN {{ print({expression}); }}");
-        if prepare(&self.arguments, "prompt", &text, self.programs.sharing(None)).is_ok() {
+        let (text, sharing) = self.printing(expression);
+        if prepare(&self.arguments, "prompt", &text, sharing).is_ok() {
             fail("this has no type of its own", &[]);
         }
     }

@@ -8,6 +8,7 @@ use rtrace_lang::check::{CheckOptions, FixedMap};
 use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use rtrace_lang::settings;
 use rtrace_lang::source::Source;
+use rtrace_lang::span::Span;
 use rtrace_lang::target::FEATURE_NAMES;
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::cgroup::Cgroup;
@@ -209,6 +210,28 @@ pub struct Sharing {
     pub stacks: Option<SharedStacks>,
     /// Others may come and use its maps.
     pub is_on: bool,
+    pub typed: Option<Typed>,
+}
+
+/// What somebody has typed of a script: messages show that alone.
+pub struct Typed {
+    pub text: String,
+    /// Where it begins in the script.
+    pub at: usize,
+}
+
+impl Typed {
+    /// The same messages of what was typed.
+    fn shown(&self, diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
+        let place = |at: u32| (at as usize).saturating_sub(self.at).min(self.text.len()) as u32;
+        let moved = |span: Span| Span { start: place(span.start), end: place(span.end) };
+        let one = |diagnostic: &Diagnostic| Diagnostic {
+            span: moved(diagnostic.span),
+            others: diagnostic.others.iter().map(|(span, label)| (moved(*span), label.clone())).collect(),
+            ..diagnostic.clone()
+        };
+        diagnostics.iter().map(one).collect()
+    }
 }
 
 /// Compiles a text that is to run beside others.
@@ -262,7 +285,10 @@ fn prepared(
     if let Some(status) = parameters::answer(&options.named, &driven.options, source.name()) {
         return Ok(Outcome::Shown(status));
     }
-    report(&driven.diagnostics, &source);
+    match &sharing.typed {
+        Some(typed) => report(&typed.shown(&driven.diagnostics), &Source::new(name, &*typed.text)),
+        None => report(&driven.diagnostics, &source),
+    }
     if driven.has_errors() {
         let only_machine = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|d| d.machine);
         return Err(if only_machine { MACHINE } else { MISTAKE });

@@ -160,7 +160,10 @@ fn list(prompt: &mut Prompt, words: &str) -> Flow {
 /// Tells what there is instead.
 fn no_program(prompt: &Prompt, name: &str) -> Flow {
     let names: Vec<&str> = prompt.programs.all.iter().map(|program| program.name.as_str()).collect();
-    let help = if names.is_empty() { Vec::new() } else { vec![format!("programs: {}", names.join(", "))] };
+    let help = match names.is_empty() {
+        true => vec!["none has been typed yet: interval:s:1 { print(\"tick\"); }".to_string()],
+        false => vec![format!("programs: {}", names.join(", "))],
+    };
     let message = if name.is_empty() { "which program?".to_string() } else { format!("there is no program {name}") };
     fail(&message, &help);
     Flow::Stay
@@ -340,15 +343,23 @@ fn fields(prompt: &mut Prompt, words: &str) -> Flow {
 }
 
 fn type_of(prompt: &mut Prompt, words: &str) -> Flow {
+    if words.is_empty() {
+        fail(":type takes a value: :type curtask.mm", &[]);
+        return Flow::Stay;
+    }
     let fixed = prompt.programs.sharing(None).fixed;
     match type_of_value(&valued(words), prompt.completion.machine(), prompt.arguments.pid, &fixed) {
-        Some(ty) if !words.is_empty() => prompt.print(&format!("{ty:#}\n")),
-        Some(_) | None => prompt.explain_expression(words),
+        Some(ty) => prompt.print(&format!("{ty:#}\n")),
+        None => prompt.explain_expression(words),
     }
     Flow::Stay
 }
 
 fn doc(prompt: &mut Prompt, name: &str) -> Flow {
+    if name.is_empty() {
+        fail(":doc takes a name: :doc hist", &[":builtins lists them".to_string()]);
+        return Flow::Stay;
+    }
     let name = name.trim_end_matches("()");
     let aggregation = AGGREGATIONS.iter().find(|row| row.name == name);
     let found = aggregation

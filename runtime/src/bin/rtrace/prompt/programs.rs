@@ -15,9 +15,10 @@ use rtrace_runtime::session::{
 };
 
 use crate::arguments::Arguments;
-use crate::script::{Prepared, Sharing, fail, prepare, session_error};
+use crate::script::{Prepared, Sharing, Typed, fail, prepare, session_error};
 
 use super::printer::Printer;
+use super::text::{BEFORE_STATEMENTS, statements};
 
 /// How often what a program does is looked at while the prompt waits for it.
 const LOOK: Duration = Duration::from_millis(20);
@@ -98,8 +99,19 @@ impl Programs {
     /// Runs a text. What ends by itself is over when this returns; anything else stays, under a name. A mistake is
     /// told, and changes nothing.
     pub fn run(&mut self, arguments: &Arguments, text: &str) {
+        self.run_shared(arguments, text, self.sharing(None));
+    }
+
+    /// Runs statements without a probe.
+    pub fn run_statements(&mut self, arguments: &Arguments, typed: &str) {
+        let typed_at = Typed { text: typed.to_string(), at: BEFORE_STATEMENTS.len() };
+        let sharing = Sharing { typed: Some(typed_at), ..self.sharing(None) };
+        self.run_shared(arguments, &statements(typed), sharing);
+    }
+
+    fn run_shared(&mut self, arguments: &Arguments, text: &str, sharing: Sharing) {
         let name = format!("p{}", self.named + 1);
-        let Ok(prepared) = prepare(arguments, &name, text, self.sharing(None)) else { return };
+        let Ok(prepared) = prepare(arguments, &name, text, sharing) else { return };
         if self.clears_what_is_shared(&prepared) {
             return;
         }
