@@ -68,6 +68,18 @@ impl MapTable {
         id
     }
 
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Takes out what has come since there were so many, and has no value.
+    pub fn forget_unknown(&mut self, count: usize) {
+        while self.rows.len() > count && self.rows.last().is_some_and(|row| row.value.is_none() && !row.is_assigned) {
+            self.rows.pop();
+            self.by_name.retain(|_, id| id.index() < self.rows.len());
+        }
+    }
+
     pub fn value(&self, id: MapId) -> Option<&MapValue> {
         self.rows[id.index()].value.as_ref().map(|(value, _)| value)
     }
