@@ -83,9 +83,12 @@ impl Plan {
             let told = move || check(&programs, &cases, &messages);
             tests.push(self.gated(format!("messages::{name}"), 2, Vec::new(), told));
         }
-        let programs = self.programs.clone();
-        let rates = move || rates::check(&programs);
-        tests.push(self.gated("rates::warned".to_string(), 2, Vec::new(), rates));
+        // In a guest that computes in software nothing is sure to come often.
+        if !self.environment.in_guest {
+            let programs = self.programs.clone();
+            let rates = move || rates::check(&programs);
+            tests.push(self.gated("rates::warned".to_string(), 2, Vec::new(), rates));
+        }
         for document in reference::DOCUMENTS {
             let root = root.to_path_buf();
             tests.push(Test::pure(format!("reference::{}", document.name), move || document.check(&root)));

@@ -244,8 +244,10 @@ pub fn check_keys(programs: &Programs) -> Result<()> {
     terminal.keys("\x03")?;
     terminal.edits(">")?;
     // What is typed before Ctrl-C goes with the command.
-    terminal.keys(":sleep 100s\r")?;
-    std::thread::sleep(Duration::from_millis(300));
+    terminal.keys("\x0c")?;
+    terminal.wait("an empty screen", |contents| contents.trim_end() == ">")?;
+    terminal.keys(":watch @n 50ms\r")?;
+    terminal.shows("@n[1]: 5")?;
     terminal.keys("lost\x03")?;
     terminal.edits(">")?;
     terminal.keys("\x04")?;
