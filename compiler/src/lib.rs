@@ -43,6 +43,10 @@ pub struct CompileOptions {
     pub cpus: u32,
     /// The number by which programs call `bpf_session_is_return`, where a program may run at entries and returns.
     pub session_call: Option<u32>,
+    /// Programs of other objects may put values into the script's maps.
+    pub shares_maps: bool,
+    /// Output is not sent but counted, by the counter of its record.
+    pub counts_output: bool,
 }
 
 /// An object, and what the stages on the way to it looked like.

@@ -322,7 +322,9 @@ impl Lower<'_> {
             // A task can be taken off its processor in the middle, and the next one comes to the same probe.
             ProgramKind::Kprobe { user, .. } if user => true,
             // From 7.0 on also here, but a program of these kinds never runs twice at a time on a processor.
-            ProgramKind::RawTracepoint | ProgramKind::Tracing { .. } => self.shared.aggregating[map.index()] > 1,
+            ProgramKind::RawTracepoint | ProgramKind::Tracing { .. } => {
+                self.options.shares_maps || self.shared.aggregating[map.index()] > 1
+            }
             ProgramKind::Kprobe { .. } | ProgramKind::TestRun | ProgramKind::Tracepoint | ProgramKind::PerfEvent => {
                 false
             }

@@ -162,7 +162,8 @@ pub struct UnwindMaps {
 pub struct Globals {
     /// The bytes that the value begins with; the start time is put in by the runtime.
     pub bytes: Vec<u8>,
-    /// Offset of a 64-bit counter for each record of `Hir::records`: how many were lost.
+    /// Offset of a 64-bit counter for each record of `Hir::records`: how many were lost, or with
+    /// `CompileOptions::counts_output` how many there would have been.
     pub lost: u32,
     /// What can go wrong, each with the offset of its 64-bit counter.
     pub errors: Vec<(ErrorSite, u32)>,

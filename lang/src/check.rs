@@ -41,6 +41,7 @@ use crate::types::Type;
 
 use groups::Group;
 use items::Items;
+pub use maps::FixedMap;
 use maps::MapTable;
 pub use options::ScriptOption;
 pub(crate) use typenames::c_integer;
@@ -66,6 +67,10 @@ pub struct CheckOptions {
     /// The process of `-c`.
     pub child: Option<u32>,
     pub allow_unsafe: bool,
+    /// Maps of other programs that this one uses where it names them.
+    pub fixed_maps: Vec<FixedMap>,
+    /// Other programs may use its maps.
+    pub shares_maps: bool,
 }
 
 /// A program, if the script has no mistake, and everything that is to be said about the script.
@@ -123,7 +128,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         script_options: Vec::new(),
         items,
         types,
-        maps: MapTable::default(),
+        maps: MapTable::with(&options.fixed_maps),
         records: Vec::new(),
         diagnostics: Vec::new(),
         local_types: HashMap::new(),

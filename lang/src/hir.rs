@@ -241,6 +241,11 @@ impl RecordKind {
             | RecordKind::Exit => false,
         }
     }
+
+    /// Whether something comes of it that people read, or that is kept: it prints, runs a command or writes a packet.
+    pub fn is_output(&self) -> bool {
+        self.is_printed() || matches!(self, RecordKind::System(_) | RecordKind::Packet { .. })
+    }
 }
 
 /// How print() shows a map.

@@ -37,6 +37,10 @@ pub const UNWIND_ROWS: u32 = 1 << 20;
 /// Mappings of code that `dw_ustack` knows of its process at one time; a power of two.
 pub const UNWIND_MAPPINGS: u32 = 1024;
 
+/// What is printed for single events more often than that in a second is warned of by `--check-rate`: nobody reads it, and a
+/// reader that is busy for a moment loses some.
+pub const MOST_PRINTS_A_SECOND: u64 = 10_000;
+
 /// Most bits of `hist()`: each power of two has 2^bits buckets, as in bpftrace.
 pub const MOST_HIST_BITS: i64 = 5;
 

@@ -162,6 +162,9 @@ fn advice(before: &[&Token], found: Option<&Token>, wanted: &str, expects: &dyn 
         (Some(Token::Assign), _) if matches!(before, [.., Token::For, Token::LParen, Token::Variable(_)]) => {
             "a loop over numbers is `for $i : 0..10 { ... }`; to compare, write `==`"
         }
+        (Some(Token::Ident(_)), _) if matches!(before, [.., Token::Let]) => {
+            "a variable begins with `$`: `let $x = 5;`; a map is declared outside of blocks: `let @m = hash(100);`"
+        }
         (None, "`}`") => "close the block with `}`",
         (None, "`>`") => "close the block with `>`",
         (_, "a block `{ ... }`") => "after the probes comes what to do: `kprobe:vfs_read { @ = count(); }`",

@@ -259,6 +259,33 @@ impl Type {
 }
 
 impl Type {
+    /// Whether a value of the type means the same to another program: it is no number of a probe, and has nothing to do with
+    /// types that only one of them may know.
+    pub fn means_the_same_elsewhere(&self) -> bool {
+        match self {
+            Type::Bool
+            | Type::Int { .. }
+            | Type::Str(_)
+            | Type::Buffer(_)
+            | Type::Stack { .. }
+            | Type::Symbol { .. }
+            | Type::Timestamp
+            | Type::Shown(_)
+            | Type::Inet => true,
+            Type::Pointer { to, .. } => **to == Type::Void || to.means_the_same_elsewhere(),
+            Type::Array { of, .. } => of.means_the_same_elsewhere(),
+            Type::Tuple(_) | Type::Record(_) => self.parts().iter().all(Type::means_the_same_elsewhere),
+            Type::Enum(_)
+            | Type::Struct(_)
+            | Type::ProbeName
+            | Type::FunctionName
+            | Type::ModuleName
+            | Type::EventName
+            | Type::Void
+            | Type::Unknown => false,
+        }
+    }
+
     /// The types of a tuple's or a record's parts, in order; none of any other type.
     pub fn parts(&self) -> Vec<Type> {
         match self {

@@ -49,6 +49,11 @@ impl Provider for Profile {
             let mut error = wrong_form(self, "shorter than 10 microseconds", Some(spec.parts.len()));
             error.message = "the processors can't be sampled that often".to_string();
             error.help = vec!["The shortest period is 10 us, the highest rate 100000 Hz.".to_string()];
+            if let [number] = &spec.parts[..]
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+            {
+                error.help.push(format!("So many times a second is `{}:hz:{number}`.", self.name()));
+            }
             return Err(error);
         }
         let name = format!("{}:{}", self.name(), spec.parts.join(":"));

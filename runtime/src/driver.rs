@@ -60,12 +60,19 @@ pub fn drive(source: &mut Source, target: &dyn Target, options: &CheckOptions, s
         return driven;
     }
     if let Some(hir) = &driven.hir {
-        match compile(hir.clone(), &compile_options(hir, target)) {
+        let options = CompileOptions { shares_maps: options.shares_maps, ..compile_options(hir, target) };
+        match compile(hir.clone(), &options) {
             Ok(compiled) => driven.compiled = Some(compiled),
             Err(diagnostics) => driven.diagnostics.extend(diagnostics),
         }
     }
     driven
+}
+
+/// The program with its output counted and not sent.
+pub fn counting(hir: Arc<Hir>, target: &dyn Target) -> Result<Compiled, Vec<Diagnostic>> {
+    let options = CompileOptions { counts_output: true, ..compile_options(&hir, target) };
+    compile(hir, &options)
 }
 
 /// The functions of a program before all passes.
@@ -85,5 +92,7 @@ fn compile_options(hir: &Hir, target: &dyn Target) -> CompileOptions {
         session_call: (!hir.sessions().is_empty() && target.has(Feature::KprobeSession))
             .then(|| target.kernel_call(calls::SESSION_IS_RETURN))
             .flatten(),
+        counts_output: false,
+        shares_maps: false,
     }
 }

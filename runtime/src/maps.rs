@@ -66,6 +66,12 @@ impl LiveMap {
         Ok(LiveMap { data, object: object.clone() })
     }
 
+    /// The same map once more, for another session.
+    pub fn try_clone(&self) -> Result<LiveMap, MapError> {
+        let fd = self.fd().try_clone_to_owned().map_err(MapError::IoError)?;
+        Ok(LiveMap { data: MapData::from_fd(fd)?, object: self.object.clone() })
+    }
+
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.data.fd().as_fd()
     }

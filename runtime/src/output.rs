@@ -11,6 +11,7 @@ mod flame_page;
 pub(crate) mod folded;
 mod histogram;
 mod json;
+pub mod messages;
 pub mod notices;
 pub(crate) mod pprof;
 pub mod printa;

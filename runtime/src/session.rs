@@ -5,10 +5,12 @@ mod globals;
 mod load;
 mod progress;
 mod recording;
+mod refusal;
 mod remote;
 mod replaced;
 mod report;
 mod run;
+mod shared;
 mod speculations;
 mod tables;
 mod tree;
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 use aya::maps::{Map as AyaMap, MapData, RingBuf};
 use rtrace_compiler::object::{Object, STOPPED_OFFSET};
+use rtrace_lang::diagnostic::Diagnostic;
 use rtrace_lang::hir::Hir;
 use rtrace_lang::source::Source;
 use rtrace_lang::target::Attach;
@@ -51,6 +54,7 @@ use unwind::UnwindTables;
 pub use crate::signals::Interrupt;
 pub use remote::{Remote, Requests, remote};
 pub use run::Ended;
+pub use shared::{SharedMap, SharedStacks};
 
 /// What the command line decides about a run.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +81,10 @@ pub struct SessionOptions {
     pub count: Option<u64>,
     /// Strings are shown with their control characters escaped, which a terminal would obey.
     pub for_terminal: bool,
+    /// Maps of other sessions that stand for those of the script with these names.
+    pub shared: Vec<SharedMap>,
+    /// Where other sessions keep stacks.
+    pub shared_stacks: Option<SharedStacks>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -89,12 +97,12 @@ pub enum SessionError {
     #[error("the kernel does not let rtrace load programs: {0}")]
     Privilege(KernelError),
     /// Our bug: the program is not what the verifier accepts.
-    #[error("the kernel refused the program of {probe}; this is a bug of rtrace, please report it\n{place}{reason}")]
-    Refused { probe: String, place: String, reason: String, log: String },
+    #[error("{}: {}", diagnostic.message, diagnostic.label)]
+    Refused { diagnostic: Box<Diagnostic>, log: String },
     #[error("{0}")]
     Kernel(#[from] KernelError),
-    #[error("{0}")]
-    Attach(#[from] AttachError),
+    #[error("{}", diagnostic.message)]
+    Attach { diagnostic: Box<Diagnostic>, error: AttachError },
     #[error("{0}")]
     Child(#[from] ChildError),
     #[error("{0}: {1}")]
@@ -124,7 +132,7 @@ impl SessionError {
             | SessionError::Privilege(_)
             | SessionError::Refused { .. }
             | SessionError::Kernel(_)
-            | SessionError::Attach(_)
+            | SessionError::Attach { .. }
             | SessionError::System(..) => 2,
         }
     }
@@ -143,10 +151,25 @@ impl SessionError {
                     _ => Vec::new(),
                 }
             }
-            SessionError::Attach(error) => error.help.clone(),
-            SessionError::Refused { log, .. } if log.is_empty() => Vec::new(),
-            SessionError::Refused { .. } => vec!["the verifier's whole log comes with `-v`".to_string()],
+            SessionError::Attach { diagnostic, .. } | SessionError::Refused { diagnostic, .. } => {
+                diagnostic.help.clone()
+            }
             _ => Vec::new(),
+        }
+    }
+
+    /// The same with its place in the script, where it has one.
+    pub fn diagnostic(&self) -> Option<&Diagnostic> {
+        match self {
+            SessionError::Attach { diagnostic, .. } | SessionError::Refused { diagnostic, .. } => Some(diagnostic),
+            SessionError::Map { .. }
+            | SessionError::Ring(_)
+            | SessionError::Privilege(_)
+            | SessionError::Kernel(_)
+            | SessionError::Child(_)
+            | SessionError::System(..)
+            | SessionError::Output(_)
+            | SessionError::Packet(_) => None,
         }
     }
 }
@@ -157,6 +180,8 @@ pub struct Session<'m> {
     hir: Arc<Hir>,
     object: Object,
     maps: Vec<LiveMap>,
+    /// Of each map of the script: shared by all sessions that use it.
+    users: Vec<Arc<()>>,
     ring: Option<RingBuf<MapData>>,
     programs: Vec<OwnedFd>,
     links: Vec<Link>,
@@ -209,7 +234,9 @@ impl<'m> Session<'m> {
     /// Makes the maps and loads the programs; nothing is attached.
     pub fn load(machine: &'m Machine, object: Object, options: SessionOptions) -> Result<Session<'m>, SessionError> {
         let cpus = rtrace_lang::target::Target::possible_cpus(machine);
-        let maps = load::maps(&object)?;
+        let mut object = object;
+        let shared::Lent { maps: lent, users } = shared::lent(&mut object, &options)?;
+        let maps = load::maps(&object, lent)?;
         let globals = load::globals(&object, &maps)?;
         load::cgroup(&object, &maps, &options)?;
         let programs = load::programs(machine, &object, &maps, &options)?;
@@ -239,6 +266,7 @@ impl<'m> Session<'m> {
             hir,
             object,
             maps,
+            users,
             ring,
             programs,
             mappings: None,

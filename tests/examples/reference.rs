@@ -1,4 +1,4 @@
-//! Writes the documents in `docs/reference`, or with `--check` fails where they are not what the tables give. The program
+//! Writes the documents in `docs/reference` and the files for editors, or with `--check` fails where they are not what the tables give. The program
 //! behind `cargo xtask docs`; it starts in the root of the checkout.
 
 use std::path::Path;

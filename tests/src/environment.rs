@@ -13,7 +13,7 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
-use crate::{browser, modules, other_files, prometheus, real_programs, scrapes, tasks};
+use crate::{browser, grammar, modules, other_files, prometheus, real_programs, scrapes, tasks};
 
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +53,8 @@ pub enum Need {
     Prometheus,
     /// Node.js, which writes down what it compiles.
     Node,
+    /// The editor.
+    Vim,
     /// Iterators over the mappings of processes.
     TaskMappings,
     /// Debug registers of the processor.
@@ -90,6 +92,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("browser", Need::Browser),
     ("prometheus", Need::Prometheus),
     ("node", Need::Node),
+    ("vim", Need::Vim),
     ("task_vma", Need::TaskMappings),
     ("watchpoints", Need::Watchpoints),
     ("override", Need::Override),
@@ -138,6 +141,7 @@ impl Need {
             Need::Browser => browser::program().is_some(),
             Need::Prometheus => prometheus::server().is_some(),
             Need::Node => real_programs::node().is_some(),
+            Need::Vim => grammar::vim().is_some(),
         }
     }
 
@@ -150,7 +154,7 @@ impl Need {
             Need::Browser => in_guest,
             // Not every machine has them installed, and no guest has.
             Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql => true,
-            Need::Promtool | Need::Prometheus | Need::Node => true,
+            Need::Promtool | Need::Prometheus | Need::Node | Need::Vim => true,
             Need::Hardware | Need::Watchpoints => true,
             // Kernels before 5.11 have no types of modules.
             Need::TunTypes => true,

@@ -10,12 +10,12 @@ use rtrace_lang::target::fake::FakeTarget;
 use crate::case::{self, Case, Expected};
 use crate::environment::{Environment, Need, Programs};
 use crate::other_files::Place;
-use crate::schema::Schema;
+use crate::schema::{self, Schema};
 use crate::tasks::{self, CgroupBy};
 use crate::{
     bpf_programs, builtins, clearing, codes, documents, endings, expectation, flame_graphs, foreign_maps, formats,
-    kernel_functions, language_server, leftovers, modules, other_files, outputs, packets, pictures, profiles,
-    prometheus, prompt, real_programs, reference, run, scale, scrapes, stages,
+    grammar, kernel_functions, language_server, leftovers, messages, modules, other_files, outputs, packets, pictures,
+    profiles, prometheus, prompt, rates, real_programs, reference, run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -56,12 +56,38 @@ impl Plan {
         let cases = case::cases(directory)?;
         // `tests/cases`, `examples` and `docs` have the same root, here and in guests.
         let root = directory.parent().and_then(Path::parent).context("the cases are in no checkout")?;
-        let schema = Arc::new(Schema::read(root)?);
+        let schema = Arc::new(Schema::read(root, schema::OUTPUT)?);
+        let messages = Arc::new(Schema::read(root, schema::MESSAGES)?);
         if let Some(target) = &target {
             tests.extend(codes::tests(&cases, target)?);
         }
         for case in cases {
-            self.of_case(Arc::new(case), target.as_ref(), &schema, &mut tests)?;
+            let case = Arc::new(case);
+            if let Some(target) = target.as_ref().filter(|_| case.expects(Expected::Diagnostics)) {
+                let (case, target, messages) = (case.clone(), target.clone(), messages.clone());
+                let name = format!("{}::messages", case.name);
+                tests.push(Test::pure(name, move || messages::check_case(&case, &target, &messages)));
+            }
+            self.of_case(case, target.as_ref(), &schema, &mut tests)?;
+        }
+        if tiers(0) {
+            let scripts = directory.to_path_buf();
+            let coloured = root.join("examples");
+            tests.push(Test::pure("editors::grammar".to_string(), move || grammar::check(&[&coloured, &scripts])));
+            let coloured = root.join("examples");
+            let by_vim = move || grammar::check_vim(&coloured);
+            tests.push(self.gated("editors::vim".to_string(), 0, vec![Need::Vim], by_vim));
+        }
+        for (name, check) in messages::ALL {
+            let (programs, cases, messages) = (self.programs.clone(), directory.to_path_buf(), messages.clone());
+            let told = move || check(&programs, &cases, &messages);
+            tests.push(self.gated(format!("messages::{name}"), 2, Vec::new(), told));
+        }
+        // In a guest that computes in software nothing is sure to come often.
+        if !self.environment.in_guest {
+            let programs = self.programs.clone();
+            let rates = move || rates::check(&programs);
+            tests.push(self.gated("rates::warned".to_string(), 2, Vec::new(), rates));
         }
         for document in reference::DOCUMENTS {
             let root = root.to_path_buf();
@@ -146,6 +172,8 @@ impl Plan {
             ("dialogue", prompt::check_dialogue as fn(&Programs) -> Result<()>),
             ("terminal", prompt::check_terminal),
             ("completion", prompt::check_completion),
+            ("shared", prompt::check_shared),
+            ("keys", prompt::check_keys),
         ] {
             let programs = self.programs.clone();
             tests.push(self.gated(format!("prompt::{name}"), 2, Vec::new(), move || check(&programs)));

@@ -22,6 +22,10 @@ const DIALOGUE: &[(&str, &[&str])] = &[
     ("@once[\"b\"]", &["@once[b]: 7\n"]),
     ("@once[\"c\"]", &["@once[c] is not set\n"]),
     ("@k[1, \"a\"]", &["@k[1, a]: "]),
+    // Messages show what was typed, and nothing around it.
+    ("nsecs + frob", &["nothing is called `frob`", "prompt:1:9\n", "1 │ nsecs + frob\n"]),
+    ("list", &["`list` is no value\n", "the command has a colon: :list\n"]),
+    ("help", &["A program stays while you go on"]),
     ("@onec", &["no program that runs has a map @onec\n", "did you mean `@once`?\n"]),
     (":type curtask.mm", &["struct mm_struct *\n"]),
     (":type curtask.frob", &["struct task_struct has no field `frob`"]),
@@ -168,4 +172,85 @@ pub fn check_completion(programs: &Programs) -> Result<()> {
         terminal.edits(">")?;
     }
     Ok(())
+}
+
+/// Programs that name one map have one map: each adds to it, the last prints it, and types stand.
+pub fn check_shared(programs: &Programs) -> Result<()> {
+    let mut terminal = Terminal::new(programs, "shared", &[], SIZE)?;
+    terminal.edits(">")?;
+    terminal.keys("interval:ms:10 { @n[1] = count(); @long[\"a key of more than forty-eight bytes, so that it is kept beside\"] = 7; }\r")?;
+    terminal.shows("p1: 1 probe")?;
+    terminal.keys("interval:ms:10 { @n[2] = count(); @seen = @long[\"a key of more than forty-eight bytes, so that it is kept beside\"]; }\r")?;
+    terminal.shows("p2: 1 probe")?;
+    terminal.keys(":list\r")?;
+    terminal.shows("@n is shared by p1, p2")?;
+    terminal.shows("@long is shared by p1, p2")?;
+    terminal.keys("\x0c@n\r")?;
+    terminal.wait("the rows of both, once", |contents| {
+        let rows = |key: &str| contents.lines().filter(|line| line.starts_with(key)).count();
+        rows("@n[1]: ") == 1 && rows("@n[2]: ") == 1 && rows("p1:") == 0
+    })?;
+    terminal.keys("@seen\r")?;
+    terminal.shows("@seen: 7")?;
+    terminal.keys("len(@n) + 40\r")?;
+    terminal.shows("42")?;
+    // The program that prints has no map of its own.
+    terminal.keys("interval:ms:10 { printf(\"%d keys\\n\", len(@n) + 100); exit(); }\r")?;
+    terminal.shows("102 keys")?;
+    for (line, shown) in [
+        ("interval:ms:10 { @n = count(); }", "@n has keys of type int64 in p1, which runs: `@n[1] = count()`"),
+        ("interval:ms:10 { @n[3] = sum(1); }", "@n has count() in p1, which runs: `@n[1] = count()`"),
+        ("interval:ms:10 { @n[3] = count(); clear(@n); }", "@n is of a program that runs, and this one would clear it"),
+    ] {
+        terminal.keys(&format!("\x0c{line}\r"))?;
+        terminal.shows(shown)?;
+        terminal.edits(">")?;
+    }
+    terminal.keys("\x0c:stop p1\r")?;
+    terminal.keys(":list\r")?;
+    terminal.shows("p1   stopped")?;
+    let printed = terminal.contents().lines().any(|line| line.starts_with("@n["));
+    ensure!(!printed, "p1 prints what p2 still has: {}", terminal.contents());
+    terminal.keys("\x0c:stop p2\r")?;
+    terminal.shows("@n[1]: ")?;
+    terminal.shows("@n[2]: ")?;
+    // Nobody has the name any more.
+    terminal.keys("interval:ms:10 { @n = 5; }\r")?;
+    terminal.shows("p4: 1 probe")?;
+    terminal.keys(":quit\r")?;
+    terminal.ended()
+}
+
+/// Keys that come while a command runs are those of the next lines, and are not shown before.
+pub fn check_keys(programs: &Programs) -> Result<()> {
+    let mut terminal = Terminal::new(programs, "keys", &[], SIZE)?;
+    terminal.edits(">")?;
+    terminal.keys("interval:ms:10 { @n[1] = 5; }\r")?;
+    terminal.shows("p1: 1 probe")?;
+    terminal.keys("\x0c:watch @n 50ms 20\r")?;
+    terminal.shows("@n[1]: 5")?;
+    terminal.keys("1000 + 2")?;
+    std::thread::sleep(Duration::from_millis(300));
+    terminal.read();
+    ensure!(!terminal.contents().contains("1000"), "keys are shown too early: {}", terminal.contents());
+    terminal.edits("> 1000 + 2")?;
+    terminal.keys("34\r")?;
+    terminal.shows("1234")?;
+    // All at once, as from a clipboard.
+    terminal.keys(":sleep 200ms\r2000 + 1\r3000 + 1\r4000 +")?;
+    terminal.shows("2001")?;
+    terminal.shows("3001")?;
+    terminal.edits("> 4000 +")?;
+    terminal.keys("\x03")?;
+    terminal.edits(">")?;
+    // What is typed before Ctrl-C goes with the command.
+    terminal.keys("\x0c")?;
+    terminal.wait("an empty screen", |contents| contents.trim_end() == ">")?;
+    terminal.keys(":watch @n 50ms\r")?;
+    terminal.shows("@n[1]: 5")?;
+    terminal.keys("lost\x03")?;
+    terminal.edits(">")?;
+    terminal.keys("\x04")?;
+    terminal.ended()?;
+    terminal.is_restored()
 }

@@ -1,9 +1,10 @@
-//! The documents in `docs/reference`, made from the tables of the code. Holds how each is laid out and nothing of what it
-//! says: that stands in the rows.
+//! The documents in `docs/reference` and the files for editors, made from the tables of the code. Holds how each is laid out
+//! and nothing of what it says: that stands in the rows.
 
 mod builtins;
 mod codes;
 mod constants;
+pub mod editors;
 mod operators;
 mod probes;
 mod settings;
@@ -15,23 +16,28 @@ use anyhow::{Context, Result, bail};
 
 use crate::expectation::difference;
 
-/// A document: its name in `docs/reference`, and what makes its text.
+/// A document: its name below `docs`, and what makes its text.
 pub struct Document {
     pub name: &'static str,
     pub text: fn() -> String,
 }
 
 pub const DOCUMENTS: &[Document] = &[
-    Document { name: "aggregations.md", text: builtins::aggregations },
-    Document { name: "builtins.md", text: builtins::builtins },
-    Document { name: "codes.md", text: codes::codes },
-    Document { name: "constants.md", text: constants::constants },
-    Document { name: "operators.md", text: operators::operators },
-    Document { name: "probes.md", text: probes::probes },
-    Document { name: "settings.md", text: settings::settings },
+    Document { name: "reference/aggregations.md", text: builtins::aggregations },
+    Document { name: "reference/builtins.md", text: builtins::builtins },
+    Document { name: "reference/codes.md", text: codes::codes },
+    Document { name: "reference/constants.md", text: constants::constants },
+    Document { name: "reference/operators.md", text: operators::operators },
+    Document { name: "reference/probes.md", text: probes::probes },
+    Document { name: "reference/settings.md", text: settings::settings },
+    Document { name: "editors/vim/ftdetect/rtrace.vim", text: editors::vim_detection },
+    Document { name: "editors/vim/syntax/rtrace.vim", text: editors::vim_syntax },
+    Document { name: "editors/vscode/language-configuration.json", text: editors::brackets },
+    Document { name: "editors/vscode/package.json", text: editors::package },
+    Document { name: "editors/vscode/syntaxes/rtrace.tmLanguage.json", text: editors::grammar },
 ];
 
-const DIRECTORY: &str = "docs/reference";
+const DIRECTORY: &str = "docs";
 
 /// What makes the documents anew.
 const COMMAND: &str = "cargo xtask docs";
@@ -52,6 +58,9 @@ impl Document {
 
     pub fn write(&self, root: &Path) -> Result<()> {
         let path = root.join(DIRECTORY).join(self.name);
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        }
         fs::write(&path, (self.text)()).with_context(|| format!("cannot write {}", path.display()))
     }
 }

@@ -1,4 +1,4 @@
-//! Checks lines of JSON against docs/output.schema.json. Knows the words of JSON Schema that this file uses, and refuses
+//! Checks lines of JSON against a schema of `docs/`. Knows the words of JSON Schema that this file uses, and refuses
 //! all others, so that nothing in it goes unchecked.
 
 use std::path::Path;
@@ -7,16 +7,19 @@ use anyhow::{Context, Result, bail};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-/// The schema, from the root of the checkout.
-pub const PLACE: &str = "docs/output.schema.json";
+/// The schema of what `-f json` writes, from the root of the checkout.
+pub const OUTPUT: &str = "docs/output.schema.json";
+
+/// That of what `--message-format json` writes.
+pub const MESSAGES: &str = "docs/messages.schema.json";
 
 pub struct Schema(Value);
 
 impl Schema {
-    pub fn read(root: &Path) -> Result<Schema> {
-        let path = root.join(PLACE);
+    pub fn read(root: &Path, place: &str) -> Result<Schema> {
+        let path = root.join(place);
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Schema(serde_json::from_str(&text).with_context(|| PLACE.to_string())?))
+        Ok(Schema(serde_json::from_str(&text).with_context(|| place.to_string())?))
     }
 
     /// Each line is an object that the schema allows.
@@ -127,6 +130,7 @@ fn has_type(rule: &Value, value: &Value) -> Result<bool> {
         Some("array") => value.is_array(),
         Some("string") => value.is_string(),
         Some("boolean") => value.is_boolean(),
+        Some("null") => value.is_null(),
         Some("integer") => value.is_i64() || value.is_u64(),
         _ => bail!("the checker does not know the type {rule}"),
     })
@@ -139,7 +143,7 @@ mod tests {
     #[test]
     fn lines_that_are_not_by_the_schema_are_found() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let schema = Schema::read(&root).expect("the schema is there");
+        let schema = Schema::read(&root, OUTPUT).expect("the schema is there");
         for good in [
             r#"{"type":"printf","data":"x\n"}"#,
             r#"{"type":"map","data":{"@":{"a,1":5}}}"#,

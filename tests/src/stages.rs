@@ -34,8 +34,7 @@ pub fn text(case: &Case, kind: Expected, target: &FakeTarget) -> Result<String> 
         Expected::Ir | Expected::Bpf | Expected::Diagnostics => Stage::Compile,
         Expected::Output | Expected::Errors | Expected::Json => bail!("a run gives this text, not a stage"),
     };
-    let mut source = Source::new(&*case.script, &*case.text).found_below(&case.directory);
-    let driven = drive(&mut source, target, &options(case), stage);
+    let (source, driven) = driven(case, target, stage);
     if kind == Expected::Diagnostics {
         return Ok(diagnostics(&source, &driven));
     }
@@ -52,6 +51,13 @@ pub fn text(case: &Case, kind: Expected, target: &FakeTarget) -> Result<String> 
         }
         _ => bail!("the stage gave nothing, and no reason"),
     }
+}
+
+/// The case's script as far as that stage.
+pub fn driven(case: &Case, target: &FakeTarget, stage: Stage) -> (Source, Driven) {
+    let mut source = Source::new(&*case.script, &*case.text).found_below(&case.directory);
+    let driven = drive(&mut source, target, &options(case), stage);
+    (source, driven)
 }
 
 fn diagnostics(source: &Source, driven: &Driven) -> String {

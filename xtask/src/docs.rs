@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: the documents in `docs/reference`, made from the tables of the code. What is in them is for
+//! `cargo xtask docs`: the documents in `docs/reference` and the files in `docs/editors`, made from the tables of the code. What is in them is for
 //! `tests/src/reference.rs` to say.
 
 use anyhow::{Context, Result};

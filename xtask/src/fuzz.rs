@@ -1,5 +1,6 @@
 //! `cargo xtask fuzz`: generated scripts, as many as one likes, on this kernel and on those of guests. Each must mean the
 //! same to a reading of the language's rules, to the interpreter and to the kernel, which refuses none.
+//! With `--text` changed scripts instead, most of them full of mistakes, through everything before the compiler.
 //! It only builds and starts the tests that do so; what a script is and what it means is theirs.
 
 use std::io;
@@ -13,6 +14,7 @@ use clap::Args;
 use crate::kernels::{self, Kernel};
 use crate::process;
 use crate::vm::{self, Guest};
+use crate::workspace;
 
 /// The test that takes generated scripts through all stages.
 const TEST: &str = "differential";
@@ -23,8 +25,17 @@ const IN_KERNEL: &str = "generated_programs_do_the_same_in_the_kernel";
 /// Where a guest gets it.
 const IN_GUEST: &str = "/usr/local/bin/generated";
 
+/// The test of the language that changes the repository's scripts at random.
+const TEXT_TEST: &str = "mutations";
+
 #[derive(Args)]
 pub struct FuzzArguments {
+    /// Changed scripts through lexer, parser, checker, formatter and messages, so many; asks no kernel
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["cases", "guests", "guests_only", "timeout"])]
+    text: Option<u64>,
+    /// With --text: the number of the first one; the same number is the same text
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "text")]
+    seed: u64,
     /// Scripts for each kernel
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
     cases: u32,
@@ -41,6 +52,9 @@ pub struct FuzzArguments {
 
 /// Runs all kernels, a failure notwithstanding.
 pub fn main(arguments: &FuzzArguments) -> Result<()> {
+    if let Some(count) = arguments.text {
+        return texts(count, arguments.seed);
+    }
     let test = build()?;
     let mut failed = Vec::new();
     if !arguments.guests_only {
@@ -57,6 +71,13 @@ pub fn main(arguments: &FuzzArguments) -> Result<()> {
         0 => Ok(()),
         _ => bail!("generated scripts fail on {}", failed.join(", ")),
     }
+}
+
+fn texts(count: u64, first: u64) -> Result<()> {
+    let words = ["test", "--package", "rtrace-lang", "--test", TEXT_TEST, "--", "--nocapture"];
+    let mut command = process::command(workspace::cargo(), words);
+    command.current_dir(workspace::root());
+    process::show(command.env("RTRACE_TEXTS", count.to_string()).env("RTRACE_SEED", first.to_string()))
 }
 
 /// The tests' variables: how many scripts, and that none may be left out.

@@ -56,6 +56,9 @@ impl Lower<'_> {
                 }
             })
             .collect();
+        if self.options.counts_output && self.hir.records[record.index()].kind.is_output() {
+            return self.count(record);
+        }
         let bytes = 8 + parts.iter().map(|part| part.ty.stored_bytes()).sum::<u32>();
         self.reserve(record, bytes, |lower, place| {
             let mut at = 8;
@@ -80,9 +83,7 @@ impl Lower<'_> {
         let (have, lost, after) = (self.b.block(), self.b.block(), self.b.block());
         self.b.branch_nonzero(pointer, have, lost);
         self.b.enter(lost);
-        let counter = self.b.map_value_address(self.shared.globals_map, self.shared.globals.lost + record.0 * 8);
-        let one = self.b.int(1);
-        self.b.atomic_add(counter, 0, one);
+        self.count(record);
         // While a record is held no two states are alike to older verifiers (6.1, not 6.12; each reservation has its number), so
         // they must compare here, or the paths double with each record.
         self.b.checkpoint();
@@ -95,6 +96,12 @@ impl Lower<'_> {
         self.b.call(calls::RINGBUF_SUBMIT, &[pointer, flags]);
         self.b.jump(after, &[]);
         self.b.enter(after);
+    }
+
+    fn count(&mut self, record: RecordId) {
+        let counter = self.b.map_value_address(self.shared.globals_map, self.shared.globals.lost + record.0 * 8);
+        let one = self.b.int(1);
+        self.b.atomic_add(counter, 0, one);
     }
 
     /// The number of the record, with the number of the speculation that it belongs to above it.

@@ -57,8 +57,10 @@ impl Body<'_, '_, '_> {
                 }
             }
             Known::Defined => {
-                let before = self.checker.diagnostics.len();
+                let (before, maps) = (self.checker.diagnostics.len(), self.checker.maps.len());
                 let value = self.expr(&arguments[0].value);
+                // Asking for a map makes none.
+                self.checker.maps.forget_unknown(maps);
                 let has_mistake = self.checker.diagnostics.drain(before..).any(|diagnostic| diagnostic.is_error());
                 match value.ty {
                     Type::Unknown if !has_mistake => unknown,

@@ -12,10 +12,22 @@ use crate::types::Type;
 
 use super::items::DeclaredMap;
 
+/// A map that another program has made, and that this one uses as well: its types stand.
+#[derive(Clone, Debug)]
+pub struct FixedMap {
+    pub map: Map,
+    /// The program, and where it assigns the map.
+    pub by: String,
+    pub text: String,
+    /// What to do where the types do not fit.
+    pub help: String,
+}
+
 #[derive(Default)]
 pub struct MapTable {
     by_name: HashMap<String, MapId>,
     rows: Vec<Row>,
+    fixed: Vec<FixedMap>,
 }
 
 struct Row {
@@ -27,24 +39,45 @@ struct Row {
     span: Span,
     /// A statement assigns it, whether or not that went well.
     is_assigned: bool,
+    /// What stands from the beginning.
+    fixed: Option<FixedMap>,
 }
 
 impl MapTable {
+    /// A table in which some maps have their types from the beginning.
+    pub fn with(fixed: &[FixedMap]) -> MapTable {
+        MapTable { fixed: fixed.to_vec(), ..MapTable::default() }
+    }
+
     pub fn id(&mut self, name: &str, span: Span) -> MapId {
         if let Some(id) = self.by_name.get(name) {
             return *id;
         }
         let id = MapId(self.rows.len() as u32);
+        let fixed = self.fixed.iter().find(|fixed| fixed.map.owner == Owner::Script && fixed.map.name == name).cloned();
         self.rows.push(Row {
             name: name.to_string(),
-            key: None,
+            key: fixed.as_ref().map(|fixed| (fixed.map.key.clone(), span)),
             key_spans: Vec::new(),
-            value: None,
+            value: fixed.as_ref().map(|fixed| (fixed.map.value.clone(), span)),
             span,
-            is_assigned: false,
+            is_assigned: fixed.is_some(),
+            fixed,
         });
         self.by_name.insert(name.to_string(), id);
         id
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Takes out what has come since there were so many, and has no value.
+    pub fn forget_unknown(&mut self, count: usize) {
+        while self.rows.len() > count && self.rows.last().is_some_and(|row| row.value.is_none() && !row.is_assigned) {
+            self.rows.pop();
+            self.by_name.retain(|_, id| id.index() < self.rows.len());
+        }
     }
 
     pub fn value(&self, id: MapId) -> Option<&MapValue> {
@@ -78,11 +111,24 @@ impl MapTable {
             return Ok(false);
         }
         let (key, spans): (Vec<Type>, Vec<Span>) = key.iter().map(|(ty, span)| (stored(ty), *span)).unzip();
+        if row.key_spans.is_empty() {
+            row.key_spans = spans;
+        }
         let Some((known, first)) = &mut row.key else {
             row.key = Some((key, span));
-            row.key_spans = spans;
             return Ok(true);
         };
+        if let Some(fixed) = &row.fixed {
+            let fits = known.len() == key.len() && known.iter().zip(&key).all(|(old, new)| takes(old, new));
+            let has = |keys: &[Type]| match keys.len() {
+                0 => "no keys".to_string(),
+                _ => format!("keys of type {}", keys.iter().map(Type::to_string).collect::<Vec<_>>().join(", ")),
+            };
+            return match fits {
+                true => Ok(false),
+                false => Err(disagrees(fixed, Code::KeyMismatch, span, &has(known), has(&key))),
+            };
+        }
         let mismatch = |what: String, known: &[Type], first: Span| {
             Box::new(
                 Diagnostic::error(Code::KeyMismatch, span, what)
@@ -139,6 +185,21 @@ impl MapTable {
             row.value = Some((value, span));
             return Ok(true);
         };
+        if let Some(fixed) = &row.fixed {
+            let fits = match (&*known, &value) {
+                (MapValue::Plain(old), MapValue::Plain(new)) => takes(old, new),
+                (MapValue::Aggregation(old), MapValue::Aggregation(new)) => {
+                    old.kind == new.kind && old.shape == new.shape
+                }
+                (MapValue::Plain(_), MapValue::Aggregation(_)) | (MapValue::Aggregation(_), MapValue::Plain(_)) => {
+                    false
+                }
+            };
+            return match fits {
+                true => Ok(false),
+                false => Err(disagrees(fixed, Code::TypeMismatch, span, &describe(known), describe(&value))),
+            };
+        }
         let widened = match (&*known, &value) {
             (MapValue::Plain(old), MapValue::Plain(new)) => unify(old, new).map(MapValue::Plain),
             (MapValue::Aggregation(old), MapValue::Aggregation(new))
@@ -195,10 +256,18 @@ impl MapTable {
                         .help("drop the declaration: a map without keys needs none"),
                 );
             }
-            let entries = match (key.is_empty(), declaration) {
-                (true, _) => 1,
-                (false, Some(declaration)) => declaration.entries,
-                (false, None) => entries,
+            if let (Some(declaration), Some(fixed)) = (declaration, &row.fixed) {
+                diagnostics.push(
+                    Diagnostic::error(Code::DeclaredTwice, declaration.span, format!("@{} is there already", row.name))
+                        .label(format!("{} has it: `{}`", fixed.by, fixed.text))
+                        .help(fixed.help.clone()),
+                );
+            }
+            let entries = match (key.is_empty(), declaration, &row.fixed) {
+                (true, ..) => 1,
+                (false, _, Some(fixed)) => fixed.map.entries,
+                (false, Some(declaration), None) => declaration.entries,
+                (false, None, None) => entries,
             };
             let owner = match (row.name.starts_with(THREAD), key.is_empty()) {
                 (false, _) if row.name.starts_with(KEPT) => Owner::Calls,
@@ -209,7 +278,8 @@ impl MapTable {
             let entries = if owner == Owner::Calls { entries.max(CALLS_AT_ONCE) } else { entries };
             // Calls that never return (exit) leave something behind.
             let evicts = matches!(owner, Owner::ThreadByKey | Owner::Calls)
-                || declaration.is_some_and(|declaration| declaration.evicts);
+                || declaration.is_some_and(|declaration| declaration.evicts)
+                || row.fixed.as_ref().is_some_and(|fixed| fixed.map.evicts);
             let mut map = Map {
                 name: row.name.clone(),
                 entries,
@@ -238,6 +308,17 @@ impl MapTable {
         }
         maps
     }
+}
+
+/// Whether a place of that type has room for a value of the other, without becoming another type.
+fn takes(kept: &Type, value: &Type) -> bool {
+    let both_integers = matches!((kept, value), (Type::Int { .. }, Type::Int { .. } | Type::Bool | Type::Enum(_)));
+    both_integers || unify(kept, value).is_some_and(|both| both == *kept)
+}
+
+fn disagrees(fixed: &FixedMap, code: Code, span: Span, has: &str, wanted: String) -> Box<Diagnostic> {
+    let message = format!("@{} has {has} in {}, which runs: `{}`", fixed.map.name, fixed.by, fixed.text);
+    Box::new(Diagnostic::error(code, span, message).label(wanted).help(fixed.help.clone()))
 }
 
 /// Cuts the longest strings of a key until it is small enough.

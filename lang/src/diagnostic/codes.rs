@@ -138,6 +138,12 @@ codes! {
     DeclaredTwice = "R0041", "declared twice",
         "A map, a function or a variable of a block is declared once.",
         "let @m = hash(10); let @m = hash(20); BEGIN { @m[1] = 1; }";
+    Refused = "R0042", "program that the kernel refuses",
+        "The verifier of the kernel takes no program in which it cannot see that all is safe. What rtrace makes should always be such a program: a refusal is a bug of rtrace. `--bug-report FILE` writes what a report of it needs.",
+        "";
+    AttachFailed = "R0043", "probe that the kernel does not attach to",
+        "The program is loaded, and the kernel does not let it be attached to a probe that is there: a privilege or a device may be missing, or the kernel protects the function.",
+        "";
     Unused = "R0050", "no effect",
         "The statement computes a value and drops it.",
         "BEGIN { 1 + 1; }";
@@ -150,6 +156,9 @@ codes! {
     LeftBehind = "R0056", "entries that are left behind",
         "A time is kept for each thread and never taken out: threads that end leave theirs behind, until the map is full.",
         "kprobe:vfs_read { @start[tid] = nsecs; } kretprobe:vfs_read /@start[tid]/ { @ = hist(nsecs - @start[tid]); }";
+    PrintsOften = "R0057", "output that comes too often to be read",
+        "`--check-rate` has counted how often the statement would print. What is printed for each event costs much more than what is counted in a map, and may be lost. Count in a map and print that, choose events by a predicate, or print one of many.",
+        "";
     PositionalMissing = "R0051", "missing parameter",
         "A positional parameter that is not given is 0, or an empty string.",
         "BEGIN { print($1); }";

@@ -43,6 +43,16 @@ impl Map {
         }
     }
 
+    /// Whether what is in it means the same to another program: no numbers of probes, and no types that a script or a
+    /// program defines.
+    pub fn means_the_same_elsewhere(&self) -> bool {
+        let value = match &self.value {
+            MapValue::Plain(ty) => ty.means_the_same_elsewhere(),
+            MapValue::Aggregation(_) => true,
+        };
+        self.owner == Owner::Script && value && self.key.iter().all(Type::means_the_same_elsewhere)
+    }
+
     /// As the script writes it.
     pub fn written(&self) -> String {
         match self.owner {

@@ -23,6 +23,8 @@ pub struct Uses {
     pub large_cells: bool,
     /// Sums of more than 64 bits.
     pub wide_sums: bool,
+    /// It changes what processes do: `signal()`, `override()`, `write_user()`.
+    pub changes_processes: bool,
 }
 
 impl Hir {
@@ -223,6 +225,8 @@ impl Expr {
 
     fn note_uses(&self, fires: bool, uses: &mut Uses) {
         uses.map_updates |= matches!(self.kind, ExprKind::UpdateMap { .. });
+        uses.changes_processes |=
+            matches!(self.kind, ExprKind::Signal { .. } | ExprKind::Override(_) | ExprKind::WriteUser { .. });
         uses.aggregation_values |= matches!(self.kind, ExprKind::AggregationValue { .. });
         if let ExprKind::Stack { by_tables, .. } = self.kind {
             uses.stacks = true;

@@ -37,9 +37,9 @@ impl Sink for AtEnd {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.stacks.others().iter().for_each(|what| notices::tell(&notices::warning(what, None)));
+        self.stacks.others().iter().for_each(|what| notices::warn(what));
         let (maps, problems) = self.stacks.take();
-        problems.iter().for_each(|what| notices::tell(&notices::warning(what, None)));
+        problems.iter().for_each(|what| notices::warn(what));
         self.writer.write_all(&(self.written)(&maps, self.started)?)?;
         self.writer.flush()
     }

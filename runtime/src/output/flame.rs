@@ -38,7 +38,7 @@ impl Sink for Flame {
         self.inner.finish()?;
         let (maps, problems) = self.stacks.take();
         for what in problems {
-            notices::tell(&notices::warning(&format!("--flame: {what}"), None));
+            notices::warn(&format!("--flame: {what}"));
         }
         let mut is_unused = true;
         for map in &maps {

@@ -1,61 +1,163 @@
-//! What the tool says of itself, on stderr. That nobody reads it is no reason to stop.
+//! What the tool says of itself, on stderr, as text or as lines of JSON. That nobody reads it is no reason to stop.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rtrace_lang::diagnostic::{Diagnostic, render};
+use rtrace_lang::source::Source;
 
 use crate::event::{Event, Place};
 
-use super::text::render;
+use super::messages;
+use super::text::render as rendered;
 
-/// The message that an event is; None for what the script prints.
-pub fn message(event: &Event) -> Option<String> {
-    match event {
-        Event::Text { .. } | Event::Value(_) | Event::Map(_) | Event::Cleared(_) | Event::Ending => None,
-        Event::Attached(count) => Some(format!("Attached {count} probe{}\n", if *count == 1 { "" } else { "s" })),
-        Event::Message { is_error, text, place } => {
-            let word = if *is_error { "error" } else { "warning" };
-            let text = String::from_utf8_lossy(text);
-            let text = text.trim_end();
-            Some(format!("{word}: {text}\n  --> {}:{}:{}\n", place.file, place.line, place.column))
-        }
-        Event::Lost { count, in_total, place } => {
-            let plural = if *count == 1 { "" } else { "s" };
-            let message = format!("lost {count} event{plural}{}: the buffer was full", total(*in_total));
-            Some(warning(&message, Some(place)))
-        }
-        Event::Problem { message, place, count: 1, .. } => Some(warning(message, place.as_ref())),
-        Event::Problem { message, place, count, in_total } => {
-            Some(warning(&format!("{message} ({count} times{})", total(*in_total)), place.as_ref()))
-        }
-    }
+/// One thing that the tool says.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    pub level: Level,
+    pub message: String,
+    pub place: Option<Place>,
+    pub help: Vec<String>,
 }
 
-pub fn warning(message: &str, place: Option<&Place>) -> String {
-    let mut text = format!("warning: {message}\n");
-    if let Some(place) = place {
-        text.push_str(&format!("  --> {}:{}:{}: {}\n", place.file, place.line, place.column, place.text));
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    Error,
+    Warning,
+    Note,
+    /// What the script prints, where its output is maps alone.
+    Output,
+}
+
+impl Notice {
+    fn new(level: Level, message: impl Into<String>) -> Notice {
+        Notice { level, message: message.into(), place: None, help: Vec::new() }
     }
-    text
+
+    /// The notice that an event is; None for what the script prints.
+    fn of(event: &Event) -> Option<Notice> {
+        match event {
+            Event::Text { .. } | Event::Value(_) | Event::Map(_) | Event::Cleared(_) | Event::Ending => None,
+            Event::Attached(count) => {
+                let plural = if *count == 1 { "" } else { "s" };
+                Some(Notice::new(Level::Note, format!("Attached {count} probe{plural}")))
+            }
+            Event::Message { is_error, text, place } => {
+                let level = if *is_error { Level::Error } else { Level::Warning };
+                let message = String::from_utf8_lossy(text).trim_end().to_string();
+                // The script says it in its own words.
+                let place = Place { text: String::new(), ..place.clone() };
+                Some(Notice { place: Some(place), ..Notice::new(level, message) })
+            }
+            Event::Lost { count, in_total, place } => {
+                let plural = if *count == 1 { "" } else { "s" };
+                let message = format!("lost {count} event{plural}{}: the buffer was full", total(*in_total));
+                Some(Notice { place: Some(place.clone()), ..Notice::new(Level::Warning, message) })
+            }
+            Event::Problem { message, place, count, in_total } => {
+                let message = match count {
+                    1 => message.clone(),
+                    count => format!("{message} ({count} times{})", total(*in_total)),
+                };
+                Some(Notice { place: place.clone(), ..Notice::new(Level::Warning, message) })
+            }
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let word = match self.level {
+            Level::Error => "error: ",
+            Level::Warning => "warning: ",
+            Level::Note | Level::Output => "",
+        };
+        let mut text = format!("{word}{}\n", self.message);
+        if let Some(place) = &self.place {
+            text.push_str(&format!("  --> {}:{}:{}", place.file, place.line, place.column));
+            text.push_str(&if place.text.is_empty() { "\n".to_string() } else { format!(": {}\n", place.text) });
+        }
+        self.help.iter().for_each(|help| text.push_str(&format!("  = help: {help}\n")));
+        text
+    }
+
+    pub fn tell(&self) {
+        match is_json() {
+            true => tell_line(&messages::of_notice(self)),
+            false => tell_bytes(self.text().as_bytes()),
+        }
+    }
 }
 
 fn total(in_total: bool) -> &'static str {
     if in_total { " in total" } else { "" }
 }
 
+/// Says something that is neither an error nor a warning; the text ends its lines itself.
 pub fn tell(text: &str) {
-    tell_bytes(text.as_bytes());
+    match text.is_empty() || !is_json() {
+        true => tell_bytes(text.as_bytes()),
+        false => Notice::new(Level::Note, text.trim_end()).tell(),
+    }
+}
+
+pub fn warn(message: &str) {
+    Notice::new(Level::Warning, message).tell();
+}
+
+/// An error that is none of the script's text.
+pub fn error(message: &str, help: &[String]) -> Notice {
+    Notice { help: help.to_vec(), ..Notice::new(Level::Error, message) }
+}
+
+/// What an event is beside what the script prints.
+pub fn tell_event(event: &Event) {
+    if let Some(notice) = Notice::of(event) {
+        notice.tell();
+    }
+}
+
+/// What is to be said about a script.
+pub fn report(diagnostics: &[Diagnostic], source: &Source, colour: bool) {
+    match is_json() {
+        true => diagnostics.iter().for_each(|diagnostic| tell_line(&messages::of_diagnostic(diagnostic, source))),
+        false => {
+            let rendered: String = diagnostics.iter().map(|diagnostic| render(diagnostic, source, colour)).collect();
+            tell_bytes(rendered.as_bytes());
+        }
+    }
 }
 
 /// For formats whose output is maps alone: what else there is goes to stderr.
 pub fn tell_all_but_maps(event: &Event) {
     match event {
-        Event::Text { text, .. } => tell_bytes(text),
-        Event::Value(value) => tell_bytes(&[&render(value)[..], b"\n"].concat()),
+        Event::Text { text, .. } => tell_output(text),
+        Event::Value(value) => tell_output(&[&rendered(value)[..], b"\n"].concat()),
         Event::Map(_) | Event::Cleared(_) | Event::Ending => {}
-        Event::Attached(_) | Event::Message { .. } | Event::Lost { .. } | Event::Problem { .. } => {
-            tell(&message(event).unwrap_or_default());
-        }
+        Event::Attached(_) | Event::Message { .. } | Event::Lost { .. } | Event::Problem { .. } => tell_event(event),
     }
+}
+
+fn tell_output(bytes: &[u8]) {
+    match is_json() {
+        true => Notice::new(Level::Output, String::from_utf8_lossy(bytes)).tell(),
+        false => tell_bytes(bytes),
+    }
+}
+
+/// Everything is told as JSON from now on.
+pub fn tell_json() {
+    IS_JSON.store(true, Ordering::Relaxed);
+}
+
+pub fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+fn tell_line(line: &serde_json::Value) {
+    // One write, so that lines of several threads do not mix.
+    tell_bytes(format!("{line}\n").as_bytes());
 }
 
 /// Where notices go in place of stderr.

@@ -42,7 +42,7 @@ impl Sink for Prometheus {
 
     fn finish(&mut self) -> io::Result<()> {
         let (text, left_out) = exposition(self.maps.values());
-        left_out.iter().for_each(|what| notices::tell(&notices::warning(what, None)));
+        left_out.iter().for_each(|what| notices::warn(what));
         self.writer.write_all(text.as_bytes())?;
         self.writer.flush()
     }

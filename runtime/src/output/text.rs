@@ -52,7 +52,7 @@ impl Sink for Text {
             Event::Attached(_) | Event::Message { .. } | Event::Lost { .. } | Event::Problem { .. } => {
                 // What was printed before belongs before it.
                 self.writer.flush()?;
-                notices::tell(&notices::message(event).unwrap_or_default());
+                notices::tell_event(event);
                 Ok(())
             }
         }

@@ -1,6 +1,7 @@
 //! Maps, global data and programs of an object, made in the kernel.
 //! Unsafe: reads a clock, moves a thread to a processor.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
@@ -14,9 +15,10 @@ use crate::clock;
 use crate::maps::LiveMap;
 
 use super::globals::GlobalData;
-use super::{SessionError, SessionOptions};
+use super::{SessionError, SessionOptions, refusal};
 
-pub fn maps(object: &Object) -> Result<Vec<LiveMap>, SessionError> {
+/// Makes all maps but those that others lend, by their numbers.
+pub fn maps(object: &Object, mut lent: HashMap<usize, LiveMap>) -> Result<Vec<LiveMap>, SessionError> {
     let create = |map: &rtrace_compiler::object::MapObject| {
         LiveMap::create(map).map_err(|source| match &source {
             aya::maps::MapError::CreateError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
@@ -26,8 +28,10 @@ pub fn maps(object: &Object) -> Result<Vec<LiveMap>, SessionError> {
             _ => SessionError::Map { name: map.name.replacen("twin_", "at_", 1).replacen("at_", "@", 1), source },
         })
     };
-    let maps = object.maps.iter().map(create).collect::<Result<Vec<LiveMap>, SessionError>>()?;
-    have_memory_ready(&maps);
+    let is_new: Vec<bool> = (0..object.maps.len()).map(|number| !lent.contains_key(&number)).collect();
+    let one = |(number, map)| lent.remove(&number).map_or_else(|| create(map), Ok);
+    let maps = object.maps.iter().enumerate().map(one).collect::<Result<Vec<LiveMap>, SessionError>>()?;
+    have_memory_ready(maps.iter().zip(is_new).filter(|(_, is_new)| *is_new).map(|(map, _)| map));
     Ok(maps)
 }
 
@@ -35,9 +39,9 @@ pub fn maps(object: &Object) -> Result<Vec<LiveMap>, SessionError> {
 /// entry of more than 256 bytes, and brings the next by an interrupt: too late for the second stack of the first event
 /// where interrupts are off (`prefill_mem_cache` and `bpf_irq_work` in kernel/bpf/memalloc.c). An entry made and removed
 /// on each processor asks for more. What can't be done is left: the map is as good as the kernel made it.
-fn have_memory_ready(maps: &[LiveMap]) {
+fn have_memory_ready<'a>(maps: impl Iterator<Item = &'a LiveMap>) {
     let on_use = |map: &&LiveMap| map.object.allocate_on_use && map.object.kind == MapKind::Hash;
-    let maps: Vec<&LiveMap> = maps.iter().filter(on_use).collect();
+    let maps: Vec<&LiveMap> = maps.filter(on_use).collect();
     if maps.is_empty() {
         return;
     }
@@ -142,7 +146,7 @@ fn load(
     };
     match with_lines(&config, program, options) {
         Ok(loaded) => Ok(loaded.fd),
-        Err(error) => Err(explain(error, object, program, options)),
+        Err(error) => Err(refusal::of_program(error, object, program)),
     }
 }
 
@@ -199,54 +203,5 @@ fn kinds(kind: ProgramKind) -> (bpf_prog_type, Option<u32>, Option<u32>) {
             Some(btf_id),
         ),
         ProgramKind::PerfEvent => (bpf_prog_type::BPF_PROG_TYPE_PERF_EVENT, None, None),
-    }
-}
-
-/// Tells a missing privilege from a bug of ours, and what the verifier said.
-fn explain(error: KernelError, object: &Object, program: &ProgramObject, options: &SessionOptions) -> SessionError {
-    let probe =
-        program.sites.first().map_or_else(String::new, |site| object.manifest.hir.sites[site.index()].name.to_string());
-    match error {
-        KernelError::Refused { log, .. } if !log.is_empty() => {
-            let reason = reason(&log);
-            let place = place(&log, program, options);
-            let reason = if options.verbose { format!("{reason}\n{log}") } else { reason };
-            SessionError::Refused { probe, place, reason, log }
-        }
-        error if matches!(error.errno(), Some(libc::EPERM | libc::EACCES)) => SessionError::Privilege(error),
-        error => SessionError::Kernel(error),
-    }
-}
-
-/// The last thing that the verifier says before its counts: why it refused.
-fn reason(log: &str) -> String {
-    let said = log
-        .lines()
-        .rev()
-        .find(|line| {
-            let line = line.trim();
-            !line.is_empty()
-                && !line.starts_with("processed ")
-                && !line.starts_with("verification time")
-                && !line.starts_with("stack depth")
-        })
-        .unwrap_or("");
-    format!("the verifier says: {said}")
-}
-
-/// The line of the script that the refused instruction belongs to.
-fn place(log: &str, program: &ProgramObject, options: &SessionOptions) -> String {
-    let number = log.lines().rev().find_map(|line| {
-        let (number, rest) = line.trim().split_once(':')?;
-        if rest.trim_start().starts_with('(') { number.parse::<u32>().ok() } else { None }
-    });
-    let span =
-        number.and_then(|number| program.lines.iter().rev().find(|(at, _)| *at <= number)).map(|(_, span)| *span);
-    match span {
-        Some(span) => {
-            let place = options.source.locate(span);
-            format!("  --> {}:{}:{}: {}\n", place.file, place.line, place.column, place.text)
-        }
-        None => String::new(),
     }
 }

@@ -43,6 +43,12 @@ impl Session<'_> {
         if at_end { (count, told > 0) } else { (count - told, false) }
     }
 
+    /// How often each record was lost; of a program whose output is only counted, how often there would have been one.
+    pub fn counts_of_records(&self) -> Vec<u64> {
+        let lost = self.object.manifest.globals.lost;
+        (0..self.hir.records.len() as u32).map(|number| self.globals.get(lost + number * 8)).collect()
+    }
+
     fn problems(&mut self, at_end: bool) -> Vec<Event> {
         let mut events = Vec::new();
         let hir = self.hir.clone();

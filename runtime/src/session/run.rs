@@ -31,7 +31,7 @@ use super::replaced::traced_files;
 use super::tree::ProcessTree;
 use super::unloaded::traced_modules;
 use super::ways::Ways;
-use super::{Session, SessionError, ends_by_itself};
+use super::{Session, SessionError, ends_by_itself, refusal};
 
 /// How a session ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -260,7 +260,7 @@ impl Session<'_> {
         let (text, left_out) = prometheus::exposition(maps.iter());
         for what in left_out {
             if self.told_of_metrics.insert(what.clone()) && !self.options.quiet {
-                notices::tell(&notices::warning(&format!("--listen: {what}"), None));
+                notices::warn(&format!("--listen: {what}"));
             }
         }
         for request in waiting {
@@ -340,7 +340,7 @@ impl Session<'_> {
         }
         let mut ways = Ways::default();
         let progress = Progress::new(self.site_count(), self.options.progress);
-        for (program, fd) in self.object.programs.iter().zip(&self.programs) {
+        for ((program, fd), clause) in self.object.programs.iter().zip(&self.programs).zip(&self.hir.programs) {
             // Only who asks for it pays for a cookie.
             let wants_cookie = program.wants_cookie;
             let number = |site: &SiteId| if wants_cookie { u64::from(self.hir.numbers[site.index()].0) } else { 0 };
@@ -356,7 +356,9 @@ impl Session<'_> {
                 if ending.take() {
                     return Ok(true);
                 }
-                let links = provider.attach(self.machine, fd.as_fd(), sites)?;
+                let links = provider
+                    .attach(self.machine, fd.as_fd(), sites)
+                    .map_err(|error| refusal::of_probe(error, clause.span, &self.options.source))?;
                 if links.is_empty() && matches!(first.attach, Attach::Kprobe { .. }) {
                     self.left_out.extend(sites.iter().map(|(_, site)| site.name.clone()));
                 }
@@ -407,7 +409,8 @@ impl Session<'_> {
         !self.is_ending && self.options.count.is_some_and(|count| self.printed >= count)
     }
 
-    fn exit_called(&self) -> bool {
+    /// The script has ended itself.
+    pub fn exit_called(&self) -> bool {
         self.globals.get(EXIT_OFFSET) & EXIT_CALLED != 0
     }
 
@@ -580,7 +583,10 @@ impl Session<'_> {
         sink.event(&Event::Ending).map_err(SessionError::Output)?;
         if self.hir.settings.print_maps_on_exit {
             let mut order = self.shown_maps();
-            order.retain(|number| !shown_by_the_script(&self.hir, MapId(*number as u32)));
+            order.retain(|number| {
+                let id = MapId(*number as u32);
+                !shown_by_the_script(&self.hir, id) && !self.is_used_elsewhere(id)
+            });
             for number in order {
                 let event = self.map_event(MapId(number as u32), &Table::default())?;
                 sink.event(&Event::Map(event)).map_err(SessionError::Output)?;
@@ -666,7 +672,7 @@ fn contents(path: &[u8], most: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
     if let Err(error) = read {
-        notices::tell(&notices::warning(&format!("cat() cannot read {}: {error}", path.display()), None));
+        notices::warn(&format!("cat() cannot read {}: {error}", path.display()));
         // What there was before it failed.
         return (!bytes.is_empty()).then_some(bytes);
     }

@@ -124,7 +124,7 @@ impl UnwindTables {
 
     fn tell_full(&mut self, text: &str) {
         if !std::mem::replace(&mut self.is_full, true) {
-            notices::tell(&notices::warning(&format!("{text}: stacks end there"), None));
+            notices::warn(&format!("{text}: stacks end there"));
         }
     }
 }

@@ -98,6 +98,23 @@ pub struct Arguments {
     #[arg(short = 'v', long = "verbose")]
     pub verbose: bool,
 
+    /// Compile, and load nothing: takes no privilege
+    #[arg(long, conflicts_with_all = ["dry_run", "emit"])]
+    pub check: bool,
+
+    /// The form of messages on stderr: text, or json, an object a line for editors
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = MessageForm::Text)]
+    pub message_format: MessageForm,
+
+    /// Before the script runs, count for a second (or TIME) how often it would print, and warn of what prints too often
+    #[arg(long, value_name = "TIME", value_parser = duration, num_args = 0..=1, require_equals = true,
+        default_missing_value = "1s", conflicts_with_all = ["command", "check", "emit"])]
+    pub check_rate: Option<Duration>,
+
+    /// Write to FILE what a report of a bug needs: versions, the script, its programs, what the kernel says of them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "emit"])]
+    pub bug_report: Option<PathBuf>,
+
     /// Compile and load, do not attach
     #[arg(long)]
     pub dry_run: bool,
@@ -147,6 +164,10 @@ pub struct Arguments {
     #[arg(skip)]
     pub stack_file: Option<StackFile>,
 
+    /// For tests: an instruction of each program is changed, so that the kernel refuses it
+    #[arg(long, hide = true)]
+    pub break_program: bool,
+
     /// As in bpftrace, where failed reads and missing keys are only told with it: here they always are
     #[arg(short = 'k', long = "warnings", hide = true, conflicts_with = "no_warnings")]
     _warnings: bool,
@@ -176,6 +197,13 @@ impl From<BufferMode> for Buffering {
             BufferMode::None => Buffering::None,
         }
     }
+}
+
+/// `--message-format`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum MessageForm {
+    Text,
+    Json,
 }
 
 /// What is made from this definition.
@@ -221,6 +249,13 @@ impl Arguments {
             _ => vec![word],
         };
         Arguments::try_parse_from(words.flat_map(separate))
+    }
+
+    /// Whether words that may be no command line ask for messages as JSON: their mistakes are told so, too.
+    pub fn ask_for_json(words: impl Iterator<Item = String>) -> bool {
+        let words: Vec<String> = words.collect();
+        words.iter().any(|word| word == "--message-format=json")
+            || words.windows(2).any(|pair| pair[0] == "--message-format" && pair[1] == "json")
     }
 
     /// None: nothing is given, and programs are read at the prompt.

@@ -3,11 +3,12 @@
 use std::io::Write;
 
 use rtrace_compiler::encode::disassemble;
-use rtrace_compiler::object::elf;
+use rtrace_compiler::object::{Object, elf};
 use rtrace_compiler::{Compiled, ir};
 use rtrace_lang::source::Source;
 use rtrace_lang::{ast, hir};
 use rtrace_runtime::driver::Driven;
+use rtrace_runtime::output::notices;
 
 use crate::script::fail;
 
@@ -21,7 +22,7 @@ pub fn run(stage: &str, driven: &Driven, source: &Source) -> i32 {
         ("hir", Some(hir), _) => hir::dump(hir),
         ("ir", _, Some(compiled)) => compiled.functions.iter().map(ir::dump).collect(),
         ("bpf", _, Some(compiled)) => words(compiled),
-        ("asm", _, Some(compiled)) => assembly(compiled, source),
+        ("asm", _, Some(compiled)) => assembly(&compiled.object, source),
         ("manifest", _, Some(compiled)) => manifest(compiled, source),
         (stage, _, Some(compiled)) if stage.starts_with("elf=") => {
             let path = &stage[4..];
@@ -57,7 +58,7 @@ pub fn sizes(compiled: &Compiled) {
     for (pass, time) in &compiled.pass_times {
         text.push_str(&format!("pass {pass}: {} us\n", time.as_micros()));
     }
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    notices::tell(&text);
 }
 
 /// The instructions as the kernel gets them, a word a line.
@@ -73,9 +74,9 @@ fn words(compiled: &Compiled) -> String {
 }
 
 /// The instructions as text, with the lines of the script that they come from.
-fn assembly(compiled: &Compiled, source: &Source) -> String {
+pub fn assembly(object: &Object, source: &Source) -> String {
     let mut out = String::new();
-    for program in &compiled.object.programs {
+    for program in &object.programs {
         out.push_str(&format!("program {}\n", program.name));
         for line in disassemble(&program.instructions).lines() {
             let number = line.trim_start().split(':').next().and_then(|number| number.parse::<u32>().ok());

@@ -31,7 +31,12 @@ const FEATURES: &[(Feature, &str, &str)] = &[
 ];
 
 pub fn run() -> i32 {
-    let machine = Machine::new();
+    // A closed pipe has seen enough.
+    let _ = std::io::stdout().write_all(report(&Machine::new()).as_bytes());
+    0
+}
+
+pub fn report(machine: &Machine) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(text, "  {key}: {value}");
@@ -59,7 +64,5 @@ pub fn run() -> i32 {
             let _ = writeln!(report, "  {name}: {}{lacks}", yes_or_no(has));
         }
     }
-    // A closed pipe has seen enough.
-    let _ = std::io::stdout().write_all(report.as_bytes());
-    0
+    report
 }

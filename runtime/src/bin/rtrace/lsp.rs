@@ -24,6 +24,9 @@ use crate::script::fail;
 
 use positions::{offset, position, range};
 
+/// More than that nobody reads: the editor asks again with the next letter. A kernel has 60,000 functions, 8 MB as answers.
+const MOST_ITEMS: usize = 1000;
+
 /// How the protocol numbers them.
 const ERROR: u32 = 1;
 const WARNING: u32 = 2;
@@ -171,14 +174,15 @@ impl Server {
     fn complete(&self, text: &str, at: usize) -> Value {
         let (start, found) = self.completion.complete(&text[..at]);
         let place = json!({ "start": position(text, start), "end": position(text, at) });
-        let items = found.into_iter().map(|found| {
+        let is_incomplete = found.len() > MOST_ITEMS;
+        let items = found.into_iter().take(MOST_ITEMS).map(|found| {
             json!({
                 "label": found.text,
                 "detail": found.shown,
                 "textEdit": { "range": place, "newText": found.text },
             })
         });
-        json!({ "isIncomplete": false, "items": items.collect::<Vec<Value>>() })
+        json!({ "isIncomplete": is_incomplete, "items": items.collect::<Vec<Value>>() })
     }
 }
 

@@ -2,6 +2,7 @@
 //! status.
 
 mod arguments;
+mod bug_report;
 mod emit;
 mod flame;
 mod fmt;
@@ -12,13 +13,16 @@ mod manual;
 mod parameters;
 mod profile;
 mod prompt;
+mod rates;
 mod recording;
 mod report;
 mod script;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Origin};
+use rtrace_runtime::output::notices;
+
+use arguments::{Arguments, MessageForm, Origin};
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
@@ -33,6 +37,15 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let is_mistake = error.use_stderr();
+            if is_mistake && Arguments::ask_for_json(std::env::args()) {
+                notices::tell_json();
+                let text = error.to_string();
+                let (message, help) = text.split_once('\n').unwrap_or((&text, ""));
+                return ExitCode::from(script::fail(
+                    message.trim_start_matches("error: "),
+                    &[help.trim().to_string()].into_iter().filter(|help| !help.is_empty()).collect::<Vec<_>>(),
+                ) as u8);
+            }
             // A closed terminal is no reason to fail twice.
             let _ = error.print();
             return ExitCode::from(u8::from(is_mistake));
@@ -42,6 +55,9 @@ fn main() -> ExitCode {
         // bpftrace's `+` before a directory asks for checksums; here build ids are compared.
         let directories = directories.split(':').map(|directory| directory.trim_start_matches('+').into());
         rtrace_probes::elf::search_debug_files_in(directories.collect());
+    }
+    if arguments.message_format == MessageForm::Json {
+        notices::tell_json();
     }
     let status = if arguments.info {
         info::run()

@@ -4,6 +4,7 @@
 mod commands;
 pub mod complete;
 pub mod editor;
+mod keys;
 mod printer;
 mod programs;
 mod text;
@@ -21,13 +22,14 @@ use rtrace_lang::ast::{Expr, ExprKind};
 use rtrace_lang::diagnostic::{did_you_mean, near_misses};
 use rtrace_lang::hir::Table;
 use rtrace_runtime::event::{Event, MapEvent};
-use rtrace_runtime::output::{format_named, keys, notices};
+use rtrace_runtime::output::{format_named, keys as key_text, notices};
 
 use crate::arguments::Arguments;
-use crate::script::{self, fail, prepare};
+use crate::script::{self, Sharing, Typed, fail, prepare};
 
 use complete::{Completion, Known, type_of_value};
 use editor::Editor;
+use keys::Kept;
 use printer::Printer;
 use programs::{Programs, run_here};
 use text::{BEFORE, Meaning, is_whole};
@@ -59,6 +61,10 @@ pub fn run(mut arguments: Arguments) -> i32 {
         ("-o", arguments.output.is_some()),
         ("--flame", arguments.flame.is_some()),
         ("--listen", arguments.listen.is_some()),
+        ("--check", arguments.check),
+        ("--check-rate", arguments.check_rate.is_some()),
+        ("--bug-report", arguments.bug_report.is_some()),
+        ("--message-format", notices::is_json()),
     ];
     if let Some((option, _)) = of_a_script.iter().find(|(_, is_given)| *is_given) {
         return fail(&format!("{option} takes a script"), &["give a FILE, or -e PROGRAM".to_string()]);
@@ -111,10 +117,7 @@ pub fn run(mut arguments: Arguments) -> i32 {
             let _ = std::fs::create_dir_all(directory);
         }
         if let Err(error) = editor.append_history(history) {
-            notices::tell(&notices::warning(
-                &format!("cannot keep the history in {}: {error}", history.display()),
-                None,
-            ));
+            notices::warn(&format!("cannot keep the history in {}: {error}", history.display()));
         }
     }
     status
@@ -140,7 +143,10 @@ impl Prompt {
                 Ok(line) if line.trim().is_empty() => edited = None,
                 Ok(line) => {
                     let _ = editor.add_history_entry(line.trim_end());
-                    match self.line(line.trim_end(), edited.take().map(|(name, _)| name)) {
+                    let kept = Kept::new();
+                    let flow = self.line(line.trim_end(), edited.take().map(|(name, _)| name));
+                    drop(kept);
+                    match flow {
                         Flow::Stay => {}
                         Flow::Leave => return 0,
                         Flow::Edit { name, text } => edited = Some((name, text)),
@@ -186,13 +192,21 @@ impl Prompt {
         if line.trim_start().starts_with(':') {
             return commands::run(self, line.trim());
         }
+        match line.trim() {
+            "help" | "?" => return commands::run(self, ":help"),
+            "exit" | "quit" => return Flow::Leave,
+            word if commands::COMMANDS.iter().any(|command| command.name[1..] == *word) => {
+                fail(&format!("`{word}` is no value"), &[format!("the command has a colon: :{word}")]);
+                return Flow::Stay;
+            }
+            _ => {}
+        }
         match (text::meaning(line), edited) {
             (Meaning::Program, Some(name)) => self.programs.run_as(&self.arguments, &name, line),
             (Meaning::Program, None) => self.programs.run(&self.arguments, line),
             (Meaning::Mistake(script), _) => self.programs.run(&self.arguments, &script),
             (Meaning::Expression(value), _) if self.has_value(line, &value) => self.answer(line, &value),
-            (Meaning::Expression(_), _) => self.programs.run(&self.arguments, &text::statements(line)),
-            (Meaning::Statements, _) => self.programs.run(&self.arguments, &text::statements(line)),
+            (Meaning::Expression(_) | Meaning::Statements, _) => self.programs.run_statements(&self.arguments, line),
         }
         Flow::Stay
     }
@@ -200,7 +214,8 @@ impl Prompt {
     /// False for an action, such as printf().
     fn has_value(&self, line: &str, value: &Expr) -> bool {
         let is_call = matches!(value.kind, ExprKind::Call { .. });
-        !is_call || type_of_value(&text::valued(line), self.completion.machine(), self.arguments.pid).is_some()
+        let fixed = self.programs.sharing(None).fixed;
+        !is_call || type_of_value(&text::valued(line), self.completion.machine(), self.arguments.pid, &fixed).is_some()
     }
 
     /// Shows a map of the programs that run, or any other value.
@@ -232,15 +247,24 @@ impl Prompt {
     fn value_text(&self, expression: &str) -> Option<String> {
         let mut arguments = self.arguments.clone();
         arguments.format = "text".to_string();
-        let prepared = prepare(&arguments, "prompt", &format!("BEGIN {{ print({expression}); }}")).ok()?;
+        let (text, sharing) = self.printing(expression);
+        let prepared = prepare(&arguments, "prompt", &text, sharing).ok()?;
         let out = Captured::default();
         run_here(*prepared, Box::new(out.clone())).ok()?;
         Some(out.text())
     }
 
+    /// A script that prints an expression; messages show what was typed.
+    fn printing(&self, expression: &str) -> (String, Sharing) {
+        let before = "BEGIN { print(";
+        let typed = Some(Typed { text: expression.to_string(), at: before.len() });
+        (format!("{before}{expression}); }}"), Sharing { typed, ..self.programs.sharing(None) })
+    }
+
     /// Tells what is wrong with an expression.
     fn explain_expression(&self, expression: &str) {
-        if prepare(&self.arguments, "prompt", &format!("BEGIN {{ print({expression}); }}")).is_ok() {
+        let (text, sharing) = self.printing(expression);
+        if prepare(&self.arguments, "prompt", &text, sharing).is_ok() {
             fail("this has no type of its own", &[]);
         }
     }
@@ -255,6 +279,10 @@ impl Prompt {
     fn map_text(&self, map: &str, key: Option<&str>, table: Table) -> Option<String> {
         let mut found: Vec<(String, MapEvent)> = Vec::new();
         for (program, remote) in self.programs.running() {
+            // What several programs share is shown once.
+            if self.programs.has_before(program, map) {
+                continue;
+            }
             let maps = remote.maps(Some(map), table).unwrap_or_default();
             found.extend(maps.into_iter().map(|map| (program.name.clone(), map)));
         }
@@ -265,7 +293,7 @@ impl Prompt {
         let (several, mut text) = (found.len() > 1, String::new());
         for (program, mut event) in found {
             if let Some(key) = key {
-                event.rows.retain(|(of_row, _)| keys(of_row) == key);
+                event.rows.retain(|(of_row, _)| key_text(of_row) == key);
             }
             if several {
                 text.push_str(&format!("{program}:\n"));
@@ -308,7 +336,8 @@ impl Prompt {
 
     fn tell_completion(&self) {
         let programs = self.programs.all.iter().map(|program| program.name.clone()).collect();
-        self.completion.update(Known { programs, maps: self.map_names().into_iter().collect() });
+        let fixed = self.programs.sharing(None).fixed;
+        self.completion.update(Known { programs, maps: self.map_names().into_iter().collect(), fixed });
     }
 
     /// That nobody reads is told by the next line.

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 
 use rtrace_compiler::object::Object;
-use rtrace_lang::check::CheckOptions;
-use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses, render};
+use rtrace_lang::check::{CheckOptions, FixedMap};
+use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use rtrace_lang::settings;
 use rtrace_lang::source::Source;
+use rtrace_lang::span::Span;
 use rtrace_lang::target::FEATURE_NAMES;
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::cgroup::Cgroup;
@@ -17,11 +18,13 @@ use rtrace_runtime::metrics::MetricsServer;
 use rtrace_runtime::output::buffering::Buffered;
 use rtrace_runtime::output::flame::Flame;
 use rtrace_runtime::output::{FORMATS, Format, Sink, format_named, notices};
-use rtrace_runtime::session::{Session, SessionError, SessionOptions};
+use rtrace_runtime::session::{Session, SessionError, SessionOptions, SharedMap, SharedStacks};
 
 use crate::arguments::{Arguments, Origin};
+use crate::bug_report::{self, BugReport};
 use crate::emit;
 use crate::parameters;
+use crate::rates;
 
 /// Exit status of a mistake in the script or on the command line.
 const MISTAKE: i32 = 1;
@@ -60,25 +63,15 @@ pub fn read(origin: Origin<'_>) -> Result<(String, String), String> {
     }
 }
 
-/// A message of the command line's, with its help.
-pub fn failure(message: &str, help: &[String]) -> String {
-    let mut text = format!("error: {message}\n");
-    for help in help {
-        text.push_str(&format!("  = help: {help}\n"));
-    }
-    text
-}
-
-/// Tells it; gives the exit status of a mistake.
+/// Tells a mistake that is none of a script's text, with its help; gives the exit status of a mistake.
 pub fn fail(message: &str, help: &[String]) -> i32 {
-    notices::tell(&failure(message, help));
+    notices::error(message, help).tell();
     MISTAKE
 }
 
 pub fn report(diagnostics: &[Diagnostic], source: &Source) {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let rendered: String = diagnostics.iter().map(|diagnostic| render(diagnostic, source, colour)).collect();
-    notices::tell(&rendered);
+    notices::report(diagnostics, source, colour);
 }
 
 /// `--explain CODE`
@@ -135,7 +128,7 @@ pub fn format(arguments: &Arguments) -> Result<&'static Format, i32> {
 
 /// Nothing is attached.
 fn is_only_shown(arguments: &Arguments) -> bool {
-    arguments.emit.is_some() || arguments.dry_run
+    arguments.emit.is_some() || arguments.dry_run || arguments.check
 }
 
 /// The cgroup that the command line names; it and the process are there.
@@ -163,7 +156,7 @@ fn scope(arguments: &Arguments) -> Result<Option<Cgroup>, i32> {
     if let Some(cgroup) = &cgroup
         && arguments.verbose
     {
-        eprintln!("Only tasks of {}", cgroup.path.display());
+        notices::tell(&format!("Only tasks of {}\n", cgroup.path.display()));
     }
     Ok(cgroup)
 }
@@ -183,7 +176,7 @@ fn run_whole(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> Re
         },
         _ => None,
     };
-    match prepared(arguments, name, text, cgroup, child.as_ref())? {
+    match prepared(arguments, name, text, cgroup, child.as_ref(), Sharing::default())? {
         Outcome::Shown(status) => Ok(status),
         Outcome::Ready(mut prepared) => {
             prepared.options.is_last = is_last;
@@ -193,10 +186,10 @@ fn run_whole(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> Re
 }
 
 /// `:emit` of the prompt; gives the exit status.
-pub fn emit_text(arguments: &Arguments, name: &str, text: &str, stage: &str) -> i32 {
+pub fn emit_text(arguments: &Arguments, name: &str, text: &str, stage: &str, sharing: Sharing) -> i32 {
     let mut arguments = arguments.clone();
     arguments.emit = Some(stage.to_string());
-    match prepared(&arguments, name, text, None, None) {
+    match prepared(&arguments, name, text, None, None, sharing) {
         Ok(Outcome::Shown(status)) | Err(status) => status,
         Ok(Outcome::Ready(_)) => MISTAKE,
     }
@@ -209,9 +202,41 @@ enum Outcome {
     Ready(Box<Prepared>),
 }
 
+/// What a program takes of others that run; nothing for a script.
+#[derive(Default)]
+pub struct Sharing {
+    pub fixed: Vec<FixedMap>,
+    pub maps: Vec<SharedMap>,
+    pub stacks: Option<SharedStacks>,
+    /// Others may come and use its maps.
+    pub is_on: bool,
+    pub typed: Option<Typed>,
+}
+
+/// What somebody has typed of a script: messages show that alone.
+pub struct Typed {
+    pub text: String,
+    /// Where it begins in the script.
+    pub at: usize,
+}
+
+impl Typed {
+    /// The same messages of what was typed.
+    fn shown(&self, diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
+        let place = |at: u32| (at as usize).saturating_sub(self.at).min(self.text.len()) as u32;
+        let moved = |span: Span| Span { start: place(span.start), end: place(span.end) };
+        let one = |diagnostic: &Diagnostic| Diagnostic {
+            span: moved(diagnostic.span),
+            others: diagnostic.others.iter().map(|(span, label)| (moved(*span), label.clone())).collect(),
+            ..diagnostic.clone()
+        };
+        diagnostics.iter().map(one).collect()
+    }
+}
+
 /// Compiles a text that is to run beside others.
-pub fn prepare(arguments: &Arguments, name: &str, text: &str) -> Result<Box<Prepared>, i32> {
-    match prepared(arguments, name, text, scope(arguments)?, None)? {
+pub fn prepare(arguments: &Arguments, name: &str, text: &str, sharing: Sharing) -> Result<Box<Prepared>, i32> {
+    match prepared(arguments, name, text, scope(arguments)?, None, sharing)? {
         Outcome::Shown(status) => Err(status),
         Outcome::Ready(prepared) => Ok(prepared),
     }
@@ -223,6 +248,7 @@ fn prepared(
     text: &str,
     cgroup: Option<Cgroup>,
     child: Option<&Child>,
+    sharing: Sharing,
 ) -> Result<Outcome, i32> {
     let (named, positional) = parameters::split(arguments.parameters());
     let mut machine = machine(arguments)?;
@@ -242,6 +268,8 @@ fn prepared(
         named,
         child: child.map(|child| child.pid),
         allow_unsafe: arguments.allow_unsafe,
+        fixed_maps: sharing.fixed,
+        shares_maps: sharing.is_on,
         ..CheckOptions::default()
     };
     let stage = match arguments.emit.as_deref() {
@@ -257,7 +285,10 @@ fn prepared(
     if let Some(status) = parameters::answer(&options.named, &driven.options, source.name()) {
         return Ok(Outcome::Shown(status));
     }
-    report(&driven.diagnostics, &source);
+    match &sharing.typed {
+        Some(typed) => report(&typed.shown(&driven.diagnostics), &Source::new(name, &*typed.text)),
+        None => report(&driven.diagnostics, &source),
+    }
     if driven.has_errors() {
         let only_machine = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|d| d.machine);
         return Err(if only_machine { MACHINE } else { MISTAKE });
@@ -265,17 +296,25 @@ fn prepared(
     if let Some(stage) = &arguments.emit {
         return Ok(Outcome::Shown(emit::run(stage, &driven, &source)));
     }
-    let Some(compiled) = driven.compiled else { return Err(MISTAKE) };
+    if arguments.check {
+        return Ok(Outcome::Shown(0));
+    }
+    let Some(mut compiled) = driven.compiled else { return Err(MISTAKE) };
+    if arguments.break_program {
+        bug_report::break_programs(&mut compiled.object);
+    }
     if arguments.verbose {
         emit::sizes(&compiled);
     }
+    // Nobody draws lines among those of JSON.
+    let on_terminal = std::io::stderr().is_terminal() && !notices::is_json();
     let options = SessionOptions {
         source,
         pid: arguments.pid,
         cgroup,
-        progress: !arguments.quiet && std::io::stderr().is_terminal(),
+        progress: !arguments.quiet && on_terminal,
         // With a command the terminal is the command's.
-        recording: (arguments.command.is_none() && std::io::stderr().is_terminal())
+        recording: (arguments.command.is_none() && on_terminal)
             .then(|| arguments.stack_file.as_ref().map(|file| file.style.unit.clone()))
             .flatten(),
         quiet: arguments.quiet,
@@ -285,14 +324,36 @@ fn prepared(
         count: arguments.count,
         // JSON has escapes of its own.
         for_terminal: arguments.output.is_none() && arguments.format != "json" && std::io::stdout().is_terminal(),
+        shared: sharing.maps,
+        shared_stacks: sharing.stacks,
     };
     let prepared = Prepared { machine, object: compiled.object, options, format: format(arguments)? };
     Ok(Outcome::Ready(Box::new(prepared)))
 }
 
 fn run_prepared(arguments: &Arguments, prepared: Box<Prepared>, child: Option<Child>) -> Result<i32, i32> {
+    let mut report = BugReport::begun(arguments, &prepared)?;
+    let outcome = run_in_kernel(arguments, prepared, child, &mut report);
+    report.finish(outcome.unwrap_or_else(|status| status));
+    outcome
+}
+
+fn run_in_kernel(
+    arguments: &Arguments,
+    prepared: Box<Prepared>,
+    child: Option<Child>,
+    bug: &mut BugReport,
+) -> Result<i32, i32> {
+    if let Some(period) = arguments.check_rate {
+        rates::check(&prepared, period, bug)?;
+    }
     let Prepared { machine, object, options, format } = *prepared;
-    let mut session = Session::load(&machine, object, options).map_err(|error| session_error(&error))?;
+    let source = options.source.clone();
+    let failed = |error: &SessionError, bug: &mut BugReport| {
+        bug.note_error(error);
+        session_error(error, &source, arguments.verbose)
+    };
+    let mut session = Session::load(&machine, object, options).map_err(|error| failed(&error, bug))?;
     if arguments.dry_run {
         return Ok(0);
     }
@@ -337,11 +398,20 @@ fn run_prepared(arguments: &Arguments, prepared: Box<Prepared>, child: Option<Ch
         },
         // Whoever reads has seen enough.
         Err(SessionError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
-        Err(error) => Err(session_error(&error)),
+        Err(error) => Err(failed(&error, bug)),
     }
 }
 
-pub fn session_error(error: &SessionError) -> i32 {
-    fail(&error.to_string(), &error.help());
+/// Tells why a session could not be, or is over; gives the exit status.
+pub fn session_error(error: &SessionError, source: &Source, verbose: bool) -> i32 {
+    match error.diagnostic() {
+        Some(diagnostic) => report(std::slice::from_ref(diagnostic), source),
+        None => _ = fail(&error.to_string(), &error.help()),
+    }
+    if let SessionError::Refused { log, .. } = error
+        && verbose
+    {
+        notices::tell(log);
+    }
     error.exit_status()
 }

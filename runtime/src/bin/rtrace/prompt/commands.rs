@@ -151,13 +151,19 @@ fn list(prompt: &mut Prompt, words: &str) -> Flow {
         let text = program.text.split_whitespace().collect::<Vec<_>>().join(" ");
         prompt.print(&format!("{:<4} {:<12} {text}\n", program.name, program.state()));
     }
+    for (map, programs) in prompt.programs.shared_by_several() {
+        prompt.print(&format!("{map} is shared by {}\n", programs.join(", ")));
+    }
     Flow::Stay
 }
 
 /// Tells what there is instead.
 fn no_program(prompt: &Prompt, name: &str) -> Flow {
     let names: Vec<&str> = prompt.programs.all.iter().map(|program| program.name.as_str()).collect();
-    let help = if names.is_empty() { Vec::new() } else { vec![format!("programs: {}", names.join(", "))] };
+    let help = match names.is_empty() {
+        true => vec!["none has been typed yet: interval:s:1 { print(\"tick\"); }".to_string()],
+        false => vec![format!("programs: {}", names.join(", "))],
+    };
     let message = if name.is_empty() { "which program?".to_string() } else { format!("there is no program {name}") };
     fail(&message, &help);
     Flow::Stay
@@ -337,14 +343,23 @@ fn fields(prompt: &mut Prompt, words: &str) -> Flow {
 }
 
 fn type_of(prompt: &mut Prompt, words: &str) -> Flow {
-    match type_of_value(&valued(words), prompt.completion.machine(), prompt.arguments.pid) {
-        Some(ty) if !words.is_empty() => prompt.print(&format!("{ty:#}\n")),
-        Some(_) | None => prompt.explain_expression(words),
+    if words.is_empty() {
+        fail(":type takes a value: :type curtask.mm", &[]);
+        return Flow::Stay;
+    }
+    let fixed = prompt.programs.sharing(None).fixed;
+    match type_of_value(&valued(words), prompt.completion.machine(), prompt.arguments.pid, &fixed) {
+        Some(ty) => prompt.print(&format!("{ty:#}\n")),
+        None => prompt.explain_expression(words),
     }
     Flow::Stay
 }
 
 fn doc(prompt: &mut Prompt, name: &str) -> Flow {
+    if name.is_empty() {
+        fail(":doc takes a name: :doc hist", &[":builtins lists them".to_string()]);
+        return Flow::Stay;
+    }
     let name = name.trim_end_matches("()");
     let aggregation = AGGREGATIONS.iter().find(|row| row.name == name);
     let found = aggregation
@@ -379,7 +394,7 @@ fn emit(prompt: &mut Prompt, words: &str) -> Flow {
         return no_program(prompt, name.trim());
     };
     // The program has compiled: what is left to fail is the name of the stage, which is told.
-    let _ = script::emit_text(&prompt.arguments, &name, &text, stage);
+    let _ = script::emit_text(&prompt.arguments, &name, &text, stage, prompt.programs.sharing(Some(&name)));
     Flow::Stay
 }
 

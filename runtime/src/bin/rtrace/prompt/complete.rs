@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use rtrace_lang::aggregations::AGGREGATIONS;
 use rtrace_lang::ast::Item;
 use rtrace_lang::builtins;
-use rtrace_lang::check::CheckOptions;
+use rtrace_lang::check::{CheckOptions, FixedMap};
 use rtrace_lang::lexer::Token;
 use rtrace_lang::parse::parse;
 use rtrace_lang::source::Source;
@@ -46,6 +46,8 @@ pub struct Known {
     pub programs: Vec<String>,
     /// With their `@`.
     pub maps: BTreeSet<String>,
+    /// Maps that the next program shares.
+    pub fixed: Vec<FixedMap>,
 }
 
 /// Shared with threads that read lists of probes ahead.
@@ -282,7 +284,13 @@ impl Completion {
             0 => valued(base),
             _ => format!("{} $__value = {base}; {}", &text[..start], "}".repeat(depth)),
         };
-        type_of_value(&script, &self.0.machine, self.0.pid).or_else(|| {
+        type_of_value(
+            &script,
+            &self.0.machine,
+            self.0.pid,
+            &self.0.known.lock().expect("no holder panics").fixed.clone(),
+        )
+        .or_else(|| {
             let at = base.rfind("->").max(base.rfind('.'))?;
             let (head, name) = (&base[..at], base[at..].trim_start_matches(['-', '>', '.']));
             let of = self.typed(text, depth, start, head)?;
@@ -327,8 +335,8 @@ impl Completion {
 }
 
 /// The type of `$__value` in a script; None where there is a mistake in it.
-pub fn type_of_value(script: &str, machine: &Machine, pid: Option<u32>) -> Option<Type> {
-    let options = CheckOptions { pid, allow_unsafe: true, ..CheckOptions::default() };
+pub fn type_of_value(script: &str, machine: &Machine, pid: Option<u32>, fixed: &[FixedMap]) -> Option<Type> {
+    let options = CheckOptions { pid, allow_unsafe: true, fixed_maps: fixed.to_vec(), ..CheckOptions::default() };
     let driven = drive(&mut Source::new("prompt", script), machine, &options, Stage::Check);
     let hir = driven.hir?;
     let locals = hir.programs.iter().flat_map(|program| &program.locals);

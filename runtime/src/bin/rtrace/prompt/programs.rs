@@ -5,15 +5,20 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rtrace_lang::check::FixedMap;
+use rtrace_lang::hir::cleared_meanwhile;
 use rtrace_lang::target::Attach;
 use rtrace_runtime::event::Event;
 use rtrace_runtime::output::{Sink, notices};
-use rtrace_runtime::session::{Remote, Requests, Session, SessionError, ends_by_itself, remote};
+use rtrace_runtime::session::{
+    Remote, Requests, Session, SessionError, SharedMap, SharedStacks, ends_by_itself, remote,
+};
 
 use crate::arguments::Arguments;
-use crate::script::{Prepared, fail, failure, prepare};
+use crate::script::{Prepared, Sharing, Typed, fail, prepare, session_error};
 
 use super::printer::Printer;
+use super::text::{BEFORE_STATEMENTS, statements};
 
 /// How often what a program does is looked at while the prompt waits for it.
 const LOOK: Duration = Duration::from_millis(20);
@@ -28,8 +33,15 @@ pub struct Program {
 struct Running {
     remote: Remote,
     thread: JoinHandle<()>,
+    started: Started,
+}
+
+/// What a program tells once everything is attached.
+struct Started {
     /// Probes that are attached.
     probes: usize,
+    shared: Vec<SharedMap>,
+    stacks: Option<SharedStacks>,
 }
 
 impl Program {
@@ -41,10 +53,14 @@ impl Program {
         self.running.as_ref().filter(|running| !running.thread.is_finished()).map(|running| &running.remote)
     }
 
+    fn started(&self) -> Option<&Started> {
+        self.running.as_ref().filter(|running| !running.thread.is_finished()).map(|running| &running.started)
+    }
+
     pub fn state(&self) -> String {
         match &self.running {
             Some(running) if !running.thread.is_finished() => {
-                format!("{} probe{}", running.probes, if running.probes == 1 { "" } else { "s" })
+                format!("{} probe{}", running.started.probes, if running.started.probes == 1 { "" } else { "s" })
             }
             Some(_) | None => "stopped".to_string(),
         }
@@ -83,8 +99,22 @@ impl Programs {
     /// Runs a text. What ends by itself is over when this returns; anything else stays, under a name. A mistake is
     /// told, and changes nothing.
     pub fn run(&mut self, arguments: &Arguments, text: &str) {
+        self.run_shared(arguments, text, self.sharing(None));
+    }
+
+    /// Runs statements without a probe.
+    pub fn run_statements(&mut self, arguments: &Arguments, typed: &str) {
+        let typed_at = Typed { text: typed.to_string(), at: BEFORE_STATEMENTS.len() };
+        let sharing = Sharing { typed: Some(typed_at), ..self.sharing(None) };
+        self.run_shared(arguments, &statements(typed), sharing);
+    }
+
+    fn run_shared(&mut self, arguments: &Arguments, text: &str, sharing: Sharing) {
         let name = format!("p{}", self.named + 1);
-        let Ok(prepared) = prepare(arguments, &name, text) else { return };
+        let Ok(prepared) = prepare(arguments, &name, text, sharing) else { return };
+        if self.clears_what_is_shared(&prepared) {
+            return;
+        }
         if ends_by_itself(&prepared.object.manifest.hir) {
             let _ = run_here(*prepared, Box::new(self.printer.lines()));
             return;
@@ -98,7 +128,10 @@ impl Programs {
 
     /// Runs a text under the name of a program that is there, in its place once it compiles.
     pub fn run_as(&mut self, arguments: &Arguments, name: &str, text: &str) {
-        let Ok(prepared) = prepare(arguments, name, text) else { return };
+        let Ok(prepared) = prepare(arguments, name, text, self.sharing(Some(name))) else { return };
+        if self.clears_what_is_shared(&prepared) {
+            return;
+        }
         if ends_by_itself(&prepared.object.manifest.hir) {
             fail(&format!("this ends by itself, and does not stay as {name}"), &[]);
             return;
@@ -113,9 +146,72 @@ impl Programs {
         }
     }
 
+    /// What a new program takes of those that run; not of the one in whose place it comes.
+    pub fn sharing(&self, replaced: Option<&str>) -> Sharing {
+        let mut sharing = Sharing { is_on: true, ..Sharing::default() };
+        for program in self.all.iter().filter(|program| Some(program.name.as_str()) != replaced) {
+            let Some(started) = program.started() else { continue };
+            for shared in &started.shared {
+                if sharing.maps.iter().any(|known| known.map.name == shared.map.name) {
+                    continue;
+                }
+                sharing.fixed.push(FixedMap {
+                    map: shared.map.clone(),
+                    by: program.name.clone(),
+                    text: shared.text.clone(),
+                    help: format!("use another name, or end that program first: `:stop {}`", program.name),
+                });
+                sharing.maps.push(shared.clone());
+            }
+            sharing.stacks = sharing.stacks.or_else(|| started.stacks.clone());
+        }
+        sharing
+    }
+
+    /// Whether a program before that one has the same map of that name.
+    pub fn has_before(&self, program: &Program, map: &str) -> bool {
+        let of =
+            |program: &Program| program.started()?.shared.iter().find(|shared| shared.map.written() == map).cloned();
+        let Some(own) = of(program) else { return false };
+        let before = self.all.iter().take_while(|other| other.name != program.name);
+        before.filter_map(of).any(|other| other.is(&own))
+    }
+
+    /// Maps that several programs use, and which.
+    pub fn shared_by_several(&self) -> Vec<(String, Vec<String>)> {
+        let mut found: Vec<(SharedMap, Vec<String>)> = Vec::new();
+        for program in &self.all {
+            for shared in program.started().iter().flat_map(|started| &started.shared) {
+                match found.iter_mut().find(|(known, _)| known.is(shared)) {
+                    Some((_, programs)) => programs.push(program.name.clone()),
+                    None => found.push((shared.clone(), vec![program.name.clone()])),
+                }
+            }
+        }
+        found.retain(|(_, programs)| programs.len() > 1);
+        found.into_iter().map(|(shared, programs)| (shared.map.written(), programs)).collect()
+    }
+
+    /// Tells of a program that clears a map of another one while probes fire: only one that has the map for itself can do so.
+    fn clears_what_is_shared(&self, prepared: &Prepared) -> bool {
+        let hir = &prepared.object.manifest.hir;
+        let cleared = cleared_meanwhile(hir);
+        let map = prepared
+            .options
+            .shared
+            .iter()
+            .find(|shared| cleared.iter().any(|map| hir.maps[map.index()].written() == shared.map.written()));
+        if let Some(map) = map {
+            let name = map.map.written();
+            let help = format!("empty it with `:clear {name}`, or use another name");
+            fail(&format!("{name} is of a program that runs, and this one would clear it while probes fire"), &[help]);
+        }
+        map.is_some()
+    }
+
     fn tell_started(&self, name: &str, running: &Running) {
-        let plural = if running.probes == 1 { "" } else { "s" };
-        let _ = self.printer.print(format!("{name}: {} probe{plural}\n", running.probes).as_bytes());
+        let plural = if running.started.probes == 1 { "" } else { "s" };
+        let _ = self.printer.print(format!("{name}: {} probe{plural}\n", running.started.probes).as_bytes());
     }
 
     pub fn stop_all(&mut self) {
@@ -127,11 +223,12 @@ impl Programs {
 pub fn run_here(prepared: Prepared, writer: Box<dyn std::io::Write>) -> Result<(), ()> {
     let Prepared { machine, object, options, format } = prepared;
     let mut sink = OfProgram { inner: (format.make)(writer), is_text: format.name == "text", attached: None };
+    let (source, verbose) = (options.source.clone(), options.verbose);
     let session = Session::load(&machine, object, options);
     match session.and_then(|mut session| session.run(None, &mut sink)) {
         Ok(_) => Ok(()),
         Err(error) => {
-            fail(&error.to_string(), &error.help());
+            session_error(&error, &source, verbose);
             Err(())
         }
     }
@@ -167,7 +264,7 @@ fn start(prepared: Prepared, name: &str, printer: &Printer) -> Option<Running> {
     };
     loop {
         match is_attached.recv_timeout(LOOK) {
-            Ok(probes) => return Some(Running { remote, thread, probes }),
+            Ok(started) => return Some(Running { remote, thread, started }),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 let _ = thread.join();
@@ -177,15 +274,18 @@ fn start(prepared: Prepared, name: &str, printer: &Printer) -> Option<Running> {
     }
 }
 
-fn run(prepared: Prepared, requests: Requests, attached: Sender<usize>, name: &str, printer: &Printer) {
+fn run(prepared: Prepared, requests: Requests, attached: Sender<Started>, name: &str, printer: &Printer) {
     let Prepared { machine, object, mut options, format } = prepared;
     // It is said in the prompt's own words.
     (options.quiet, options.progress) = (false, false);
     let writer = Box::new(printer.lines());
-    let mut sink = OfProgram { inner: (format.make)(writer), is_text: format.name == "text", attached: Some(attached) };
+    let mut sink = OfProgram { inner: (format.make)(writer), is_text: format.name == "text", attached: None };
+    let (source, verbose) = (options.source.clone(), options.verbose);
     let session = Session::load(&machine, object, options);
     let outcome = session.and_then(|mut session| {
         let asked = requests.asked_flag();
+        let started = Started { probes: 0, shared: session.shared_maps(), stacks: session.shared_stacks() };
+        sink.attached = Some((attached, started));
         session.answer(requests);
         session.run(None, &mut sink).map(|_| asked)
     });
@@ -195,7 +295,7 @@ fn run(prepared: Prepared, requests: Requests, attached: Sender<usize>, name: &s
         Ok(_) => notices::tell(&format!("{name} has ended\n")),
         // Whoever reads has seen enough.
         Err(SessionError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-        Err(error) => notices::tell(&format!("{name}: {}", failure(&error.to_string(), &error.help()))),
+        Err(error) => _ = session_error(&error, &source, verbose),
     }
 }
 
@@ -203,15 +303,16 @@ fn run(prepared: Prepared, requests: Requests, attached: Sender<usize>, name: &s
 struct OfProgram {
     inner: Box<dyn Sink>,
     is_text: bool,
-    attached: Option<Sender<usize>>,
+    /// Who waits for it, and what it is told.
+    attached: Option<(Sender<Started>, Started)>,
 }
 
 impl Sink for OfProgram {
     fn event(&mut self, event: &Event) -> std::io::Result<()> {
         match event {
             Event::Attached(count) => {
-                if let Some(attached) = self.attached.take() {
-                    let _ = attached.send(*count);
+                if let Some((attached, started)) = self.attached.take() {
+                    let _ = attached.send(Started { probes: *count, ..started });
                 }
                 Ok(())
             }

@@ -36,9 +36,12 @@ pub fn meaning(text: &str) -> Meaning {
     }
 }
 
+/// What stands before statements to make them a script.
+pub const BEFORE_STATEMENTS: &str = "BEGIN { ";
+
 /// The statements as a script.
 pub fn statements(text: &str) -> String {
-    format!("BEGIN {{ {text}\n}}")
+    format!("{BEFORE_STATEMENTS}{text}\n}}")
 }
 
 /// A script in which `$__value` is the expression.
@@ -74,7 +77,7 @@ pub fn duration(text: &str) -> Option<u64> {
 /// False where the text could go on. An empty line ends what the grammar still waits for.
 pub fn is_whole(text: &str) -> bool {
     let trimmed = text.trim();
-    if trimmed.is_empty() || trimmed.starts_with(':') || text.ends_with('\n') {
+    if trimmed.is_empty() || trimmed == "?" || trimmed.starts_with(':') || text.ends_with('\n') {
         return true;
     }
     // A provider alone is a value's name as well as the beginning of a probe.

@@ -1,0 +1,61 @@
+" Made by `cargo xtask docs` from the tables of the code: change it there.
+if exists('b:current_syntax')
+  finish
+endif
+
+setlocal commentstring=//\ %s
+syntax case match
+syntax sync minlines=100
+
+syntax match rtraceKeyword /\v<(break|catch|comptime|config|continue|else|enum|fn|for|if|import|let|macro|offsetof|return|sizeof|struct|try|typeinfo)>/
+syntax match rtraceKeyword /\v<(typeof|union|unroll|while)>/
+syntax match rtraceValue /\v<(false|true)>/
+syntax match rtraceType /\v<(bool|char|int|int16|int32|int64|int8|long|short|string|uint16|uint32|uint64|uint8|unsigned|void)>/
+syntax match rtraceAggregation /\v<(avg|count|hist|lhist|llquantize|lquantize|max|min|quantiles|quantize|stats|stddev|sum|tseries)>/
+syntax match rtraceFunction /\v<(assert|assert_str|basename|bswap|buf|cat|cgroup_path|cgroupid|cleanpath|clear|commit|container_of|copyin|copyinstr)>/
+syntax match rtraceFunction /\v<(copyout|copyoutstr|d_path|debugf|defined|delete|denormalize|dirname|discard|entry|errorf|fail|find|getmajor|getminor)>/
+syntax match rtraceFunction /\v<(getopt|glob|has_key|htonl|htonll|htons|index|inet_ntoa|inet_ntoa6|inet_ntop|is_array|is_err|is_integer|is_literal|is_ptr)>/
+syntax match rtraceFunction /\v<(is_scalar|is_str|is_unsigned_integer|join|kaddr|kfunc_allowed|kfunc_exist|kptr|ksym|len|link_ntop|lltostr|macaddr|memcmp)>/
+syntax match rtraceFunction /\v<(mod|mutex_owned|mutex_owner|normalize|ntohl|ntohll|ntohs|ntop|override|path|pcap|percpu_kaddr|print|printa|printf)>/
+syntax match rtraceFunction /\v<(progenyof|pton|raise|reg|rindex|signal|signal_name|signal_thread|skboutput|socket_cookie|speculate|static_assert|str)>/
+syntax match rtraceFunction /\v<(str_concat|strcap|strchr|strcontains|strerror|strftime|stringof|strjoin|strlen|strncmp|strrchr|strstr|strtok|substr|sym)>/
+syntax match rtraceFunction /\v<(syscall_name|system|time|trace|tracemem|trunc|uaddr|ufunc|umod|unwatch|uptr|usym|warnf|write_user|zero)>/
+syntax match rtraceBuiltin /\v<(args|caller|cgroup|comm|cpid|cpu|curtask|curthread|cwd|default_str_length|dw_ustack|elapsed|errno|execargs|execname|exit)>/
+syntax match rtraceBuiltin /\v<(func|gid|has_cpid|jiffies|kstack|leader_comm|leader_tid|ncpus|nsecs|numaid|pcomm|pid|ppid|probe|probefunc|probemod)>/
+syntax match rtraceBuiltin /\v<(probename|probeprov|probetype|rand|retval|root|speculation|stack|stackdepth|stop|tid|timestamp|ucaller|uid|usermode)>/
+syntax match rtraceBuiltin /\v<(username|ustack|ustackdepth|vtimestamp|walltimestamp)>/
+syntax match rtraceBuiltin /\v<arg\d+>/
+syntax match rtraceNumber /\v<\d\w*/
+syntax match rtraceMember /\v(-\>|\.)\s*\zs\h\w*/
+syntax match rtraceVariable /\v\$(#|\$?\d+|\h\w*)/
+syntax match rtraceMap /\v\@\w*/
+syntax match rtraceProbe /\v<(uretprobe|uprobe|iter|usdt|it|ur|U|u):[^[:space:],;{<]*/
+syntax match rtraceProbe /\v<(rawtracepoint|tracepoint|watchpoint|kretprobe|hardware|interval|kretfunc|lockstat|software|profile|syscall|dtrace|fentry|kprobe|BEGIN|fexit|kfunc|sched|proc|self|END|fbt|tcp|udp|fr|io|ip|kr|rt|f|h|i|k|p|s|t|w):[^[:space:],;{<\/]+/
+syntax match rtraceProbe /\v<pid(\$target|\d+):[^[:space:],;{<\/]+/
+syntax match rtraceProbe /\v<(BEGIN|END)>/
+syntax match rtraceProbe /\v<(profile|tick)-\d\w*/
+syntax match rtracePreprocessor /\v^\s*#.*/
+syntax match rtraceEscape contained /\v\\./
+syntax match rtracePlaceholder contained /\v\%[-+ #0]*(\*|\d+)?(\.\d+)?[hlzjtq]*(rx|rh|gr|\a|\%)/
+syntax region rtraceString start=/"/ skip=/\\./ end=/"/ oneline contains=rtraceEscape,rtracePlaceholder
+syntax match rtraceString /\v'(\\[^']*|[^'\\])'/
+syntax match rtraceComment /\v\/\/.*/
+syntax region rtraceComment start=/\/\*/ end=/\*\//
+
+highlight default link rtraceKeyword Keyword
+highlight default link rtraceValue Boolean
+highlight default link rtraceType Type
+highlight default link rtraceAggregation Function
+highlight default link rtraceFunction Function
+highlight default link rtraceBuiltin Constant
+highlight default link rtraceNumber Number
+highlight default link rtraceVariable Identifier
+highlight default link rtraceMap Identifier
+highlight default link rtraceProbe Special
+highlight default link rtracePreprocessor PreProc
+highlight default link rtraceEscape SpecialChar
+highlight default link rtracePlaceholder SpecialChar
+highlight default link rtraceString String
+highlight default link rtraceComment Comment
+
+let b:current_syntax = 'rtrace'
