@@ -2,7 +2,7 @@
 //! other scripts. Whatever comes of it, nothing may panic, each message must point into the text, a program comes out
 //! exactly if there is no error, and the formatter damages nothing.
 //!
-//! `RTRACE_TEXTS` says how many texts, `RTRACE_SEED` the number of the first: the same number is the same text. `cargo xtask
+//! `RTRACE_TEXTS` says how many texts, `RTRACE_SEED` the number of the first: the same number is the same text, as long as the scripts are. `cargo xtask
 //! fuzz --text N` runs it for long.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
