@@ -16,10 +16,10 @@ syntax match rtraceFunction /\v<(assert|assert_str|basename|bswap|buf|cat|cgroup
 syntax match rtraceFunction /\v<(copyout|copyoutstr|d_path|debugf|defined|delete|denormalize|dirname|discard|entry|errorf|fail|find|getmajor|getminor)>/
 syntax match rtraceFunction /\v<(getopt|glob|has_key|htonl|htonll|htons|index|inet_ntoa|inet_ntoa6|inet_ntop|is_array|is_err|is_integer|is_literal|is_ptr)>/
 syntax match rtraceFunction /\v<(is_scalar|is_str|is_unsigned_integer|join|kaddr|kfunc_allowed|kfunc_exist|kptr|ksym|len|link_ntop|lltostr|macaddr|memcmp)>/
-syntax match rtraceFunction /\v<(mod|mutex_owned|mutex_owner|normalize|ntohl|ntohll|ntohs|ntop|override|path|pcap|percpu_kaddr|print|printa|printf)>/
-syntax match rtraceFunction /\v<(progenyof|pton|raise|reg|rindex|signal|signal_name|signal_thread|skboutput|socket_cookie|speculate|static_assert|str)>/
-syntax match rtraceFunction /\v<(str_concat|strcap|strchr|strcontains|strerror|strftime|stringof|strjoin|strlen|strncmp|strrchr|strstr|strtok|substr|sym)>/
-syntax match rtraceFunction /\v<(syscall_name|system|time|trace|tracemem|trunc|uaddr|ufunc|umod|unwatch|uptr|usym|warnf|write_user|zero)>/
+syntax match rtraceFunction /\v<(mod|mutex_owned|mutex_owner|normalize|ntohl|ntohll|ntohs|ntop|override|path|pcap|percpu_kaddr|print|print_joined|printa)>/
+syntax match rtraceFunction /\v<(printf|progenyof|pton|raise|reg|rindex|signal|signal_name|signal_thread|skboutput|socket_cookie|speculate|static_assert)>/
+syntax match rtraceFunction /\v<(str|str_concat|strcap|strchr|strcontains|strerror|strftime|stringof|strjoin|strlen|strncmp|strrchr|strstr|strtok|substr)>/
+syntax match rtraceFunction /\v<(sym|syscall_name|system|time|trace|tracemem|trunc|uaddr|ufunc|umod|unwatch|uptr|usym|warnf|write_user|zero)>/
 syntax match rtraceBuiltin /\v<(args|caller|cgroup|comm|cpid|cpu|curtask|curthread|cwd|default_str_length|dw_ustack|elapsed|errno|execargs|execname|exit)>/
 syntax match rtraceBuiltin /\v<(func|gid|has_cpid|jiffies|kstack|leader_comm|leader_tid|ncpus|nsecs|numaid|pcomm|pid|ppid|probe|probefunc|probemod)>/
 syntax match rtraceBuiltin /\v<(probename|probeprov|probetype|rand|retval|root|speculation|stack|stackdepth|stop|tid|timestamp|ucaller|uid|usermode)>/
