@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::child::Child;
-use crate::directives::{Workload, WorkloadMode};
 use crate::directory::Directory;
 use crate::environment::Programs;
-use crate::workload;
+use crate::scrapes;
 
 const TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -52,19 +50,7 @@ pub fn server() -> Option<PathBuf> {
 /// Starts both, lets the workload run, and waits until what was scraped is what happened.
 pub fn check(programs: &Programs) -> Result<()> {
     let deadline = Instant::now() + TIMEOUT;
-    let wanted = Workload {
-        mode: WorkloadMode::Process,
-        program: "workload".into(),
-        arguments: vec!["calls".into(), CALLS.to_string()],
-    };
-    let mut waiting = workload::start(&wanted, programs, deadline)?;
-    let mut command = Command::new(&programs.rtrace);
-    command.env("PATH", &programs.workloads).args(["--listen", "127.0.0.1:0"]);
-    command.args(["-p", &waiting.pid.to_string(), "-e", SCRIPT]);
-    let child = Child::start(&mut command, deadline)?;
-    let line = child.await_error("Serving http://")?.context("it does not serve")?;
-    let address = line.trim_start_matches("Serving http://").trim_end_matches("/metrics").to_string();
-    child.await_error("Attached ")?.context("it did not attach")?;
+    let (mut waiting, child, address) = scrapes::serve(programs, SCRIPT, CALLS, deadline)?;
     waiting.go()?;
     let directory = Directory::create("prometheus")?;
     let configuration = directory.path.join("prometheus.yml");

@@ -12,7 +12,7 @@ use crate::child::Child;
 use crate::directives::{Workload, WorkloadMode};
 use crate::environment::Programs;
 use crate::formats::exposition;
-use crate::workload;
+use crate::workload::{self, Waiting};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -89,22 +89,28 @@ pub fn check_by_promtool(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// The last scrape before the end, which has all calls.
-fn scrape_a_script(programs: &Programs) -> Result<String> {
-    let deadline = Instant::now() + TIMEOUT;
+/// Starts the script beside a workload that waits to make so many calls; gives both, and the address that the maps are served at.
+pub fn serve(programs: &Programs, script: &str, calls: u32, deadline: Instant) -> Result<(Waiting, Child, String)> {
     let wanted = Workload {
         mode: WorkloadMode::Process,
         program: "workload".into(),
-        arguments: vec!["calls".into(), CALLS.to_string()],
+        arguments: vec!["calls".into(), calls.to_string()],
     };
-    let mut waiting = workload::start(&wanted, programs, deadline)?;
+    let waiting = workload::start(&wanted, programs, deadline)?;
     let mut command = Command::new(&programs.rtrace);
     command.env("PATH", &programs.workloads).args(["--listen", "127.0.0.1:0"]);
-    command.args(["-p", &waiting.pid.to_string(), "-e", SCRIPT]);
+    command.args(["-p", &waiting.pid.to_string(), "-e", script]);
     let child = Child::start(&mut command, deadline)?;
     let line = child.await_error("Serving http://")?.context("it does not serve")?;
     let address = line.trim_start_matches("Serving http://").trim_end_matches("/metrics").to_string();
     child.await_error("Attached ")?.context("it did not attach")?;
+    Ok((waiting, child, address))
+}
+
+/// The last scrape before the end, which has all calls.
+fn scrape_a_script(programs: &Programs) -> Result<String> {
+    let deadline = Instant::now() + TIMEOUT;
+    let (mut waiting, child, address) = serve(programs, SCRIPT, CALLS, deadline)?;
     // Before anything has happened, too, it is well formed; and a client that says nothing keeps nobody waiting.
     let silent = TcpStream::connect(&address)?;
     let (status, text) = ask(&address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")?;

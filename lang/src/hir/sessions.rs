@@ -45,19 +45,8 @@ impl Hir {
     }
 
     fn functions<'a>(&'a self, program: &'a Program) -> impl Iterator<Item = Option<&'a Arc<str>>> {
-        program.sites.iter().map(|site| match &self.sites[site.index()].attach {
-            Attach::Kprobe { function, .. } => Some(function),
-            Attach::Begin
-            | Attach::End
-            | Attach::Timer { .. }
-            | Attach::Signal { .. }
-            | Attach::Uprobe { .. }
-            | Attach::Tracepoint { .. }
-            | Attach::RawTracepoint { .. }
-            | Attach::Trampoline
-            | Attach::Iterator { .. }
-            | Attach::PerfEvent { .. }
-            | Attach::Watchpoint { .. } => None,
+        program.sites.iter().map(|site| {
+            if let Attach::Kprobe { function, .. } = &self.sites[site.index()].attach { Some(function) } else { None }
         })
     }
 }
