@@ -131,7 +131,11 @@ fn has_type(rule: &Value, value: &Value) -> Result<bool> {
         Some("string") => value.is_string(),
         Some("boolean") => value.is_boolean(),
         Some("null") => value.is_null(),
-        Some("integer") => value.is_i64() || value.is_u64(),
+        // Most readers keep numbers as doubles: what these do not hold comes to them as another number.
+        Some("integer") => {
+            let number = value.as_i64().map(i128::from).or(value.as_u64().map(i128::from));
+            number.is_some_and(|number| number as f64 as i128 == number)
+        }
         _ => bail!("the checker does not know the type {rule}"),
     })
 }
