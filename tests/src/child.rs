@@ -50,11 +50,13 @@ impl Child {
     /// Starts a program; it may run until `deadline`.
     pub fn start(command: &mut Command, deadline: Instant) -> Result<Child> {
         let name = command.get_program().to_string_lossy().into_owned();
-        // A shell that runs the tests in the background has them ignore SIGINT, and what they start as well.
-        // SAFETY: the call may be made between fork and exec.
+        // A shell that runs the tests in the background has them ignore SIGINT, nohup SIGHUP, and what they start as well.
+        // SAFETY: the calls may be made between fork and exec.
         unsafe {
             command.pre_exec(|| {
-                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
                 Ok(())
             });
         }
