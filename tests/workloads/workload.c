@@ -576,16 +576,25 @@ static void run_naps(long count, const char *argument)
 	print_line(line);
 }
 
-/* rounds N: N rounds of 10 milliseconds of processor time in burn_most and a sleep of 30 in nap_here. */
+/*
+ * rounds N: N rounds of 10 milliseconds of processor time in burn_most and a sleep of 30 in nap_here. Prints for how many microseconds it has
+ * slept in all, `slept N`.
+ */
 static void run_rounds(long count, const char *unused)
 {
 	struct timespec duration = { .tv_nsec = 30000000 };
+	long slept = 0;
+	char line[64];
 
 	(void)unused;
 	for (long i = 0; i < count; i++) {
 		burn_most(0.010);
+		slept -= microseconds_now();
 		nap_here(&duration);
+		slept += microseconds_now();
 	}
+	snprintf(line, sizeof(line), "slept %ld\n", slept);
+	print_line(line);
 }
 
 /*
