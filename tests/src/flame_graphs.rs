@@ -73,7 +73,8 @@ fn check_off_cpu(programs: &Programs) -> Result<()> {
     let words = ["off-cpu", "--min", "120ms", "-d", "1s", "-c", "workload naps 1 5000000"];
     let text = record(programs, &words, &path)?;
     let slept = through(&text, &["nap_here"]) / 1000.0;
-    ensure!((500.0..1100.0).contains(&slept), "a sleep without an end: {slept} ms: {text}");
+    // Until the recording ends, which takes its time on a busy machine: well before the sleep would.
+    ensure!((500.0..2500.0).contains(&slept), "a sleep without an end: {slept} ms: {text}");
     let words = ["off-cpu", "--min", "200ms", "-c", "workload naps 3 100000"];
     let path = directory.path.join("none.folded");
     let path_text = path.display().to_string();
