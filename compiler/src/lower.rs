@@ -34,7 +34,8 @@ use loops::LoopEnds;
 
 pub use shared::{Scratch, Shared};
 
-/// The function of one program. What it needs beyond itself is added to `shared`; `cookie_distance` is what the number of a site has more than the attach cookie.
+/// The function of one program. What it needs beyond itself is added to `shared`; `cookie_distance` is what the number of
+/// a site has more than the attach cookie.
 pub fn lower(
     hir: &Hir,
     program: &Program,
