@@ -80,6 +80,10 @@ pub struct Function {
     pub values: Vec<ValueKind>,
     /// Bytes of stack that slots take.
     pub stack_bytes: u32,
+    /// The address of the scratch memory, where numbers that outlive a call are to be kept.
+    pub scratch: Option<Value>,
+    /// Bytes of scratch memory that lowering has used in a program and its functions.
+    pub scratch_bytes: u32,
     /// Functions that helpers call from this one: the bodies of loops.
     pub callbacks: Vec<Function>,
     /// Functions that this one, its callbacks and these functions themselves call. Only a program has some.

@@ -4,6 +4,7 @@
 
 pub mod encode;
 pub mod ir;
+mod keep;
 mod link;
 mod lower;
 pub mod machine;
@@ -101,6 +102,7 @@ fn compile_with(
         for ((_, time), of_program) in pass_times.iter_mut().zip(finished.pass_times) {
             *time += of_program;
         }
+        shared.scratch_bytes = shared.scratch_bytes.max(finished.scratch_bytes);
         match finished.linked {
             Ok(linked) => programs.push(Some(ProgramObject {
                 name: program.name.clone(),
@@ -159,6 +161,7 @@ fn too_large(span: Span, error: &str) -> Diagnostic {
 /// A program after lowering: all that is left to do with it.
 struct Finished {
     function: ir::Function,
+    scratch_bytes: u32,
     linked: Result<link::Linked, String>,
     pass_times: Vec<Duration>,
 }
@@ -171,8 +174,10 @@ fn finish(mut function: ir::Function) -> Finished {
         pass_times.push(start.elapsed());
         check(&function, name);
     }
+    let scratch_bytes = keep::run(&mut function);
+    check(&function, "keep");
     let linked = link::link(&function);
-    Finished { function, linked, pass_times }
+    Finished { function, scratch_bytes, linked, pass_times }
 }
 
 /// Many programs on all processors; in their order.

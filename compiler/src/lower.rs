@@ -29,7 +29,7 @@ use crate::CompileOptions;
 use crate::ir::{Block, Builder, Function, Inst, InstKind, Memory, Terminator, Value, ValueKind, Values};
 use crate::object::ErrorKind;
 
-use functions::{FRAME_BYTES, Inside, slot_bytes};
+use functions::{FRAME_BYTES, Inside, SHARED_BYTES};
 use loops::LoopEnds;
 
 pub use shared::{Scratch, Shared};
@@ -48,8 +48,7 @@ pub fn lower(
     let scratch = builder.value(ValueKind::Pointer(Memory::MapValue));
     let context = builder.value(ValueKind::Pointer(Memory::Context));
     let homes = homes::homes(program, options.loop_helper);
-    let is_alone = homes.depth == 1;
-    let frame_bytes = if is_alone { 0 } else { FRAME_BYTES };
+    let (frame_bytes, shared_bytes) = if homes.is_alone { (0, 0) } else { (FRAME_BYTES, SHARED_BYTES) };
     let mut lower = Lower {
         hir,
         program,
@@ -58,12 +57,12 @@ pub fn lower(
         b: builder,
         context,
         scratch,
-        // The frame holds the address of the scratch memory, so there is some.
-        scratch_used: if is_alone { 0 } else { 8 },
-        scratch_next: 0,
+        scratch_used: shared_bytes,
+        scratch_next: shared_bytes,
         stack_used: frame_bytes,
         stack_next: frame_bytes,
-        slot_bytes: slot_bytes(homes.depth),
+        slot_bytes: SLOT_BYTES,
+        keeps: false,
         memory: HashMap::new(),
         cookie_distance,
         site: None,
@@ -83,7 +82,11 @@ pub fn lower(
     lower.b.jump(body, &[]);
     lower.b.enter(body);
     lower.locals(&homes.shared);
-    if !is_alone {
+    if !homes.is_alone {
+        // What lies on the stack while other functions run may be confused with what lies on theirs: see `keep.rs`.
+        lower.slot_bytes = 0;
+        lower.keeps = !homes.follows_calls;
+        lower.b.function.scratch = lower.keeps.then_some(lower.scratch);
         lower.fill_frame();
         lower.subprograms(&homes.rounds);
     }
@@ -118,8 +121,10 @@ struct Lower<'a> {
     scratch_next: u32,
     stack_used: u32,
     stack_next: u32,
-    /// Bytes of stack that slots of one function may take.
+    /// Bytes of stack that slots may take.
     slot_bytes: u32,
+    /// Numbers that outlive calls are put aside: see `keep.rs`.
+    keeps: bool,
     /// Where variables live in the scratch memory that do not fit a register, or that the bodies of loops share.
     memory: HashMap<LocalId, u32>,
     /// What is added to the attach cookie for the number of the site.
@@ -334,7 +339,6 @@ impl Lower<'_> {
 
     /// Completes the entry and the gate, and hands the function out.
     fn finish(mut self, gate: Block, body: Block) -> Function {
-        self.shared.scratch_bytes = self.shared.scratch_bytes.max(self.scratch_used);
         let span = self.program.span;
         let inst = |kind, result| Inst { kind, result, span };
         if self.scratch_used > 0 {
@@ -382,6 +386,7 @@ impl Lower<'_> {
         self.b.prepend(vec![inst(InstKind::Context, Some(self.context))]);
         let mut function = self.b.function;
         function.stack_bytes = self.stack_used;
+        function.scratch_bytes = self.scratch_used;
         close(&mut function, span);
         function
     }

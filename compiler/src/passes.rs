@@ -61,6 +61,7 @@ impl Replacements {
     fn apply(&self, function: &mut Function) -> bool {
         self.of.iter().any(Option::is_some)
             && self.rewrite(|get| {
+                function.scratch = function.scratch.map(&mut *get);
                 for block in &mut function.blocks {
                     block.insts.iter_mut().for_each(|inst| inst.kind.map_uses(get));
                     block.terminator.iter_mut().for_each(|terminator| terminator.map_uses(get));

@@ -3,31 +3,26 @@
 //! context, through a frame on the program's stack.
 
 use rtrace_lang::hir::{BinaryOp, FunctionId, StmtKind, for_each_statement};
-use rtrace_lang::limits::BPF_STACK_BYTES;
 
 use crate::ir::{Builder, Function, Memory, Value, ValueKind};
 
-use super::{Lower, SLOT_BYTES, close};
+use super::{Lower, close};
 
-/// Where words of the frame lie: the context, the scratch memory, what is to end, the site.
+/// Where words of the frame lie: the context, the scratch memory. No numbers: see `keep.rs`.
 const FRAME_CONTEXT: i32 = 0;
 const FRAME_SCRATCH: i32 = 8;
-const FRAME_ENDED: i32 = 16;
-const FRAME_SITE: i32 = 24;
 /// Bytes of the frame.
-pub(super) const FRAME_BYTES: u32 = 32;
+pub(super) const FRAME_BYTES: u32 = 16;
 
-/// What the frame says is to end: nothing, the whole program, or the function of the script that runs.
+/// Where words of the scratch memory lie: what is to end, the site.
+const ENDED: i32 = 0;
+const SITE: i32 = 8;
+/// Bytes of scratch memory before all that variables take.
+pub(super) const SHARED_BYTES: u32 = 16;
+
+/// What that word says is to end: nothing, the whole program, or the function of the script that runs.
 const ENDED_PROGRAM: i64 = 1;
 const ENDED_FUNCTION: i64 = 2;
-
-/// Bytes of each function's stack that are left for registers that must be kept.
-const SPILL_BYTES: u32 = 32;
-
-/// Bytes of stack that slots of each function may take where that many functions run at once: their stacks add up.
-pub(super) fn slot_bytes(depth: u32) -> u32 {
-    (BPF_STACK_BYTES / depth).saturating_sub(SPILL_BYTES).min(SLOT_BYTES) / 8 * 8
-}
 
 /// Where in a program the code stands that is lowered.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,15 +107,14 @@ impl Lower<'_> {
 
     /// Gives `answer`, which says to whoever called whether to call again.
     fn note_ended(&mut self, what: i64, answer: i64) -> i64 {
-        let (frame, what) = (self.frame_address(), self.b.int(what));
-        self.b.store(frame, FRAME_ENDED, 8, what);
+        let what = self.b.int(what);
+        self.b.store(self.scratch, ENDED, 8, what);
         answer
     }
 
     /// Behind a call: ends this function, too, if what was called has noted so.
     pub(super) fn end_if_ended(&mut self) {
-        let frame = self.frame_address();
-        let ended = self.b.load(frame, FRAME_ENDED, 8, false);
+        let ended = self.b.load(self.scratch, ENDED, 8, false);
         let (leave, after) = (self.b.block(), self.b.block());
         self.b.branch_nonzero(ended, leave, after);
         self.b.enter(leave);
@@ -130,8 +124,7 @@ impl Lower<'_> {
             Inside::Function => {
                 // The caller goes on if only this function has ended.
                 let left = self.b.binary_int(BinaryOp::BitAnd, ended, ENDED_PROGRAM);
-                let frame = self.frame_address();
-                self.b.store(frame, FRAME_ENDED, 8, left);
+                self.b.store(self.scratch, ENDED, 8, left);
                 0
             }
         };
@@ -140,14 +133,14 @@ impl Lower<'_> {
         self.b.enter(after);
     }
 
-    /// Puts into the frame what functions need.
+    /// Puts where they find it what functions need.
     pub(super) fn fill_frame(&mut self) {
         let frame = self.b.stack_address(0);
         let (context, scratch, site, zero) = (self.context, self.scratch, self.site(), self.b.int(0));
         self.b.store(frame, FRAME_CONTEXT, 8, context);
         self.b.store(frame, FRAME_SCRATCH, 8, scratch);
-        self.b.store(frame, FRAME_ENDED, 8, zero);
-        self.b.store(frame, FRAME_SITE, 8, site);
+        self.b.store(scratch, ENDED, 8, zero);
+        self.b.store(scratch, SITE, 8, site);
     }
 
     pub(super) fn frame_address(&mut self) -> Value {
@@ -187,7 +180,7 @@ impl Lower<'_> {
         let frame = b.parameter(parameters - 1, ValueKind::Pointer(Memory::Stack));
         let context = b.load_pointer(frame, FRAME_CONTEXT, Memory::Context);
         let scratch = b.load_pointer(frame, FRAME_SCRATCH, Memory::MapValue);
-        let site = b.load(frame, FRAME_SITE, 8, false);
+        let site = b.load(scratch, SITE, 8, false);
         let outer = (
             std::mem::replace(&mut self.b, b),
             std::mem::replace(&mut self.context, context),
@@ -219,6 +212,7 @@ impl Lower<'_> {
             self.inside,
         ) = (outer.1, outer.2, outer.3, outer.4, outer.5, outer.6, outer.7, outer.8, outer.9);
         function.stack_bytes = stack_bytes;
+        function.scratch = self.keeps.then_some(scratch);
         close(&mut function, self.program.span);
         function
     }

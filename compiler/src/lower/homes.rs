@@ -1,18 +1,20 @@
 //! Which functions a program consists of before anything is lowered: the program itself, its functions, and the bodies of
-//! loops that a helper calls. Which variables several of them mention, and how deep they call one another.
+//! loops that a helper calls. Which variables several of them mention.
 
 use std::collections::{HashMap, HashSet};
 
 use rtrace_lang::hir::{Expr, ExprKind, LocalId, LoopKind, Program, Stmt, StmtKind, for_each_statement};
 
-use super::loops::{is_called, rounds_of};
+use super::loops::{enters_functions, is_called, rounds_of};
 
 /// What is known of the functions of a program.
 pub(super) struct Homes {
     /// Variables that lie in memory: more than one function mentions them, or they have an address.
     pub shared: HashSet<LocalId>,
-    /// Functions that run at once at most, the program itself included.
-    pub depth: u32,
+    /// There is no function but the program itself.
+    pub is_alone: bool,
+    /// A loop that the verifier follows round by round enters other functions.
+    pub follows_calls: bool,
     /// How often the verifier comes to each function of the script, for plain loops around its calls.
     pub rounds: Vec<u64>,
 }
@@ -28,13 +30,10 @@ const MOST_FOLLOWED_ROUNDS: u64 = 16;
 struct Walk<'a> {
     program: &'a Program,
     of: HashMap<LocalId, HashSet<usize>>,
+    /// Functions beside the program itself so far.
     functions: usize,
     has_helper: bool,
-    /// Functions around the place that is looked at, and the most of them so far.
-    depth: u32,
-    most_depth: u32,
-    /// Functions of the script that the function calls which is looked at, and at which depth.
-    calls: Vec<(usize, u32)>,
+    follows_calls: bool,
     rounds: Vec<u64>,
 }
 
@@ -44,9 +43,7 @@ pub(super) fn homes(program: &Program, has_helper: bool) -> Homes {
         of: HashMap::new(),
         functions: 0,
         has_helper,
-        depth: 1,
-        most_depth: 1,
-        calls: Vec::new(),
+        follows_calls: false,
         rounds: vec![0; program.functions.len()],
     };
     if let Some(local) = program.speculation {
@@ -57,21 +54,12 @@ pub(super) fn homes(program: &Program, has_helper: bool) -> Homes {
         walk.expr(predicate, 0, 1);
     }
     walk.block(&program.body, 0, 1);
-    let mut own = vec![(walk.most_depth, std::mem::take(&mut walk.calls))];
     // Each function calls only those before it: callers first, so that it is known how often each is come to.
     for (number, function) in program.functions.iter().enumerate().rev() {
         walk.functions += 1;
         let here = walk.functions;
-        walk.most_depth = 1;
         function.parameters.iter().for_each(|local| walk.note(*local, here));
         walk.block(&function.body, here, walk.rounds[number].max(1));
-        own.push((walk.most_depth, std::mem::take(&mut walk.calls)));
-    }
-    // And the first ones first for how deep they go.
-    let mut depths: Vec<u32> = Vec::new();
-    for (most, calls) in own.iter().rev() {
-        let below = calls.iter().map(|(called, at)| at + depths[*called]).max();
-        depths.push(below.unwrap_or(0).max(*most));
     }
     let shared = walk
         .of
@@ -80,7 +68,7 @@ pub(super) fn homes(program: &Program, has_helper: bool) -> Homes {
         .map(|(local, _)| local)
         .collect();
     let rounds = walk.rounds.into_iter().map(|rounds| rounds.max(1)).collect();
-    Homes { shared, depth: depths.pop().expect("the program itself has a depth"), rounds }
+    Homes { shared, is_alone: walk.functions == 0, follows_calls: walk.follows_calls, rounds }
 }
 
 impl Walk<'_> {
@@ -107,7 +95,6 @@ impl Walk<'_> {
                     for local in function.parameters.iter().copied().chain(function.result) {
                         self.note(local, here);
                     }
-                    self.calls.push((id.index(), self.depth));
                     self.rounds[id.index()] = self.rounds[id.index()].saturating_add(rounds);
                 }
                 StmtKind::Expr(_)
@@ -124,14 +111,15 @@ impl Walk<'_> {
     }
 
     fn repeat(&mut self, kind: &LoopKind, body: &[Stmt], here: usize, rounds: u64) {
-        let is_called = is_called(kind, rounds, self.has_helper);
+        let is_called = is_called(kind, body, rounds, self.has_helper);
         let (inside, rounds_inside) = if is_called {
             self.functions += 1;
             (self.functions, 1)
         } else {
             (here, rounds_of(kind, rounds))
         };
-        let below = u32::from(is_called);
+        let is_followed = !is_called && !matches!(kind, LoopKind::Unroll(_));
+        self.follows_calls |= is_followed && enters_functions(body, rounds_inside, self.has_helper);
         if !is_called && rounds_inside / rounds > MOST_FOLLOWED_ROUNDS {
             self.note_changed(body);
         }
@@ -139,8 +127,6 @@ impl Walk<'_> {
             self.expr(from, here, rounds);
             self.expr(to, here, rounds);
         }
-        self.depth += below;
-        self.most_depth = self.most_depth.max(self.depth);
         match kind {
             LoopKind::While(condition) => self.expr(condition, inside, rounds_inside),
             LoopKind::Range { variable, .. } => self.note(*variable, inside),
@@ -151,7 +137,6 @@ impl Walk<'_> {
             LoopKind::Unroll(_) => {}
         }
         self.block(body, inside, rounds_inside);
-        self.depth -= below;
     }
 
     /// Puts the variables into memory that the statements change.
@@ -177,9 +162,9 @@ impl Walk<'_> {
             }
             ExprKind::Block { statements, .. } => self.block(statements, here, rounds),
             // Counts by a loop with nothing in it.
-            ExprKind::Len { .. } => self.most_depth = self.most_depth.max(self.depth + 1),
+            ExprKind::Len { .. } => self.functions += 1,
             // So is the way up a stack by tables.
-            ExprKind::Stack { by_tables: true, .. } => self.most_depth = self.most_depth.max(self.depth + 1),
+            ExprKind::Stack { by_tables: true, .. } => self.functions += 1,
             _ => {}
         }
         e.for_each_part(&mut |part| self.expr(part, here, rounds));

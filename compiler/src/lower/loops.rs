@@ -1,9 +1,11 @@
-//! Loops. Few rounds of a known number are plain jumps, which the kernel's verifier follows one by one. All others are
-//! functions of their own that a helper calls for each round, so that the verifier sees their body once: see
-//! `functions.rs`.
+//! Loops. Few rounds of a known number that enter no other function are plain jumps, which the kernel's verifier follows
+//! one by one. All others are functions of their own that a helper calls for each round, so that the verifier sees their
+//! body once: see `functions.rs`.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::{BinaryOp, Expr, LocalId, LoopKind, MapId, MapValue, Stmt, StmtKind, for_each_statement};
+use rtrace_lang::hir::{
+    BinaryOp, Expr, ExprKind, LocalId, LoopKind, MapId, MapValue, Stmt, StmtKind, for_each_statement,
+};
 use rtrace_lang::limits::{MOST_OLD_ROUNDS, MOST_OLD_ROUNDS_TOGETHER, MOST_PLAIN_ROUNDS, MOST_ROUNDS};
 use rtrace_lang::span::Span;
 use rtrace_lang::types::Type;
@@ -25,13 +27,48 @@ pub(super) enum LoopEnds {
 }
 
 /// Whether a loop becomes a function that a helper calls.
-pub(super) fn is_called(kind: &LoopKind, rounds: u64, has_helper: bool) -> bool {
+pub(super) fn is_called(kind: &LoopKind, body: &[Stmt], rounds: u64, has_helper: bool) -> bool {
     match kind {
         LoopKind::Map { .. } => true,
         LoopKind::While(_) => has_helper,
-        LoopKind::Range { from, to, .. } => has_helper && known_rounds(from, to, rounds).is_none(),
+        LoopKind::Range { from, to, .. } => {
+            let is_short = known_rounds(from, to, rounds).is_some();
+            has_helper && !(is_short && !enters_functions(body, rounds_of(kind, rounds), has_helper))
+        }
         LoopKind::Unroll(_) => false,
     }
+}
+
+/// Whether statements that are verified so often enter other functions: the number of a round, which the verifier has to
+/// know, does not outlive that (see `keep.rs`).
+pub(super) fn enters_functions(statements: &[Stmt], rounds: u64, has_helper: bool) -> bool {
+    let mut found = false;
+    for_each_statement(statements, &mut |statement| {
+        found |= match &statement.kind {
+            StmtKind::Call(_) => true,
+            StmtKind::Loop { kind, body } => is_called(kind, body, rounds, has_helper),
+            StmtKind::Expr(_)
+            | StmtKind::SetLocal { .. }
+            | StmtKind::SetMap { .. }
+            | StmtKind::Aggregate { .. }
+            | StmtKind::Emit { .. }
+            | StmtKind::DebugLine { .. }
+            | StmtKind::Exit { .. }
+            | StmtKind::If { .. }
+            | StmtKind::Break
+            | StmtKind::Continue
+            | StmtKind::Return => false,
+        };
+        statement.for_each_expr(&mut |e| found |= is_a_loop(e));
+    });
+    found
+}
+
+/// Whether an expression, or a part of it, is a loop that a helper calls.
+fn is_a_loop(e: &Expr) -> bool {
+    let mut found = matches!(e.kind, ExprKind::Len { .. } | ExprKind::Stack { by_tables: true, .. });
+    e.for_each_part(&mut |part| found |= is_a_loop(part));
+    found
 }
 
 /// How often a loop goes round, where it is so seldom that all of it can be verified.
@@ -82,7 +119,7 @@ fn may_end(body: &[Stmt], calls_may_exit: bool) -> bool {
 
 impl Lower<'_> {
     pub(super) fn repeat(&mut self, kind: &LoopKind, body: &[Stmt], span: Span) {
-        if is_called(kind, self.rounds, self.options.loop_helper) {
+        if is_called(kind, body, self.rounds, self.options.loop_helper) {
             match kind {
                 LoopKind::While(condition) => self.called_while(condition, body, span),
                 LoopKind::Range { variable, from, to } => self.called_range(*variable, from, to, body, span),

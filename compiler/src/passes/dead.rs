@@ -3,7 +3,7 @@
 
 use rtrace_lang::calls;
 
-use crate::ir::{Function, InstKind, Terminator};
+use crate::ir::{Function, InstKind, Terminator, Value};
 
 /// Helpers that are called for their answer alone.
 const PURE_HELPERS: &[u32] = &[
@@ -30,7 +30,7 @@ pub fn run(function: &mut Function) {
     }
     // Values that are needed, from those that instructions with an effect read.
     let mut needed = vec![false; function.values.len()];
-    let mut work = Vec::new();
+    let mut work: Vec<Value> = function.scratch.into_iter().collect();
     let mut maker: Vec<Option<InstKind>> = vec![None; function.values.len()];
     let predecessors = function.predecessors();
     let mut param_of = vec![None; function.values.len()];

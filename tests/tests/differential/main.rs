@@ -170,6 +170,10 @@ const ONCE_WRONG: &[&str] = &[
      while (@w++ < 4 && 0) { $b += 1; }
      @ll[strlen(words(0, @t) + \"\")] = llquantize(strlen(words(0, \"\") + \"\"), 10, 0, 5, 20, strlen(words(0, ((@k[0] < 0x1f) ? @t : \"\")) + \"\"));
      @ts[(((!(3)), \"\") == ($b, words(@k[0], \"xtzdfpdw\")))] = \"\"; }",
+    // Kernel 6.1 left out the ways on which a number of the caller had another value before the call.
+    "fn outer($a): int64 { for $n : 0..3 { @fine = hist(bswap((uint64)(@i)), 3); @r[0] = (n = (@i ?: 0)); } return -3; }
+     BEGIN { $a = 1; @i = 3; @k[0] = 5; @m[1, \"two\"] = 7; @r[0] = (n = 2);
+     @hist = hist((((int8)(@m[1, \"two\"])) & outer(((int8)($a))))); }",
 ];
 
 #[test]
