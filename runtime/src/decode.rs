@@ -26,6 +26,30 @@ pub struct Decoder {
     for_terminal: bool,
 }
 
+/// The value at the start of `bytes`, of a type that takes nothing else to be shown.
+pub fn simple(ty: &Type, bytes: &[u8]) -> Option<Value> {
+    let first = word(bytes, 0);
+    Some(match ty {
+        Type::Bool => Value::Bool(first != 0),
+        Type::Int { signed: true, .. } => Value::Int(first as i64),
+        Type::Int { signed: false, .. } | Type::Timestamp => Value::Uint(first),
+        Type::Pointer { .. } => Value::Pointer(first),
+        Type::Str(capacity) => Value::Str(text(bytes, *capacity)),
+        Type::Buffer(capacity) => {
+            let length = (first as usize).min(*capacity as usize).min(bytes.len().saturating_sub(8));
+            Value::Buffer(bytes.get(8..8 + length).unwrap_or(&[]).to_vec())
+        }
+        _ => return None,
+    })
+}
+
+/// The bytes of a string up to its NUL.
+fn text(bytes: &[u8], capacity: u32) -> Vec<u8> {
+    let bytes = &bytes[..bytes.len().min(capacity as usize)];
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    bytes[..end].to_vec()
+}
+
 pub fn word(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).map_or(0, |word| u64::from_le_bytes(word.try_into().expect("8 bytes")))
 }
@@ -73,11 +97,11 @@ impl Decoder {
 
     /// The value as it is.
     fn exact(&mut self, ty: &Type, bytes: &[u8], target: &dyn Target, stacks: &StackReader<'_>) -> Value {
+        if let Some(value) = simple(ty, bytes) {
+            return value;
+        }
         let first = word(bytes, 0);
         match ty {
-            Type::Bool => Value::Bool(first != 0),
-            Type::Int { signed: true, .. } => Value::Int(first as i64),
-            Type::Int { signed: false, .. } | Type::Timestamp => Value::Uint(first),
             Type::Enum(of) => {
                 let types = &self.hir.types;
                 let known = || types.enumerators(of).map_or_else(|| target.enumerators(of), <[_]>::to_vec);
@@ -85,18 +109,8 @@ impl Decoder {
                 let name = names.iter().find(|(_, number)| *number == first as i64).map(|(name, _)| name.clone());
                 Value::Enum { name, number: first as i64 }
             }
-            Type::Str(capacity) => {
-                let bytes = &bytes[..bytes.len().min(*capacity as usize)];
-                let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-                Value::Str(bytes[..end].to_vec())
-            }
-            Type::Buffer(capacity) => {
-                let length = (first as usize).min(*capacity as usize).min(bytes.len().saturating_sub(8));
-                Value::Buffer(bytes.get(8..8 + length).unwrap_or(&[]).to_vec())
-            }
             Type::Shown(shown) => Value::Named { text: self.names.show(shown, first, target), number: first as i64 },
             Type::Inet => Value::Symbol(names::internet(first, bytes.get(8..24).unwrap_or(&[])).into()),
-            Type::Pointer { .. } => Value::Pointer(first),
             Type::Stack { user, mode, .. } => {
                 let pid = user.then(|| word(bytes, 8));
                 let mut frames = self.stack(first, pid, stacks);
@@ -149,7 +163,14 @@ impl Decoder {
                 Value::Record(values)
             }
             Type::Struct(_) | Type::Array { .. } => self.plain(ty, bytes, target),
-            Type::Void | Type::Unknown => Value::Buffer(bytes.to_vec()),
+            Type::Void
+            | Type::Unknown
+            | Type::Bool
+            | Type::Int { .. }
+            | Type::Timestamp
+            | Type::Str(_)
+            | Type::Buffer(_)
+            | Type::Pointer { .. } => Value::Buffer(bytes.to_vec()),
         }
     }
 
@@ -182,11 +203,7 @@ impl Decoder {
                 let element = |number: usize| bytes.get(number * size..).unwrap_or(&[]);
                 Value::Array((0..*len as usize).map(|number| self.plain(of, element(number), target)).collect())
             }
-            Type::Str(capacity) => {
-                let bytes = &bytes[..bytes.len().min(*capacity as usize)];
-                let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-                Value::Str(bytes[..end].to_vec())
-            }
+            Type::Str(capacity) => Value::Str(text(bytes, *capacity)),
             Type::Buffer(length) => Value::Buffer(bytes[..bytes.len().min(*length as usize)].to_vec()),
             _ => {
                 let raw = unaligned(bytes, ty.size() as usize);
@@ -291,7 +308,7 @@ fn file_name(module: String) -> String {
 
 /// The value with the control characters of its strings and names as `\x1b`: traced programs choose them, and a terminal
 /// would obey. Line feeds and tabs stay.
-fn without_controls(value: Value) -> Value {
+pub fn without_controls(value: Value) -> Value {
     match value {
         Value::Str(bytes) => Value::Str(escape_controls(bytes)),
         Value::Named { text, number } => Value::Named { text: escape_text(text), number },

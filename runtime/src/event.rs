@@ -5,6 +5,8 @@ use std::sync::Arc;
 use rtrace_lang::aggregations::AggregationKind;
 use rtrace_lang::types::StackMode;
 
+pub use crate::rows::{Row, Rows};
+
 /// A value as it is shown.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Value {
@@ -134,7 +136,7 @@ pub struct MapEvent {
     /// None where it holds plain values.
     pub aggregation: Option<AggregationKind>,
     /// In the order in which they are shown.
-    pub rows: Vec<(Vec<Value>, Cell)>,
+    pub rows: Rows,
 }
 
 /// Which action printed a text.

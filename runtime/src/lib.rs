@@ -14,6 +14,7 @@ mod names;
 pub mod output;
 mod packets;
 pub mod recordings;
+mod rows;
 pub mod session;
 pub mod signals;
 pub mod symbols;

@@ -5,6 +5,7 @@
 #[allow(dead_code)]
 mod embedded;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use rtrace_runtime::event::{Cell, Value};
@@ -23,7 +24,8 @@ fn values_and_maps_arrive() {
     assert_eq!(collected.values, [Value::Tuple(vec![Value::Int(1), Value::Str(b"two".to_vec())])]);
     assert_eq!(collected.maps.len(), 1);
     assert_eq!(collected.maps[0].name, "@calls");
-    let [(key, Cell::Number { value: 2, .. })] = &collected.maps[0].rows[..] else { panic!("{:?}", collected.maps) };
+    let rows: Vec<_> = collected.maps[0].rows.iter().map(Cow::into_owned).collect();
+    let [(key, Cell::Number { value: 2, .. })] = &rows[..] else { panic!("{rows:?}") };
     assert_eq!(key[..], [Value::Str(b"a".to_vec())]);
 }
 

@@ -24,7 +24,8 @@ impl Csv {
     }
 
     fn map(&mut self, map: &MapEvent) -> io::Result<()> {
-        for (key, cell) in &map.rows {
+        for row in map.rows.iter() {
+            let (key, cell) = &*row;
             let (columns, lines) = values(map.aggregation, cell);
             let header = std::iter::once("map".to_string()).chain(map.key_names.iter().cloned()).chain(columns);
             let table = (map.name.clone(), header.collect());

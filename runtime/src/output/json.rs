@@ -1,11 +1,12 @@
 //! Events as JSON, one object a line, in the shapes that bpftrace has; what it lacks has shapes alike.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use rtrace_lang::aggregations::{AggregationKind, percent};
 
 use crate::clock;
-use crate::event::{Cell, Event, MapEvent, Place, TextKind, Value};
+use crate::event::{Cell, Event, MapEvent, Place, Row, TextKind, Value};
 
 use super::Sink;
 use super::buckets::{Bucket, Buckets};
@@ -105,9 +106,10 @@ fn total(in_total: bool) -> &'static str {
 /// What a map holds; None for a map without keys that has no value yet.
 fn map(event: &MapEvent) -> Option<String> {
     if !event.keyed {
-        return event.rows.first().map(|(_, inner)| cell(inner));
+        return event.rows.first().map(|row| cell(&row.1));
     }
-    let entry = |(key, inner): &(Vec<Value>, Cell)| {
+    let entry = |row: Cow<'_, Row>| {
+        let (key, inner) = &*row;
         let parts: Vec<Vec<u8>> = key.iter().map(key_part).collect();
         format!("{}:{}", quoted(&parts.join(&b","[..])), cell(inner))
     };

@@ -52,8 +52,8 @@ impl Sink for Prometheus {
 pub fn exposition<'m>(maps: impl Iterator<Item = &'m MapEvent>) -> (String, Vec<String>) {
     let (mut text, mut left_out, mut taken) = (String::new(), Vec::new(), BTreeSet::new());
     for map in maps {
-        let Some((_, first)) = map.rows.first() else { continue };
-        let Some(kind) = Kind::of(map.aggregation, first) else {
+        let Some(first) = map.rows.first() else { continue };
+        let Some(kind) = Kind::of(map.aggregation, &first.1) else {
             left_out.push(format!("{} is left out: its values are no numbers that metrics have", map.name));
             continue;
         };
@@ -153,7 +153,8 @@ fn samples(map: &MapEvent) -> Option<Vec<(Sample, i128)>> {
     let names = label_names(map);
     let mut all: Vec<(Sample, i128)> = Vec::new();
     let mut places: HashMap<Sample, usize> = HashMap::new();
-    for (key, cell) in &map.rows {
+    for row in map.rows.iter() {
+        let (key, cell) = &*row;
         let key = key.iter().zip(&names).map(|(part, name)| label(name, &String::from_utf8_lossy(&plain(part))));
         let key: Vec<String> = key.collect();
         for (suffix, own, value) in of_cell(cell)? {
@@ -259,7 +260,7 @@ mod tests {
 
     fn map(name: &str, aggregation: Option<AggregationKind>, keys: &[&str], rows: Vec<(Vec<Value>, Cell)>) -> MapEvent {
         let key_names = keys.iter().map(ToString::to_string).collect();
-        MapEvent { name: name.into(), keyed: !keys.is_empty(), key_names, aggregation, rows }
+        MapEvent { name: name.into(), keyed: !keys.is_empty(), key_names, aggregation, rows: rows.into() }
     }
 
     #[test]

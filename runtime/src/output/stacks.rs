@@ -107,7 +107,8 @@ impl Stacks {
 
     fn map(&mut self, map: &MapEvent) {
         let mut last = BTreeMap::new();
-        for (key, cell) in &map.rows {
+        for row in map.rows.iter() {
+            let (key, cell) = &*row;
             let Some(stack) = stack(&map.key_names, key) else {
                 self.without_stacks.insert(map.name.clone());
                 return;

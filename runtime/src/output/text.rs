@@ -19,20 +19,33 @@ impl Text {
     }
 
     fn map(&mut self, map: &MapEvent) -> io::Result<()> {
-        for (key, cell) in &map.rows {
-            let name = if map.keyed { format!("{}[{}]", map.name, keys(key)) } else { map.name.clone() };
+        let mut out = Vec::new();
+        for row in map.rows.iter() {
+            let (key, cell) = &*row;
+            out.clear();
+            out.extend_from_slice(map.name.as_bytes());
+            if map.keyed {
+                out.push(b'[');
+                add_keys(&mut out, key);
+                out.push(b']');
+            }
             match cell {
                 Cell::Value(_) | Cell::Number { .. } | Cell::Stats { .. } | Cell::Quantiles { .. } => {
-                    writeln!(self.writer, "{name}: {}", body(cell))?;
+                    out.extend_from_slice(b": ");
+                    add_body(&mut out, cell);
                 }
                 Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } | Cell::Series { .. } => {
-                    let picture = body(cell);
+                    out.extend_from_slice(b":\n");
+                    let before = out.len();
+                    add_body(&mut out, cell);
                     // Of a histogram without values nothing is shown.
-                    if !picture.is_empty() {
-                        writeln!(self.writer, "{name}:\n{picture}")?;
+                    if out.len() == before {
+                        continue;
                     }
                 }
             }
+            out.push(b'\n');
+            self.writer.write_all(String::from_utf8_lossy(&out).as_bytes())?;
         }
         Ok(())
     }
@@ -63,10 +76,6 @@ impl Sink for Text {
     }
 }
 
-fn number(value: i64, signed: bool) -> String {
-    integer(value, signed).to_string()
-}
-
 /// The number that a cell's 64 bits are.
 pub(super) fn integer(value: i64, signed: bool) -> i128 {
     if signed { value.into() } else { (value as u64).into() }
@@ -74,7 +83,27 @@ pub(super) fn integer(value: i64, signed: bool) -> i128 {
 
 /// A key as it is printed between brackets.
 pub fn keys(parts: &[Value]) -> String {
-    parts.iter().map(|part| String::from_utf8_lossy(&render(part)).into_owned()).collect::<Vec<_>>().join(", ")
+    let mut out = Vec::new();
+    add_keys(&mut out, parts);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn add_keys(out: &mut Vec<u8>, parts: &[Value]) {
+    add_list(out, parts, b", ");
+}
+
+fn add_list(out: &mut Vec<u8>, parts: &[Value], between: &[u8]) {
+    for (number, part) in parts.iter().enumerate() {
+        if number > 0 {
+            out.extend_from_slice(between);
+        }
+        add(out, part);
+    }
+}
+
+/// Adds what a formatted text says.
+fn add_text(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("memory takes all that is written to it");
 }
 
 /// A frame of a stack, as its mode prints it.
@@ -99,84 +128,96 @@ fn frame_line(frame: &Frame, mode: StackMode) -> String {
 
 /// What a map shows of one entry; pictures end with their last line.
 pub(super) fn body(cell: &Cell) -> String {
+    let mut out = Vec::new();
+    add_body(&mut out, cell);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn add_body(out: &mut Vec<u8>, cell: &Cell) {
+    let number = |out: &mut Vec<u8>, value: i64, signed: bool| match signed {
+        true => add_text(out, format_args!("{value}")),
+        false => add_text(out, format_args!("{}", value as u64)),
+    };
     match cell {
-        Cell::Value(value) => String::from_utf8_lossy(&render(value)).into_owned(),
-        Cell::Number { value, signed } => number(*value, *signed),
-        Cell::Stats { count, average, total, signed } => format!(
-            "{{ .count = {count}, .average = {}, .total = {} }}",
-            number(*average, *signed),
-            number(*total, *signed)
-        ),
-        Cell::Quantiles { count, points, signed } => {
-            let points: Vec<String> = points
-                .iter()
-                .map(|(point, value)| format!(", .p{} = {}", percent(*point), number(*value, *signed)))
-                .collect();
-            format!("{{ .count = {count}{} }}", points.concat())
+        Cell::Value(value) => add(out, value),
+        Cell::Number { value, signed } => number(out, *value, *signed),
+        Cell::Stats { count, average, total, signed } => {
+            add_text(out, format_args!("{{ .count = {count}, .average = "));
+            number(out, *average, *signed);
+            out.extend_from_slice(b", .total = ");
+            number(out, *total, *signed);
+            out.extend_from_slice(b" }");
         }
-        Cell::Hist { buckets, bits, divisor } => histogram::powers(buckets, *bits, *divisor),
-        Cell::Lhist { buckets, min, max, step, divisor } => histogram::linear(buckets, (*min, *max, *step), *divisor),
-        Cell::Distribution { rows, divisor } => distribution::picture(rows, *divisor),
-        Cell::Series { interval, points, signed } => series::picture(*interval, points, *signed),
+        Cell::Quantiles { count, points, signed } => {
+            add_text(out, format_args!("{{ .count = {count}"));
+            for (point, value) in points {
+                add_text(out, format_args!(", .p{} = ", percent(*point)));
+                number(out, *value, *signed);
+            }
+            out.extend_from_slice(b" }");
+        }
+        Cell::Hist { buckets, bits, divisor } => out.extend(histogram::powers(buckets, *bits, *divisor).into_bytes()),
+        Cell::Lhist { buckets, min, max, step, divisor } => {
+            out.extend(histogram::linear(buckets, (*min, *max, *step), *divisor).into_bytes());
+        }
+        Cell::Distribution { rows, divisor } => out.extend(distribution::picture(rows, *divisor).into_bytes()),
+        Cell::Series { interval, points, signed } => {
+            out.extend(series::picture(*interval, points, *signed).into_bytes());
+        }
     }
 }
 
 /// A value as print() shows it.
 pub(super) fn render(value: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    add(&mut out, value);
+    out
+}
+
+fn add(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Int(n) => n.to_string().into_bytes(),
-        Value::Uint(n) => n.to_string().into_bytes(),
-        Value::Bool(b) => b.to_string().into_bytes(),
-        Value::Str(bytes) => bytes.clone(),
-        Value::Buffer(bytes) => printf::escaped(bytes, false),
-        Value::Pointer(address) => format!("{address:#x}").into_bytes(),
-        Value::Enum { name: Some(name), .. } => name.as_bytes().to_vec(),
-        Value::Enum { name: None, number } => number.to_string().into_bytes(),
-        Value::Symbol(name) | Value::Named { text: name, .. } => name.as_bytes().to_vec(),
+        Value::Int(n) | Value::Enum { name: None, number: n } => add_text(out, format_args!("{n}")),
+        Value::Uint(n) => add_text(out, format_args!("{n}")),
+        Value::Bool(b) => add_text(out, format_args!("{b}")),
+        Value::Str(bytes) => out.extend_from_slice(bytes),
+        Value::Buffer(bytes) => out.extend(printf::escaped(bytes, false)),
+        Value::Pointer(address) => add_text(out, format_args!("{address:#x}")),
+        Value::Enum { name: Some(name), .. } | Value::Symbol(name) | Value::Named { text: name, .. } => {
+            out.extend_from_slice(name.as_bytes());
+        }
         Value::Stack { frames, mode, .. } => {
             // Raw addresses and build ids have no line for a function within another.
             let is_shown = |frame: &&Frame| match mode {
                 StackMode::Bpftrace | StackMode::Perf => true,
                 StackMode::Raw | StackMode::BuildId => !frame.is_inlined,
             };
-            let lines = frames.iter().filter(is_shown).map(|frame| frame_line(frame, *mode));
-            std::iter::once("\n".to_string()).chain(lines).collect::<String>().into_bytes()
+            out.push(b'\n');
+            for frame in frames.iter().filter(is_shown) {
+                out.extend(frame_line(frame, *mode).into_bytes());
+            }
         }
         Value::Tuple(parts) => {
-            let mut out = b"(".to_vec();
-            for (number, part) in parts.iter().enumerate() {
-                if number > 0 {
-                    out.extend_from_slice(b", ");
-                }
-                out.extend(render(part));
-            }
+            out.push(b'(');
+            add_list(out, parts, b", ");
             out.push(b')');
-            out
         }
         Value::Record(parts) => {
-            let mut out = b"{ ".to_vec();
+            out.extend_from_slice(b"{ ");
             for (number, (name, part)) in parts.iter().enumerate() {
                 if number > 0 {
                     out.extend_from_slice(b", ");
                 }
                 if !name.is_empty() {
-                    out.extend(format!(".{name} = ").into_bytes());
+                    add_text(out, format_args!(".{name} = "));
                 }
-                out.extend(render(part));
+                add(out, part);
             }
             out.extend_from_slice(b" }");
-            out
         }
         Value::Array(parts) => {
-            let mut out = b"[".to_vec();
-            for (number, part) in parts.iter().enumerate() {
-                if number > 0 {
-                    out.push(b',');
-                }
-                out.extend(render(part));
-            }
+            out.push(b'[');
+            add_list(out, parts, b",");
             out.push(b']');
-            out
         }
     }
 }

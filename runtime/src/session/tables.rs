@@ -10,9 +10,10 @@ use rtrace_lang::types::Type;
 
 use crate::cells;
 use crate::decode::word;
-use crate::event::{Cell, MapEvent, Value};
+use crate::event::{Cell, MapEvent, Rows, Value};
 use crate::maps::{self, LiveMap};
 use crate::output::printa;
+use crate::rows::{Packed, PackedValue, Shape, divide};
 
 use super::{Session, SessionError};
 
@@ -45,10 +46,15 @@ impl Session<'_> {
     /// A map as one of the kernel's has it.
     pub(super) fn map_event_of(&mut self, id: MapId, at: usize, table: &Table) -> Result<MapEvent, SessionError> {
         self.name_kernel_stacks(id);
-        let mut rows = self.rows(id, at, table.by, table.divisor, Keep::Shown)?;
+        let mut rows: Rows = match self.packed(id, at, table)? {
+            Some(packed) => packed.into(),
+            None => {
+                let rows = self.rows(id, at, table.by, table.divisor, Keep::Shown)?;
+                rows.into_iter().map(|row| (row.key, row.cell)).collect()
+            }
+        };
         if let Some(top) = table.top {
-            let skip = rows.len().saturating_sub(usize::try_from(top).unwrap_or(usize::MAX));
-            rows.drain(..skip);
+            rows.keep_last(usize::try_from(top).unwrap_or(usize::MAX));
         }
         if table.descending {
             rows.reverse();
@@ -58,7 +64,6 @@ impl Session<'_> {
             MapValue::Aggregation(aggregation) => Some(aggregation.kind),
             MapValue::Plain(_) => None,
         };
-        let rows = rows.into_iter().map(|row| (row.key, row.cell)).collect();
         let key_names = key_names(map, &self.options.source);
         Ok(MapEvent { name: map.written(), keyed: !map.key.is_empty(), key_names, aggregation, rows })
     }
@@ -78,6 +83,22 @@ impl Session<'_> {
             });
             addresses
         });
+    }
+
+    /// The entries of a map in the order of the table, where they can stay as they are.
+    fn packed(&self, id: MapId, at: usize, table: &Table) -> Result<Option<Packed>, SessionError> {
+        let map = &self.hir.maps[id.index()];
+        let value = match &map.value {
+            MapValue::Aggregation(aggregation) => PackedValue::Merged(*aggregation),
+            MapValue::Plain(ty) => PackedValue::Number(ty.clone()),
+        };
+        let divisor = table.divisor.saturating_mul(self.normals[id.index()]);
+        let shape = Shape::new(&map.key, value, divisor, self.options.for_terminal);
+        let Some(shape) = shape.filter(|_| !map.key.is_empty() && !map.has_short_keys()) else { return Ok(None) };
+        let mut packed = Packed::new(shape);
+        self.maps[at].for_each(self.cpus, &mut |key, value| packed.push(key, value))?;
+        packed.sort(|key, cell| maps::rank(map, table.by, key, cell));
+        Ok(Some(packed))
     }
 
     /// The entries of a map in that order, their values divided by `divisor` and by what normalize() says.
@@ -335,12 +356,4 @@ fn without_padding(types: &[Type], bytes: &[u8]) -> Vec<u8> {
         rest = behind;
     }
     key
-}
-
-fn divide(value: Value, divisor: u64) -> Value {
-    match value {
-        Value::Int(n) if divisor > 1 => Value::Int((i128::from(n) / i128::from(divisor)) as i64),
-        Value::Uint(n) if divisor > 1 => Value::Uint(n / divisor),
-        other => other,
-    }
 }

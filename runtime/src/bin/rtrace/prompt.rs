@@ -293,7 +293,7 @@ impl Prompt {
         let (several, mut text) = (found.len() > 1, String::new());
         for (program, mut event) in found {
             if let Some(key) = key {
-                event.rows.retain(|(of_row, _)| key_text(of_row) == key);
+                event.rows.retain(|row| key_text(&row.0) == key);
             }
             if several {
                 text.push_str(&format!("{program}:\n"));
