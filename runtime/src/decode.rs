@@ -127,10 +127,10 @@ impl Decoder {
                 let text = found.into_iter().next().flatten().and_then(|symbol| match part {
                     SymbolPart::Name => symbol.name,
                     SymbolPart::Module => {
-                        symbol.module.map(file_name).or_else(|| (!user).then(|| "vmlinux".to_string()))
+                        symbol.module.as_deref().map(file_name).or_else(|| (!user).then(|| "vmlinux".into()))
                     }
                 });
-                Value::Symbol(text.unwrap_or_else(|| format!("{first:#x}")).into())
+                Value::Symbol(text.unwrap_or_else(|| format!("{first:#x}").into()))
             }
             Type::ProbeName => {
                 Value::Symbol(self.hir.sites.get(first as usize).map_or_else(|| "?".into(), |site| site.name.clone()))
@@ -256,8 +256,8 @@ impl Decoder {
             })
             .map(|(address, symbol)| Frame {
                 address: *address,
-                symbol: symbol.as_ref().map(|symbol| symbol.to_string().into()),
-                module: symbol.and_then(|symbol| symbol.module).map(Arc::from),
+                symbol: symbol.as_ref().map(|symbol| symbol.shown.clone()),
+                module: symbol.and_then(|symbol| symbol.module),
                 build_id: None,
                 line: None,
                 is_inlined: false,
@@ -302,8 +302,8 @@ impl Decoder {
 }
 
 /// A module of the kernel by its name, a file without its directories.
-fn file_name(module: String) -> String {
-    module.rsplit('/').next().unwrap_or(&module).to_string()
+fn file_name(module: &str) -> Arc<str> {
+    module.rsplit('/').next().unwrap_or(module).into()
 }
 
 /// The value with the control characters of its strings and names as `\x1b`: traced programs choose them, and a terminal

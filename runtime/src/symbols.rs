@@ -14,25 +14,27 @@ pub use lines::SourcePlace;
 pub use mappings::{MappingEvent, MappingEvents, NewMapping};
 pub use user::{MappedCode, UserSymbols};
 
-use std::fmt;
+use std::sync::Arc;
 
-/// A place by name; shown as `name+offset`, the offset in decimal, or as `[file]+0xoffset`.
+/// A place by name. Thousands of stacks share it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Symbol {
     /// The function's name, demangled; None where the file has no name for the place.
-    pub name: Option<String>,
-    /// Bytes from the start of the function, or else of the file.
-    pub offset: u64,
+    pub name: Option<Arc<str>>,
     /// The kernel module, or the file of a program or library; None for the kernel itself.
-    pub module: Option<String>,
+    pub module: Option<Arc<str>>,
+    /// `name+offset`, the offset in decimal, or `[file]+0xoffset`.
+    pub shown: Arc<str>,
 }
 
-impl fmt::Display for Symbol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.name, &self.module) {
-            (Some(name), _) => write!(f, "{name}+{}", self.offset),
-            (None, Some(module)) => write!(f, "[{}]+{:#x}", module.rsplit('/').next().unwrap_or(module), self.offset),
-            (None, None) => write!(f, "{:#x}", self.offset),
-        }
+impl Symbol {
+    /// A place so many bytes behind the start of the function, or else of the file.
+    fn new(name: Option<&str>, offset: u64, module: Option<Arc<str>>) -> Symbol {
+        let shown = match (name, &module) {
+            (Some(name), _) => format!("{name}+{offset}"),
+            (None, Some(module)) => format!("[{}]+{offset:#x}", module.rsplit('/').next().unwrap_or(module)),
+            (None, None) => format!("{offset:#x}"),
+        };
+        Symbol { name: name.map(Arc::from), module, shown: shown.into() }
     }
 }

@@ -82,7 +82,7 @@ fn find(functions: &[Function], address: u64) -> Option<Symbol> {
     let at = functions.partition_point(|function| function.0 <= address).checked_sub(1)?;
     let (start, length, name) = &functions[at];
     let offset = address - start;
-    (offset < *length).then(|| Symbol { name: Some(name.clone()), offset, module: None })
+    (offset < *length).then(|| Symbol::new(Some(name), offset, None))
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
     fn functions_by_address() {
         let functions: Vec<Function> =
             ["1000 20 one", "1020 10 two words"].iter().filter_map(|line| parse(line)).collect();
-        assert_eq!(find(&functions, 0x1024).map(|symbol| symbol.to_string()), Some("two words+4".to_string()));
+        assert_eq!(find(&functions, 0x1024).map(|symbol| symbol.shown).as_deref(), Some("two words+4"));
         assert_eq!(find(&functions, 0x1030), None);
         assert_eq!(find(&functions, 0xfff), None);
         assert!(parse("nonsense").is_none());

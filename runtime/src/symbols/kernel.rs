@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use aya_obj::generated::{bpf_map_type, bpf_prog_type};
 use rtrace_probes::kernel::bpf::{self, MapConfig, ProgramConfig, TestRun};
@@ -91,23 +92,20 @@ impl KernelSymbols {
 /// From /proc/kallsyms; without the privilege to see addresses nothing is found.
 fn from_table(addresses: &[u64]) -> Vec<Option<Symbol>> {
     let Ok(found) = symbols::symbols_at(addresses) else { return vec![None; addresses.len()] };
-    let convert = |symbol: symbols::KernelSymbol| Symbol {
-        name: Some(symbol.name),
-        offset: symbol.offset,
-        module: symbol.module,
-    };
+    let convert =
+        |symbol: symbols::KernelSymbol| Symbol::new(Some(&symbol.name), symbol.offset, symbol.module.map(Arc::from));
     found.into_iter().map(|symbol| symbol.map(convert)).collect()
 }
 
 /// `name+0x12/0x34` or `name+0x12/0x34 [module]`; None for what the kernel does not know and prints as a number.
 fn parse_symbol(text: &str) -> Option<Symbol> {
     let (place, module) = match text.split_once(" [") {
-        Some((place, module)) => (place, Some(module.strip_suffix(']')?.split(' ').next()?.to_string())),
+        Some((place, module)) => (place, Some(module.strip_suffix(']')?.split(' ').next()?.into())),
         None => (text, None),
     };
     let (name, numbers) = place.rsplit_once("+0x")?;
     let (offset, _) = numbers.split_once("/0x")?;
-    Some(Symbol { name: Some(name.to_string()), offset: u64::from_str_radix(offset, 16).ok()?, module })
+    Some(Symbol::new(Some(name), u64::from_str_radix(offset, 16).ok()?, module))
 }
 
 /// A loaded program and the one value of its array: a count, the addresses, and the texts.
@@ -228,8 +226,8 @@ mod tests {
     #[test]
     fn what_the_kernel_prints() {
         let symbol = parse_symbol("nf_hook_slow+0x12/0xe0 [nf_tables]").unwrap();
-        assert_eq!((symbol.to_string().as_str(), symbol.module.as_deref()), ("nf_hook_slow+18", Some("nf_tables")));
-        assert_eq!(parse_symbol("vfs_read+0x0/0x360").unwrap().to_string(), "vfs_read+0");
+        assert_eq!((&*symbol.shown, symbol.module.as_deref()), ("nf_hook_slow+18", Some("nf_tables")));
+        assert_eq!(parse_symbol("vfs_read+0x0/0x360").unwrap().shown.as_ref(), "vfs_read+0");
         assert_eq!(parse_symbol("0x1234"), None);
         assert_eq!(parse_symbol("0xffffffffff600000"), None);
         assert_eq!(parse_symbol(""), None);
@@ -245,7 +243,7 @@ mod tests {
         let started = std::time::Instant::now();
         let table = from_table(&addresses);
         println!("table: {:?}", started.elapsed());
-        assert_eq!(table[0].as_ref().map(Symbol::to_string).as_deref(), Some("vfs_read+0"));
+        assert_eq!(table[0].as_ref().map(|symbol| &*symbol.shown), Some("vfs_read+0"));
         assert_eq!(table[200], None);
         let mut symbols = KernelSymbols::new();
         let started = std::time::Instant::now();

@@ -221,7 +221,7 @@ impl UserSymbols {
             offsets.dedup();
             let mut elf = Elf::new(self.files.path(file));
             elf.debug_syms = false;
-            let module = self.files.name(file).display().to_string();
+            let module: Arc<str> = self.files.name(file).display().to_string().into();
             let found = self.symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(&offsets));
             // A file that can't be read, or is no ELF file, has no names.
             let named = |symbol: &Symbolized<'_>| match symbol {
@@ -231,11 +231,11 @@ impl UserSymbols {
             let mut found: Vec<Option<(String, u64)>> = found.unwrap_or_default().iter().map(named).collect();
             found.resize(offsets.len(), None);
             for (found, offset) in found.into_iter().zip(&offsets) {
-                let (name, from) = match found.or_else(|| self.find_elsewhere(file, *offset)) {
-                    Some((name, from)) => (Some(name), from),
-                    None => (None, *offset),
+                let symbol = match found.or_else(|| self.find_elsewhere(file, *offset)) {
+                    Some((name, from)) => Symbol::new(Some(&name), from, Some(module.clone())),
+                    None => Symbol::new(None, *offset, Some(module.clone())),
                 };
-                self.known.insert((file, *offset), Symbol { name, offset: from, module: Some(module.clone()) });
+                self.known.insert((file, *offset), symbol);
             }
         }
     }
@@ -283,14 +283,11 @@ mod tests {
         let started = std::time::Instant::now();
         let found = symbols.resolve(std::process::id(), &[start + 4, libc::getpid as *const () as u64, 1]);
         println!("first time: {:?}", started.elapsed());
-        assert!(
-            found[0].as_ref().is_some_and(|symbol| symbol.to_string().ends_with("::symbols_target+4")),
-            "{found:?}"
-        );
-        assert!(found[1].as_ref().is_some_and(|symbol| symbol.to_string().contains("getpid")), "{found:?}");
+        assert!(found[0].as_ref().is_some_and(|symbol| symbol.shown.ends_with("::symbols_target+4")), "{found:?}");
+        assert!(found[1].as_ref().is_some_and(|symbol| symbol.shown.contains("getpid")), "{found:?}");
         assert_eq!(found[2], None);
         let rust = symbols.resolve(std::process::id(), &[UserSymbols::new as *const () as u64]);
-        let name = rust[0].as_ref().and_then(|symbol| symbol.name.clone()).unwrap_or_default();
+        let name = rust[0].as_ref().and_then(|symbol| symbol.name.clone()).expect("it has a name");
         assert!(name.ends_with("UserSymbols::new"), "{name}");
     }
 
@@ -317,7 +314,8 @@ mod tests {
         let found = symbols.resolve(child.id(), &addresses);
         // A stripped library names only what it exports.
         assert!(found.iter().flatten().filter(|symbol| symbol.name.is_some()).count() > 4, "{found:?}");
-        let unnamed = found.iter().flatten().find(|symbol| symbol.name.is_none()).map(Symbol::to_string);
+        let unnamed =
+            found.iter().flatten().find(|symbol| symbol.name.is_none()).map(|symbol| symbol.shown.to_string());
         assert!(unnamed.is_none_or(|place| place.starts_with("[libc") && place.contains("]+0x")), "{found:?}");
         assert!(found.iter().flatten().all(|symbol| symbol.module.as_ref().unwrap().contains("libc")));
     }
