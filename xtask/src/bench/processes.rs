@@ -53,6 +53,12 @@ const ROWS: &[Row] = &[
         most_runs: 3,
     },
     Row {
+        name: "a map of a million keys that is not printed",
+        script: "config = { max_map_keys = 1000000; print_maps_on_exit = 0 } BEGIN { for ($i : 0..1000000) { @[$i] = count(); } exit(); }",
+        workload: None,
+        most_runs: 3,
+    },
+    Row {
         name: "10,000 user stacks",
         script: "config = { max_map_keys = 20000 } uprobe:WORKLOAD:branch_end { @[ustack] = count(); }",
         workload: Some("branches 10000"),
