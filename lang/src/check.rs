@@ -132,6 +132,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         records: Vec::new(),
         diagnostics: Vec::new(),
         local_types: HashMap::new(),
+        unchecked_maps: groups::unchecked_maps(ast, &groups),
         doubtful: Vec::new(),
         changed: false,
         strings_grow: false,
@@ -218,6 +219,8 @@ struct Checker<'a> {
     diagnostics: Vec<Diagnostic>,
     /// What earlier rounds found out about the locals of each program, in the order of their declaration.
     local_types: HashMap<(usize, usize), Type>,
+    /// What stands in clauses that are checked for no probe.
+    unchecked_maps: HashSet<String>,
     /// Where a map is called unknown that is assigned after all: an echo, if there is any other mistake.
     doubtful: Vec<Span>,
     /// A type has widened in this round.

@@ -158,8 +158,8 @@ impl Body<'_, '_, '_> {
     }
 
     pub fn unknown_map(&mut self, name: &str, span: Span) -> Expr {
-        // Its assignment has a mistake of its own, which is said there.
-        if self.checker.maps.is_assigned(name) {
+        // Its assignment, or the probe of that, has a mistake of its own, which is said there.
+        if self.checker.maps.is_assigned(name) || self.checker.unchecked_maps.contains(name) {
             self.checker.doubtful.push(span);
         }
         let names: Vec<String> = self.checker.maps.names().map(str::to_string).collect();

@@ -1,11 +1,12 @@
 //! From the probes of a clause to programs: resolves each specification and puts the sites that one program can serve
 //! together. Knows nothing of statements beyond which builtins they name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::ast::{self, Clause, ExprKind, TypeBase, TypeName};
+use crate::ast::rewrite::{Rewrite, walk_expr};
+use crate::ast::{self, Clause, Expr, ExprKind, Item, Script, TypeBase, TypeName};
 use crate::builtins;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::hir::{Dispatch, SiteId};
@@ -103,6 +104,40 @@ pub fn of_clause<'a>(
             placer.place(site);
         }
     }
+}
+
+/// The names of the maps in clauses that came to no group, and in functions, which such clauses may call.
+pub fn unchecked_maps(script: &Script, groups: &[Group]) -> HashSet<String> {
+    struct Maps(HashSet<String>);
+
+    impl Rewrite for Maps {
+        fn expr(&mut self, e: &mut Expr) {
+            if let ExprKind::Map { name, .. } = &e.kind {
+                self.0.insert(name.clone());
+            }
+            walk_expr(self, e);
+        }
+    }
+
+    let has_group = |clause: &Clause| groups.iter().any(|group| std::ptr::eq(group.clause, clause));
+    let mut maps = Maps(HashSet::new());
+    let mut is_complete = true;
+    for item in &script.items {
+        if let Item::Clause(clause) = item
+            && !has_group(clause)
+        {
+            is_complete = false;
+            maps.block(&mut clause.body.clone());
+        }
+    }
+    for item in &script.items {
+        if let Item::Function { body, .. } = item
+            && !is_complete
+        {
+            maps.block(&mut body.clone());
+        }
+    }
+    maps.0
 }
 
 /// Puts the sites of a clause into groups.
