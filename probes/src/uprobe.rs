@@ -470,6 +470,7 @@ pub(crate) fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
         ElfError::File { .. } | ElfError::NotFound { .. } => {
             let mut found = not_found(error.to_string(), &[], Some(1));
             found.label = "no such file".to_string();
+            found.help.push("Give a path, a program on the PATH, or the name of a library (`libc`).".to_string());
             found
         }
         ElfError::NotAnElf { .. } => {

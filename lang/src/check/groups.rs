@@ -303,8 +303,19 @@ fn explain(spec: &ProbeSpec, error: ResolveError) -> Diagnostic {
     };
     let mut diagnostic = Diagnostic::error(code, part_span(spec, error.part), error.message).label(error.label);
     diagnostic.help = error.help;
+    if error.kind == ResolveErrorKind::NotFound && diagnostic.help.is_empty() {
+        diagnostic.help.extend(error.part.and_then(|part| how_to_list(spec, part)));
+    }
     diagnostic.machine = machine;
     diagnostic
+}
+
+/// How to see what there is where nothing is near to what was asked for.
+fn how_to_list(spec: &ProbeSpec, part: usize) -> Option<String> {
+    let before = spec.parts.get(..part.checked_sub(1)?)?;
+    let words: Vec<&str> = std::iter::once(spec.provider.as_str()).chain(before.iter().map(String::as_str)).collect();
+    let is_plain = |word: &&str| !word.contains(['"', '\'', '*']);
+    words.iter().all(is_plain).then(|| format!("`rtrace -l '{}:*'` lists those that there are.", words.join(":")))
 }
 
 /// The place of a part of the specification; the whole one where quotes or parameters have moved it.
