@@ -124,6 +124,17 @@ fn check_memory(programs: &Programs) -> Result<()> {
             ["allocate_kept", "allocate_freed", "grow_kept"].map(|name| through(&text, &["run_allocations", name]));
         ensure!(found == *weights, "{of}: {found:?} instead of {weights:?}: {text}");
     }
+    // Two children of a shell, each the same, at the same addresses.
+    let path_of = programs.workloads.join("workload-pie");
+    let twice = format!("{0} allocations 1000 100; {0} allocations 1000 100; :", path_of.display());
+    let shell = format!("/bin/sh -c '{twice}'");
+    for (of, weights) in expected {
+        let text = record(programs, &["memory", "--of", of, "--children", "-c", &shell], &path)?;
+        let found =
+            ["allocate_kept", "allocate_freed", "grow_kept"].map(|name| through(&text, &["run_allocations", name]));
+        // Nothing is shared by the two: what one has freed the other still holds.
+        ensure!(found == weights.map(|weight| 2.0 * weight), "{of}, children: {found:?}: {text}");
+    }
     let text = record(programs, &["memory", "--of", "faults", "-c", "workload faults 1000"], &path)?;
     let found = through(&text, &["run_faults"]);
     ensure!((1000.0..1020.0).contains(&found), "{found} page faults: {text}");
@@ -182,6 +193,27 @@ fn check_difference(programs: &Programs) -> Result<()> {
     let shrunk = shrunk.context("there is no frame allocate_freed")?;
     ensure!(shrunk.title.contains("28.57%; -11.43%"), "{}", shrunk.title);
     ensure!(shrunk.color[2] > shrunk.color[0], "what shrank is not blue: {:?}", shrunk.color);
+    check_difference_forms(programs, &directory, &before_text, &after_text)
+}
+
+/// The same difference as folded stacks, as a table and as a page.
+fn check_difference_forms(programs: &Programs, directory: &Directory, before: &str, after: &str) -> Result<()> {
+    let folded = record(programs, &["diff", "--absolute", before, after], &directory.path.join("out.folded"))?;
+    let grown = folded.lines().any(|line| line.ends_with("grow_kept 50000 150000"));
+    let same = folded.lines().any(|line| line.ends_with("allocate_kept 100000 100000"));
+    ensure!(grown && same, "{folded}");
+    let (succeeded, table, errors) = flame(programs, &["diff", before, after])?;
+    ensure!(succeeded, "{errors}");
+    // What has changed most in itself is the first line below the heads.
+    let first = table.lines().nth(4).unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    ensure!(
+        words.starts_with(&["20.00", "%", "42.86", "%", "+22.86", "%"]) && words.ends_with(&["grow_kept"]),
+        "{table}"
+    );
+    let page = record(programs, &["diff", before, after], &directory.path.join("out.html"))?;
+    let row = "<td class=\"number\">+22.86 %</td><td class=\"number\">150000</td>";
+    ensure!(page.contains(row) && page.contains("<title>grow_kept (150,000 bytes, 42.86%; +22.86%)</title>"), "{page}");
     Ok(())
 }
 
@@ -430,7 +462,8 @@ fn check_mistakes(programs: &Programs) -> Result<()> {
         (&["on-cpu", "--from", &path, "-o", "x.png"][..], "name it *.svg, *.html, *.folded, *.pb.gz or *.txt"),
         (&["on-cpu", "--from", &path, "--sample", "x"], "there are: samples"),
         (&["memory"], "name a process with -p, or a command with -c"),
-        (&["diff", &path, &path, "-o", "x.txt"], "name the file *.svg"),
+        (&["diff", &path, &path, "-o", "x.pb.gz"], "name it *.svg, *.html, *.folded or *.txt"),
+        (&["off-cpu", "--children", "-c", "workload naps 1 1"], "without its children"),
     ] {
         let (succeeded, _, errors) = flame(programs, words)?;
         ensure!(!succeeded && errors.contains(expected), "{words:?}: {errors}");

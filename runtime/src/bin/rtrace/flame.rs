@@ -164,13 +164,11 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
         Ok(words) => words,
         Err(status) => return status,
     };
-    if let Kind::OffCpu(OffCpu { recording, .. })
-    | Kind::Memory(Memory { recording, .. })
-    | Kind::HotCold(HotCold { recording, .. }) = &words.kind
+    if let Kind::OffCpu(OffCpu { recording, .. }) | Kind::HotCold(HotCold { recording, .. }) = &words.kind
         && recording.children
     {
-        let help = "`rtrace flame on-cpu` and `rtrace profile` take --children".to_string();
-        return fail("waits and memory are recorded of one process, without its children", &[help]);
+        let help = "`rtrace flame on-cpu`, `rtrace flame memory` and `rtrace profile` take --children".to_string();
+        return fail("waits are recorded of one process, without its children, or of all tasks", &[help]);
     }
     match &words.kind {
         Kind::OnCpu(on_cpu) => match &on_cpu.from {
@@ -187,7 +185,7 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
                 return fail("memory is recorded of one process", &[help]);
             }
             let (title, unit) = scripts::memory_title(*of);
-            recording::run(recording, &[], &scripts::memory(*of), style(title, unit, Hues::Origin))
+            recording::run(recording, &[], &scripts::memory(*of, recording.children), style(title, unit, Hues::Origin))
         }
         Kind::HotCold(HotCold { recording, waits, frequency }) => {
             let script = scripts::hot_cold(waits, *frequency, recording.is_of_process());

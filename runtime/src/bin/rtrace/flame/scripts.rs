@@ -103,7 +103,7 @@ fn states(states: &[WaitState]) -> String {
     if bits != 0 {
         all.insert(0, format!("$state & {bits:#x} != 0"));
     }
-    // Who had to make room may have any state: it comes back whatever it waits for.
+    // Who had to make room does not wait, whatever its state.
     let blocked = format!("!args.preempt && ({})", all.join(" || "));
     let runnable = "args.preempt || $state & 0x90ff == 0";
     match (all.is_empty(), has(WaitState::R)) {
@@ -124,19 +124,26 @@ pub fn memory_title(of: MemoryMeasure) -> (&'static str, &'static str) {
     }
 }
 
-pub fn memory(of: MemoryMeasure) -> String {
+/// With children an address is one of a process.
+pub fn memory(of: MemoryMeasure, children: bool) -> String {
+    let piece = |address: &str| if children { format!("(pid, {address})") } else { address.to_string() };
     match of {
         MemoryMeasure::Allocated => allocations(MOST_STACKS, "@allocated[ustack] = sum(self->bytes);", ""),
         MemoryMeasure::Calls => allocations(MOST_STACKS, "@calls[ustack] = count();", ""),
         MemoryMeasure::Held => {
-            let behind = "\nuprobe:libc:free,\nuprobe:libc:realloc {\n    \
-                              delete(@bytes, arg0);\n    delete(@stacks, arg0);\n\
-                          }\n\n\
-                          END {\n    \
-                              for $piece : @bytes { @held[@stacks[$piece.0]] = sum($piece.1); }\n    \
-                              clear(@bytes);\n    clear(@stacks);\n\
-                          }\n";
-            allocations(MOST_PIECES, "@bytes[$at] = self->bytes;\n    @stacks[$at] = ustack;", behind)
+            let freed = piece("arg0");
+            let behind = format!(
+                "\nuprobe:libc:free,\nuprobe:libc:realloc {{\n    \
+                     delete(@bytes, {freed});\n    delete(@stacks, {freed});\n\
+                 }}\n\n\
+                 END {{\n    \
+                     for $piece : @bytes {{ @held[@stacks[$piece.0]] = sum($piece.1); }}\n    \
+                     clear(@bytes);\n    clear(@stacks);\n\
+                 }}\n"
+            );
+            let key = if children { "pid, $at" } else { "$at" };
+            let taken = format!("@bytes[{key}] = self->bytes;\n    @stacks[{key}] = ustack;");
+            allocations(MOST_PIECES, &taken, &behind)
         }
         MemoryMeasure::Mapped => {
             holding(MOST_STACKS) + "tracepoint:syscalls:sys_enter_mmap { @mapped[ustack] = sum(args.len); }\n"
