@@ -323,11 +323,30 @@ fn check_recording_line(programs: &Programs) -> Result<()> {
         let (succeeded, output, errors) = flame(programs, &["on-cpu", "-p", &pid, "-d", "1s", "-o", &path])?;
         let is_plain = !errors.contains('\r') && errors.trim_end().ends_with(&path);
         ensure!(succeeded && output.is_empty() && is_plain, "without a terminal: {errors}");
-        Ok(())
+        check_line_of_command(programs, &path)
     })();
     burning.kill()?;
     burning.wait()?;
     checked
+}
+
+/// With a command there is a line where its output goes elsewhere, and none where it goes to the terminal.
+fn check_line_of_command(programs: &Programs, path: &str) -> Result<()> {
+    let shell = Programs { rtrace: "/bin/sh".into(), ..programs.clone() };
+    for (elsewhere, has_line) in [("> /dev/null", true), ("", false)] {
+        let rtrace = programs.rtrace.display();
+        let text = format!("exec {rtrace} profile -c 'workload burn 3000' -o {path} {elsewhere}");
+        let mut terminal = Terminal::new(&shell, "line-of-command", &["-c", &text], (24, 80))?;
+        let shown = terminal.wait("line", |contents| {
+            contents.contains(" samples, ") && contents.contains("Ctrl-C ends it") || contents.contains(path)
+        });
+        shown?;
+        let contents = terminal.contents();
+        ensure!(contents.contains("Ctrl-C ends it") == has_line, "{elsewhere:?}: the screen shows {contents}");
+        terminal.ended()?;
+        ensure!(terminal.contents().trim() == path, "{elsewhere:?}: at the end it shows {}", terminal.contents());
+    }
+    Ok(())
 }
 
 /// A page with a graph: hostile names are text in it, and it loads nothing.

@@ -25,7 +25,7 @@ pub fn hot_cold(waits: &Waits, frequency: u32, is_of_process: bool) -> String {
 }
 
 /// `sum` is a map and the beginning of its key; other clauses come before. The probes are raw tracepoints: programs at others are
-/// passed over by the kernel while a processor is interrupted in a system call on maps, and so would miss switches.
+/// passed over by the kernel on a processor that was interrupted in a system call on maps, and so may miss switches.
 fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str, wakers: bool) -> String {
     let whose = if is_of_process { "pid == $target" } else { "args.prev.pid != 0" };
     let counted = |sum: String| match waits.min {
