@@ -429,7 +429,8 @@ fn check_walk(programs: &Programs) -> Result<()> {
         ("\r", "tid 8"),
         ("/syscall\r", "1 (25.00 %) in stacks with `syscall`"),
         ("\x1b", "| calls by tid |"),
-        ("?", "only stacks with a function of that name"),
+        // Whole, also in 80 columns.
+        ("?", "only stacks with such a function; Esc shows all"),
         ("?", "| calls by tid |"),
     ] {
         terminal.keys(keys)?;
