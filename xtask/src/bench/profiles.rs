@@ -28,6 +28,9 @@ const RUNS: usize = 5;
 /// What a tracer may take until it samples. The work waits for it.
 const START: Duration = Duration::from_secs(2);
 
+/// One of a run's figures.
+type Figure = fn(&Run) -> f64;
+
 /// What a run gave.
 struct Run {
     samples: f64,
@@ -62,8 +65,8 @@ pub fn measure(
         theirs.push(by_perf(&perf, &contestants.workload, &directory)?);
     }
     println!("{:<34} {:>14} {:>14}", "[a known share of 75 %]", "rtrace", "perf");
-    let pick = |runs: &[Run], of: fn(&Run) -> f64| median(runs.iter().map(of).collect());
-    let rows: [(&str, fn(&Run) -> f64); 4] = [
+    let pick = |runs: &[Run], of: Figure| median(runs.iter().map(of).collect());
+    let rows: [(&str, Figure); 4] = [
         ("samples", |run| run.samples),
         ("share found, %", |run| 100.0 * run.share),
         ("end of sampling to picture, ms", |run| run.picture_ms),
