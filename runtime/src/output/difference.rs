@@ -206,7 +206,7 @@ mod tests {
         let style = Style { title: "a with b".into(), unit: "samples".into(), hues: Hues::Origin };
         let lines = |by| {
             let text = table(&changes(&before, &after, by), by, &style);
-            text.lines().skip(3).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+            text.lines().skip(4).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
         };
         assert_eq!(
             lines(Comparison::Shares),
