@@ -337,10 +337,8 @@ fn check_line_of_command(programs: &Programs, path: &str) -> Result<()> {
         let rtrace = programs.rtrace.display();
         let text = format!("exec {rtrace} profile -c 'workload burn 3000' -o {path} {elsewhere}");
         let mut terminal = Terminal::new(&shell, "line-of-command", &["-c", &text], (24, 80))?;
-        let shown = terminal.wait("line", |contents| {
-            contents.contains(" samples, ") && contents.contains("Ctrl-C ends it") || contents.contains(path)
-        });
-        shown?;
+        // On a slow machine the first line, which has no samples yet, stays until the end.
+        terminal.wait("line", |contents| contents.contains("Ctrl-C ends it") || contents.contains(path))?;
         let contents = terminal.contents();
         ensure!(contents.contains("Ctrl-C ends it") == has_line, "{elsewhere:?}: the screen shows {contents}");
         terminal.ended()?;
