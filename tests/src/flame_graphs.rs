@@ -341,6 +341,7 @@ fn check_line_of_command(programs: &Programs, path: &str) -> Result<()> {
         terminal.wait("line", |contents| contents.contains("Ctrl-C ends it") || contents.contains(path))?;
         let contents = terminal.contents();
         ensure!(contents.contains("Ctrl-C ends it") == has_line, "{elsewhere:?}: the screen shows {contents}");
+        terminal.wait("result", |contents| contents.contains(path))?;
         terminal.ended()?;
         ensure!(terminal.contents().trim() == path, "{elsewhere:?}: at the end it shows {}", terminal.contents());
     }
