@@ -455,7 +455,9 @@ impl Target for Machine {
     }
 
     fn has(&self, feature: Feature) -> bool {
-        self.features.has(feature, || self.btf().map(Arc::as_ref))
+        let answer = self.features.has(feature, || self.btf().map(Arc::as_ref));
+        // Who may load nothing cannot ask for a helper: what is missing then is the privilege, which loading names.
+        answer || matches!(feature, Feature::Helper(_)) && self.features.may_not_load()
     }
 
     fn struct_names(&self) -> Vec<String> {

@@ -4,6 +4,7 @@ mod at_end;
 mod buckets;
 pub mod buffering;
 mod csv;
+pub mod difference;
 mod distribution;
 pub mod flame;
 pub mod flame_graph;

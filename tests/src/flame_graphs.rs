@@ -124,6 +124,17 @@ fn check_memory(programs: &Programs) -> Result<()> {
             ["allocate_kept", "allocate_freed", "grow_kept"].map(|name| through(&text, &["run_allocations", name]));
         ensure!(found == *weights, "{of}: {found:?} instead of {weights:?}: {text}");
     }
+    // Two children of a shell, each the same, at the same addresses.
+    let path_of = programs.workloads.join("workload-pie");
+    let twice = format!("{0} allocations 1000 100; {0} allocations 1000 100; :", path_of.display());
+    let shell = format!("/bin/sh -c '{twice}'");
+    for (of, weights) in expected {
+        let text = record(programs, &["memory", "--of", of, "--children", "-c", &shell], &path)?;
+        let found =
+            ["allocate_kept", "allocate_freed", "grow_kept"].map(|name| through(&text, &["run_allocations", name]));
+        // Nothing is shared by the two: what one has freed the other still holds.
+        ensure!(found == weights.map(|weight| 2.0 * weight), "{of}, children: {found:?}: {text}");
+    }
     let text = record(programs, &["memory", "--of", "faults", "-c", "workload faults 1000"], &path)?;
     let found = through(&text, &["run_faults"]);
     ensure!((1000.0..1020.0).contains(&found), "{found} page faults: {text}");
@@ -182,6 +193,27 @@ fn check_difference(programs: &Programs) -> Result<()> {
     let shrunk = shrunk.context("there is no frame allocate_freed")?;
     ensure!(shrunk.title.contains("28.57%; -11.43%"), "{}", shrunk.title);
     ensure!(shrunk.color[2] > shrunk.color[0], "what shrank is not blue: {:?}", shrunk.color);
+    check_difference_forms(programs, &directory, &before_text, &after_text)
+}
+
+/// The same difference as folded stacks, as a table and as a page.
+fn check_difference_forms(programs: &Programs, directory: &Directory, before: &str, after: &str) -> Result<()> {
+    let folded = record(programs, &["diff", "--absolute", before, after], &directory.path.join("out.folded"))?;
+    let grown = folded.lines().any(|line| line.ends_with("grow_kept 50000 150000"));
+    let same = folded.lines().any(|line| line.ends_with("allocate_kept 100000 100000"));
+    ensure!(grown && same, "{folded}");
+    let (succeeded, table, errors) = flame(programs, &["diff", before, after])?;
+    ensure!(succeeded, "{errors}");
+    // What has changed most in itself is the first line below the heads.
+    let first = table.lines().nth(4).unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    ensure!(
+        words.starts_with(&["20.00", "%", "42.86", "%", "+22.86", "%"]) && words.ends_with(&["grow_kept"]),
+        "{table}"
+    );
+    let page = record(programs, &["diff", before, after], &directory.path.join("out.html"))?;
+    let row = "<td class=\"number\">+22.86 %</td><td class=\"number\">150000</td>";
+    ensure!(page.contains(row) && page.contains("<title>grow_kept (150,000 bytes, 42.86%; +22.86%)</title>"), "{page}");
     Ok(())
 }
 
@@ -291,11 +323,29 @@ fn check_recording_line(programs: &Programs) -> Result<()> {
         let (succeeded, output, errors) = flame(programs, &["on-cpu", "-p", &pid, "-d", "1s", "-o", &path])?;
         let is_plain = !errors.contains('\r') && errors.trim_end().ends_with(&path);
         ensure!(succeeded && output.is_empty() && is_plain, "without a terminal: {errors}");
-        Ok(())
+        check_line_of_command(programs, &path)
     })();
     burning.kill()?;
     burning.wait()?;
     checked
+}
+
+/// With a command there is a line where its output goes elsewhere, and none where it goes to the terminal.
+fn check_line_of_command(programs: &Programs, path: &str) -> Result<()> {
+    let shell = Programs { rtrace: "/bin/sh".into(), ..programs.clone() };
+    for (elsewhere, has_line) in [("> /dev/null", true), ("", false)] {
+        let rtrace = programs.rtrace.display();
+        let text = format!("exec {rtrace} profile -c 'workload burn 3000' -o {path} {elsewhere}");
+        let mut terminal = Terminal::new(&shell, "line-of-command", &["-c", &text], (24, 80))?;
+        // On a slow machine the first line, which has no samples yet, stays until the end.
+        terminal.wait("line", |contents| contents.contains("Ctrl-C ends it") || contents.contains(path))?;
+        let contents = terminal.contents();
+        ensure!(contents.contains("Ctrl-C ends it") == has_line, "{elsewhere:?}: the screen shows {contents}");
+        terminal.wait("result", |contents| contents.contains(path))?;
+        terminal.ended()?;
+        ensure!(terminal.contents().trim() == path, "{elsewhere:?}: at the end it shows {}", terminal.contents());
+    }
+    Ok(())
 }
 
 /// A page with a graph: hostile names are text in it, and it loads nothing.
@@ -378,7 +428,8 @@ fn check_walk(programs: &Programs) -> Result<()> {
         ("\r", "tid 8"),
         ("/syscall\r", "1 (25.00 %) in stacks with `syscall`"),
         ("\x1b", "| calls by tid |"),
-        ("?", "only stacks with a function of that name"),
+        // Whole, also in 80 columns.
+        ("?", "only stacks with such a function; Esc shows all"),
         ("?", "| calls by tid |"),
     ] {
         terminal.keys(keys)?;
@@ -430,7 +481,8 @@ fn check_mistakes(programs: &Programs) -> Result<()> {
         (&["on-cpu", "--from", &path, "-o", "x.png"][..], "name it *.svg, *.html, *.folded, *.pb.gz or *.txt"),
         (&["on-cpu", "--from", &path, "--sample", "x"], "there are: samples"),
         (&["memory"], "name a process with -p, or a command with -c"),
-        (&["diff", &path, &path, "-o", "x.txt"], "name the file *.svg"),
+        (&["diff", &path, &path, "-o", "x.pb.gz"], "name it *.svg, *.html, *.folded or *.txt"),
+        (&["off-cpu", "--children", "-c", "workload naps 1 1"], "without its children"),
     ] {
         let (succeeded, _, errors) = flame(programs, words)?;
         ensure!(!succeeded && errors.contains(expected), "{words:?}: {errors}");

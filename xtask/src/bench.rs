@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: what rtrace costs, beside bpftrace in the same run, since machines differ. Prints figures and
+//! `cargo xtask bench`: what rtrace costs, beside bpftrace (and perf, where profiles are made) in the same run, since machines differ. Prints figures and
 //! ratios; it judges nothing, and traces no process but its own workloads.
 
 mod events;
 mod processes;
+mod profiles;
 mod report;
 
 use std::path::PathBuf;
@@ -24,6 +25,10 @@ pub struct BenchArguments {
     /// Compare with this program instead of fetching bpftrace
     #[arg(long, value_name = "PATH")]
     peer: Option<PathBuf>,
+
+    /// Compare profiles with this perf instead of fetching one
+    #[arg(long, value_name = "PATH")]
+    perf: Option<PathBuf>,
 
     /// Measure rtrace alone
     #[arg(long)]
@@ -60,5 +65,6 @@ pub fn main(arguments: &BenchArguments) -> Result<()> {
     let chosen =
         |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|text| name.contains(text.as_str()));
     processes::measure(&contestants, arguments.runs, &chosen)?;
+    profiles::measure(&contestants, arguments.perf.as_deref(), arguments.runs, &chosen)?;
     events::measure(&contestants, &chosen)
 }

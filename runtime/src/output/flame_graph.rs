@@ -1,13 +1,12 @@
 //! A map of stacks as a flame graph, an SVG file that a browser shows, searches and zooms without anything else: of one
 //! recording, of two compared, or of time on and off processors. How it is drawn is inferno's; this says what and in which colours.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use inferno::flamegraph::color::{Color, MultiPalette, Palette, PaletteMap};
 use inferno::flamegraph::{Options, from_lines};
 
-use super::folded::{line, lines};
+use super::folded::lines;
 use super::stacks::{FrameKind, Stack, StackMap};
 
 /// What marks a frame for its colour; a mark is not shown.
@@ -66,39 +65,9 @@ pub fn graph(map: &StackMap, style: &Style) -> io::Result<Vec<u8>> {
     draw(options, &text)
 }
 
-/// What has changed from one recording to another: frames are as wide as in the second, red where they have grown, blue where
-/// they have shrunk.
-pub fn difference(before: &StackMap, after: &StackMap, by: Comparison, style: &Style) -> io::Result<Vec<u8>> {
-    draw(options(style), &compared(before, after, by))
-}
-
-/// How the weights of two recordings are compared.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Comparison {
-    /// By their shares: the first recording is scaled so that the totals are the same.
-    Shares,
-    /// As they are.
-    Weights,
-}
-
-/// Lines of `STACK BEFORE AFTER`.
-fn compared(before: &StackMap, after: &StackMap, by: Comparison) -> String {
-    let mut weights: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-    for (stack, weight) in &before.stacks {
-        let sum = &mut weights.entry(line(stack, None)).or_default().0;
-        *sum = sum.saturating_add(*weight);
-    }
-    for (stack, weight) in &after.stacks {
-        let sum = &mut weights.entry(line(stack, None)).or_default().1;
-        *sum = sum.saturating_add(*weight);
-    }
-    let total = |map: &StackMap| map.stacks.iter().map(|(_, weight)| i128::from(*weight)).sum::<i128>();
-    let (whole_before, whole_after) = match by {
-        Comparison::Shares => (total(before).max(1), total(after)),
-        Comparison::Weights => (1, 1),
-    };
-    let scaled = |weight: i64| (i128::from(weight) * whole_after + whole_before / 2) / whole_before;
-    weights.iter().map(|(stack, (before, after))| format!("{stack} {} {after}\n", scaled(*before))).collect()
+/// Of lines of `STACK BEFORE AFTER`: frames are as wide as after, red where they have grown, blue where they have shrunk.
+pub(super) fn difference(lines: &str, style: &Style) -> io::Result<Vec<u8>> {
+    draw(options(style), lines)
 }
 
 fn options(style: &Style) -> Options<'static> {
@@ -146,30 +115,5 @@ fn temperature(name: &str) -> Color {
         Color::new(80 + shade, 120 + shade, 250)
     } else {
         Color::new(250, 80 + shade, 60 + shade)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::output::stacks::StackFrame;
-
-    fn map(stacks: &[(&[&str], i64)]) -> StackMap {
-        let frame =
-            |name: &&str| StackFrame { name: name.to_string(), address: 0, module: None, kind: FrameKind::User };
-        let stack = |(names, weight): &(&[&str], i64)| {
-            (Stack { labels: Vec::new(), frames: names.iter().map(frame).collect(), attributes: Vec::new() }, *weight)
-        };
-        StackMap { name: "@".into(), unit: "count".into(), stacks: stacks.iter().map(stack).collect() }
-    }
-
-    #[test]
-    fn recordings_of_different_lengths_are_compared_by_their_shares() {
-        let before = map(&[(&["main", "f"], 100), (&["main", "g"], 100), (&["main", "gone"], 200)]);
-        let after = map(&[(&["main", "f"], 400), (&["main", "g"], 200), (&["main", "new"], 200)]);
-        let shares = compared(&before, &after, Comparison::Shares);
-        assert_eq!(shares, "main;f 200 400\nmain;g 200 200\nmain;gone 400 0\nmain;new 0 200\n");
-        let weights = compared(&before, &after, Comparison::Weights);
-        assert_eq!(weights, "main;f 100 400\nmain;g 100 200\nmain;gone 200 0\nmain;new 0 200\n");
     }
 }

@@ -57,9 +57,28 @@ document.addEventListener("DOMContentLoaded", function () {
 
 /// The page as the bytes of its file.
 pub fn page(map: &StackMap, style: &Style) -> io::Result<Vec<u8>> {
-    let graph = String::from_utf8_lossy(&flame_graph::graph(map, style)?).into_owned();
-    let (title, unit) = (escaped(&style.title), escaped(&style.unit));
     let whole = report::weight(&map.stacks);
+    let mut functions = functions(map);
+    functions.sort_by_key(|function| (-function.own, -function.total));
+    let cell = |weight: i64| (format!("{:.2} %", share(weight, whole)), weight);
+    let rows: Vec<Row> = functions
+        .into_iter()
+        .map(|function| Row { own: cell(function.own), total: cell(function.total), name: function.name })
+        .collect();
+    page_of(&flame_graph::graph(map, style)?, whole, &rows, "", style)
+}
+
+/// A function of the table: what is said of it in itself and of all that it called, and what each weighs.
+pub(super) struct Row {
+    pub own: (String, i64),
+    pub total: (String, i64),
+    pub name: String,
+}
+
+/// A graph with a table of the rows, those that matter first; what the figures are stands behind `own` and `total`.
+pub(super) fn page_of(graph: &[u8], whole: i64, rows: &[Row], figures: &str, style: &Style) -> io::Result<Vec<u8>> {
+    let graph = String::from_utf8_lossy(graph);
+    let (title, unit) = (escaped(&style.title), escaped(&style.unit));
     Ok(format!(
         "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n<title>{title}</title>\n\
@@ -67,7 +86,7 @@ pub fn page(map: &StackMap, style: &Style) -> io::Result<Vec<u8>> {
          <p>{whole} {unit}. Search: <input id=\"sought\" size=\"40\" autofocus=\"autofocus\"/> <button id=\"clear\">clear</button></p>\n\
          {graph}\n{table}<script>//<![CDATA[{SCRIPT}//]]></script>\n</body>\n</html>\n",
         graph = inlined(&graph)?,
-        table = table(map, whole, &unit),
+        table = table(rows, figures, &unit),
     )
     .into_bytes())
 }
@@ -89,24 +108,22 @@ fn inlined(graph: &str) -> io::Result<String> {
     Ok(graph.replacen(CALL, "", 1).replacen(BY_SPACE, "'[fg\\\\:x=\"'", 1))
 }
 
-fn table(map: &StackMap, whole: i64, unit: &str) -> String {
-    let mut functions = functions(map);
-    functions.sort_by_key(|function| (-function.own, -function.total));
+fn table(rows: &[Row], figures: &str, unit: &str) -> String {
+    let [own, total] = ["own", "total"].map(|head| format!("{head} {figures}").trim_end().to_string());
     let mut text = format!(
-        "<table id=\"functions\">\n<thead><tr><th data-column=\"0\">own</th><th data-column=\"1\">{unit}</th>\
-         <th data-column=\"2\">total</th><th data-column=\"3\">{unit}</th><th data-column=\"4\">function</th></tr></thead>\n<tbody>\n"
+        "<table id=\"functions\">\n<thead><tr><th data-column=\"0\">{own}</th><th data-column=\"1\">{unit}</th>\
+         <th data-column=\"2\">{total}</th><th data-column=\"3\">{unit}</th><th data-column=\"4\">function</th></tr></thead>\n<tbody>\n"
     );
-    for function in functions.iter().take(MOST_FUNCTIONS) {
+    for row in rows.iter().take(MOST_FUNCTIONS) {
         text.push_str("<tr>");
-        for weight in [function.own, function.total] {
-            let share = share(weight, whole);
-            text.push_str(&format!("<td class=\"number\">{share:.2} %</td><td class=\"number\">{weight}</td>"));
+        for (figure, weight) in [&row.own, &row.total] {
+            text.push_str(&format!("<td class=\"number\">{figure}</td><td class=\"number\">{weight}</td>"));
         }
-        text.push_str(&format!("<td>{}</td></tr>\n", escaped(&function.name)));
+        text.push_str(&format!("<td>{}</td></tr>\n", escaped(&row.name)));
     }
     text.push_str("</tbody>\n</table>\n");
-    if functions.len() > MOST_FUNCTIONS {
-        text.push_str(&format!("<p>{} lighter functions are left out.</p>\n", functions.len() - MOST_FUNCTIONS));
+    if rows.len() > MOST_FUNCTIONS {
+        text.push_str(&format!("<p>{} functions further down are left out.</p>\n", rows.len() - MOST_FUNCTIONS));
     }
     text
 }

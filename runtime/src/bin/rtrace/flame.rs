@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use rtrace_runtime::output::flame_graph::{self, Comparison, Hues, Style};
-use rtrace_runtime::output::stack_files::{Form, StackFile};
+use rtrace_runtime::output::difference::{self, Comparison, DifferenceForm};
+use rtrace_runtime::output::flame_graph::{Hues, Style};
+use rtrace_runtime::output::stack_files::StackFile;
 
 use crate::arguments::parsed;
 use crate::profile::{self, Profile};
@@ -151,9 +152,10 @@ struct Diff {
     #[arg(long)]
     absolute: bool,
 
-    /// Where the graph goes, *.svg
-    #[arg(short, long, value_name = "FILE", required = true)]
-    output: PathBuf,
+    /// Where the result goes: *.svg, *.html, *.folded (stacks with both weights) or *.txt (a table of functions, which is printed
+    /// where no file is named)
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 /// Records or reads, and draws; gives the exit status.
@@ -162,13 +164,11 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
         Ok(words) => words,
         Err(status) => return status,
     };
-    if let Kind::OffCpu(OffCpu { recording, .. })
-    | Kind::Memory(Memory { recording, .. })
-    | Kind::HotCold(HotCold { recording, .. }) = &words.kind
+    if let Kind::OffCpu(OffCpu { recording, .. }) | Kind::HotCold(HotCold { recording, .. }) = &words.kind
         && recording.children
     {
-        let help = "`rtrace flame on-cpu` and `rtrace profile` take --children".to_string();
-        return fail("waits and memory are recorded of one process, without its children", &[help]);
+        let help = "`rtrace flame on-cpu`, `rtrace flame memory` and `rtrace profile` take --children".to_string();
+        return fail("waits are recorded of one process, without its children, or of all tasks", &[help]);
     }
     match &words.kind {
         Kind::OnCpu(on_cpu) => match &on_cpu.from {
@@ -185,7 +185,7 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
                 return fail("memory is recorded of one process", &[help]);
             }
             let (title, unit) = scripts::memory_title(*of);
-            recording::run(recording, &[], &scripts::memory(*of), style(title, unit, Hues::Origin))
+            recording::run(recording, &[], &scripts::memory(*of, recording.children), style(title, unit, Hues::Origin))
         }
         Kind::HotCold(HotCold { recording, waits, frequency }) => {
             let script = scripts::hot_cold(waits, *frequency, recording.is_of_process());
@@ -211,18 +211,21 @@ fn drawn(on_cpu: &OnCpu) -> Result<i32, i32> {
 }
 
 fn compared(diff: &Diff) -> Result<i32, i32> {
-    if Form::of(Some(&diff.output)) != Some(Form::Svg) {
-        return Err(fail("two recordings are compared in a graph", &["name the file *.svg".to_string()]));
-    }
+    let output = diff.output.as_deref();
+    let form = DifferenceForm::of(output).ok_or_else(|| {
+        let help = "name it *.svg, *.html, *.folded or *.txt".to_string();
+        fail("the name of the file does not say how two recordings are compared", &[help])
+    })?;
     let (before, after) =
         (recording::read(&diff.before, diff.sample.as_deref())?, recording::read(&diff.after, diff.sample.as_deref())?);
     // Of what is only counted nobody says what it is.
     let unit = if after.unit.is_empty() || after.unit == "count" { "total" } else { &after.unit };
     let title = format!("{} compared with {}", diff.after.display(), diff.before.display());
     let by = if diff.absolute { Comparison::Weights } else { Comparison::Shares };
-    let graph = flame_graph::difference(&before, &after, by, &style(&title, unit, Hues::Origin));
-    let bytes = graph.map_err(|error| fail(&error.to_string(), &[]))?;
-    Ok(recording::write(&bytes, Some(&diff.output)))
+    let style = style(&title, unit, Hues::Origin);
+    let bytes =
+        difference::difference(&before, &after, by, form, &style).map_err(|error| fail(&error.to_string(), &[]))?;
+    Ok(recording::write(&bytes, output))
 }
 
 /// `500us`, `1ms`, `2s`.

@@ -313,8 +313,8 @@ fn prepared(
         pid: arguments.pid,
         cgroup,
         progress: !arguments.quiet && on_terminal,
-        // With a command the terminal is the command's.
-        recording: (arguments.command.is_none() && on_terminal)
+        // Where its output goes to the terminal, this is the command's.
+        recording: (on_terminal && (arguments.command.is_none() || !std::io::stdout().is_terminal()))
             .then(|| arguments.stack_file.as_ref().map(|file| file.style.unit.clone()))
             .flatten(),
         quiet: arguments.quiet,

@@ -24,9 +24,10 @@ pub fn hot_cold(waits: &Waits, frequency: u32, is_of_process: bool) -> String {
     waiting(waits, is_of_process, &running, &format!("@time[\"{OFF_CPU}\", "), false)
 }
 
-/// `sum` is a map and the beginning of its key; other clauses come before.
+/// `sum` is a map and the beginning of its key; other clauses come before. The probes are raw tracepoints: programs at others are
+/// passed over by the kernel on a processor that was interrupted in a system call on maps, and so may miss switches.
 fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str, wakers: bool) -> String {
-    let whose = if is_of_process { "pid == $target" } else { "args.prev_pid != 0" };
+    let whose = if is_of_process { "pid == $target" } else { "args.prev.pid != 0" };
     let counted = |sum: String| match waits.min {
         Some(least) => format!("if ($waited >= {least}) {{ {sum} = sum($waited); }}"),
         None => format!("{sum} = sum($waited);"),
@@ -36,25 +37,30 @@ fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str, wakers: 
         format!("{sum}@names[{thread}], @user[{thread}], @kernel[{thread}]{}]", if wakers { &waker } else { "" })
     };
     let waking = "\n// Somebody wakes it.\n\
-                  tracepoint:sched:sched_waking /@start[args.pid]/ {\n    \
-                      @waker[args.pid] = comm;\n    \
-                      @waker_user[args.pid] = ustack;\n    \
-                      @waker_kernel[args.pid] = kstack;\n\
+                  rawtracepoint:sched_waking /@start[args.p.pid]/ {\n    \
+                      @waker[args.p.pid] = comm;\n    \
+                      @waker_user[args.p.pid] = ustack;\n    \
+                      @waker_kernel[args.p.pid] = kstack;\n\
                   }\n";
     format!(
         "{before}{others}\
          // A thread is back on a processor.\n\
-         tracepoint:sched:sched_switch /@start[args.next_pid]/ {{\n    \
-             $waited = (nsecs - @start[args.next_pid]) / 1000;\n    \
+         rawtracepoint:sched_switch /@start[args.next.pid]/ {{\n    \
+             $thread = args.next.pid;\n    \
+             $waited = (nsecs - @start[$thread]) / 1000;\n    \
              {back}\n    \
-             delete(@start, args.next_pid);\n\
+             delete(@start, $thread);\n\
          }}\n\n\
          // It leaves one.\n\
-         tracepoint:sched:sched_switch /{whose} && {states}/ {{\n    \
-             @start[args.prev_pid] = nsecs;\n    \
-             @names[args.prev_pid] = comm;\n    \
-             @user[args.prev_pid] = ustack;\n    \
-             @kernel[args.prev_pid] = kstack;\n\
+         rawtracepoint:sched_switch /{whose}/ {{\n    \
+             $state = {state};\n    \
+             if ({states}) {{\n        \
+                 $thread = args.prev.pid;\n        \
+                 @start[$thread] = nsecs;\n        \
+                 @names[$thread] = comm;\n        \
+                 @user[$thread] = ustack;\n        \
+                 @kernel[$thread] = kstack;\n    \
+             }}\n\
          }}\n{waking}\n\
          // What still waits has waited until now.\n\
          END {{\n    \
@@ -69,31 +75,41 @@ fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str, wakers: 
         waking = if wakers { waking } else { "" },
         clear_wakers =
             if wakers { "    clear(@waker);\n    clear(@waker_user);\n    clear(@waker_kernel);\n" } else { "" },
-        back = counted(key("args.next_pid")),
+        back = counted(key("$thread")),
         end = counted(key("$wait.0")),
+        state = STATE,
         states = states(&waits.states),
     )
 }
 
-/// The predicate of states, by the bits of `prev_state`.
+/// The state in which a thread leaves its processor. Kernels before 5.18 do not pass it, those before 5.14 have another name for it.
+const STATE: &str = "if comptime defined(args.prev_state) { args.prev_state }\n        \
+                     else if comptime defined(args.prev.__state) { args.prev.__state }\n        \
+                     else { args.prev.state }";
+
+/// What of `$state` counts, by the kernel's bits (TASK_* in its sched.h).
 fn states(states: &[WaitState]) -> String {
-    let bits = states.iter().fold(0, |bits, state| {
-        bits | match state {
-            WaitState::S => 0x1,
-            WaitState::D => 0x2,
-            // Stopped by a signal, or by a debugger, or parked.
-            WaitState::T => 0x4 | 0x8 | 0x40,
-            WaitState::I => 0x80,
-            WaitState::R => 0,
-        }
-    });
-    let blocked = format!("args.prev_state & {bits:#x} != 0");
-    // Whoever could run has no bit but the one that says that another had to.
-    let runnable = "args.prev_state & 0xff == 0";
-    match (bits, states.contains(&WaitState::R)) {
-        (0, _) => format!("({runnable})"),
-        (_, false) => format!("({blocked})"),
-        (_, true) => format!("({blocked} || {runnable})"),
+    let has = |state| states.contains(&state);
+    // Asleep; stopped by a signal, by a debugger, or parked.
+    let mut bits = if has(WaitState::S) { 0x1 } else { 0 } | if has(WaitState::T) { 0x4c } else { 0 };
+    let mut all = Vec::new();
+    // Who idles has the bit of D and one that says that no load counts. Sleeping locks and the freezer have bits of their own.
+    match (has(WaitState::D), has(WaitState::I)) {
+        (true, true) => bits |= 0x9002,
+        (true, false) => all.push("($state & 0x9002 != 0 && $state & 0x402 != 0x402)".to_string()),
+        (false, true) => all.push("$state & 0x402 == 0x402".to_string()),
+        (false, false) => {}
+    }
+    if bits != 0 {
+        all.insert(0, format!("$state & {bits:#x} != 0"));
+    }
+    // Who had to make room does not wait, whatever its state.
+    let blocked = format!("!args.preempt && ({})", all.join(" || "));
+    let runnable = "args.preempt || $state & 0x90ff == 0";
+    match (all.is_empty(), has(WaitState::R)) {
+        (true, _) => runnable.to_string(),
+        (false, false) => blocked,
+        (false, true) => format!("{runnable} || {}", all.join(" || ")),
     }
 }
 
@@ -108,19 +124,26 @@ pub fn memory_title(of: MemoryMeasure) -> (&'static str, &'static str) {
     }
 }
 
-pub fn memory(of: MemoryMeasure) -> String {
+/// With children an address is one of a process.
+pub fn memory(of: MemoryMeasure, children: bool) -> String {
+    let piece = |address: &str| if children { format!("(pid, {address})") } else { address.to_string() };
     match of {
         MemoryMeasure::Allocated => allocations(MOST_STACKS, "@allocated[ustack] = sum(self->bytes);", ""),
         MemoryMeasure::Calls => allocations(MOST_STACKS, "@calls[ustack] = count();", ""),
         MemoryMeasure::Held => {
-            let behind = "\nuprobe:libc:free,\nuprobe:libc:realloc {\n    \
-                              delete(@bytes, arg0);\n    delete(@stacks, arg0);\n\
-                          }\n\n\
-                          END {\n    \
-                              for $piece : @bytes { @held[@stacks[$piece.0]] = sum($piece.1); }\n    \
-                              clear(@bytes);\n    clear(@stacks);\n\
-                          }\n";
-            allocations(MOST_PIECES, "@bytes[$at] = self->bytes;\n    @stacks[$at] = ustack;", behind)
+            let freed = piece("arg0");
+            let behind = format!(
+                "\nuprobe:libc:free,\nuprobe:libc:realloc {{\n    \
+                     delete(@bytes, {freed});\n    delete(@stacks, {freed});\n\
+                 }}\n\n\
+                 END {{\n    \
+                     for $piece : @bytes {{ @held[@stacks[$piece.0]] = sum($piece.1); }}\n    \
+                     clear(@bytes);\n    clear(@stacks);\n\
+                 }}\n"
+            );
+            let key = if children { "pid, $at" } else { "$at" };
+            let taken = format!("@bytes[{key}] = self->bytes;\n    @stacks[{key}] = ustack;");
+            allocations(MOST_PIECES, &taken, &behind)
         }
         MemoryMeasure::Mapped => {
             holding(MOST_STACKS) + "tracepoint:syscalls:sys_enter_mmap { @mapped[ustack] = sum(args.len); }\n"
