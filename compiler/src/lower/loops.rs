@@ -32,8 +32,8 @@ pub(super) fn is_called(kind: &LoopKind, body: &[Stmt], rounds: u64, has_helper:
         LoopKind::Map { .. } => true,
         LoopKind::While(_) => has_helper,
         LoopKind::Range { from, to, .. } => {
-            let is_short = known_rounds(from, to, rounds).is_some();
-            has_helper && !(is_short && !enters_functions(body, rounds_of(kind, rounds), has_helper))
+            let is_long = known_rounds(from, to, rounds).is_none();
+            has_helper && (is_long || enters_functions(body, rounds_of(kind, rounds), has_helper))
         }
         LoopKind::Unroll(_) => false,
     }
