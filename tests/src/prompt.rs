@@ -110,6 +110,13 @@ pub fn check_terminal(programs: &Programs) -> Result<()> {
         ticks.len() > 2 && tocks.len() > 2
     })?;
     terminal.edits("> interval:s:100 { @c = co")?;
+    // Words that fit are shown, and what is printed goes on below them.
+    terminal.keys("\t")?;
+    terminal.wait("ticks behind the words that fit", |contents| {
+        let behind = contents.lines().skip_while(|line| !line.contains("container_of"));
+        behind.filter(|line| *line == "tick").count() > 2
+    })?;
+    terminal.edits("> interval:s:100 { @c = co")?;
     terminal.keys("unt(); }\r")?;
     terminal.shows("p3: 1 probe")?;
     terminal.keys(":stop p1\r")?;
@@ -160,10 +167,6 @@ pub fn check_completion(programs: &Programs) -> Result<()> {
     for (typed, shown) in COMPLETED {
         terminal.keys(typed)?;
         terminal.shows(typed)?;
-        terminal.keys("\t")?;
-        let first = Duration::from_millis(500);
-        // Where several words are left the first key goes as far as they agree, the second shows them.
-        std::thread::sleep(first);
         terminal.keys("\t")?;
         terminal.shows(shown).with_context(|| format!("{typed} and a tab"))?;
         terminal.keys("\x03")?;

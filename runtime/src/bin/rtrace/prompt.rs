@@ -101,6 +101,8 @@ pub fn run(mut arguments: Arguments) -> i32 {
         is_coloured: std::env::var_os("NO_COLOR").is_none(),
     }));
     editor.set_completion_type(CompletionType::List);
+    // Between two Tabs nothing could be printed above the line.
+    editor.set_completion_show_all_if_ambiguous(true);
     editor.set_bell_style(BellStyle::None);
     let _ = editor.set_max_history_size(MOST_HISTORY);
     let history = history_file();
