@@ -102,7 +102,7 @@ pub const MOST_PLAIN_ROUNDS: u64 = 256;
 pub const MOST_OLD_ROUNDS: u64 = 100;
 
 /// The same of loops in loops, all together.
-pub const MOST_OLD_ROUNDS_TOGETHER: u64 = 4000;
+pub const MOST_OLD_ROUNDS_TOGETHER: u64 = 1500;
 
 /// Depth of nested expressions and blocks that the parser accepts: deeper input would exhaust a thread's stack.
 pub const MAX_NESTING: usize = 200;

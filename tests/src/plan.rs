@@ -168,15 +168,15 @@ impl Plan {
         let programs = self.programs.clone();
         let numbered = move || tasks::check_namespace(&programs);
         tests.push(self.gated("tasks::namespace".to_string(), 2, vec![Need::Namespaces], numbered));
-        for (name, check) in [
-            ("dialogue", prompt::check_dialogue as fn(&Programs) -> Result<()>),
-            ("terminal", prompt::check_terminal),
-            ("completion", prompt::check_completion),
-            ("shared", prompt::check_shared),
-            ("keys", prompt::check_keys),
+        for (name, needs, check) in [
+            ("dialogue", Vec::new(), prompt::check_dialogue as fn(&Programs) -> Result<()>),
+            ("terminal", Vec::new(), prompt::check_terminal),
+            ("completion", Vec::new(), prompt::check_completion),
+            ("shared", vec![Need::MapLoops], prompt::check_shared),
+            ("keys", Vec::new(), prompt::check_keys),
         ] {
             let programs = self.programs.clone();
-            tests.push(self.gated(format!("prompt::{name}"), 2, Vec::new(), move || check(&programs)));
+            tests.push(self.gated(format!("prompt::{name}"), 2, needs, move || check(&programs)));
         }
         let programs = self.programs.clone();
         let python = move || real_programs::check_python(&programs);
