@@ -1,6 +1,7 @@
 //! Where events go. One file per format; a sink only formats, and never asks where a value came from.
 
 mod at_end;
+mod bars;
 mod buckets;
 pub mod buffering;
 mod csv;
@@ -28,6 +29,7 @@ use std::io::Write;
 
 use crate::event::Event;
 
+pub use bars::Bars;
 pub use text::keys;
 
 /// Takes events in the order in which they happened.
@@ -50,26 +52,26 @@ pub struct Format {
     pub doc: &'static str,
     /// No text: not for a terminal.
     pub is_binary: bool,
-    pub make: fn(Box<dyn Write>) -> Box<dyn Sink>,
+    pub make: fn(Box<dyn Write>, Bars) -> Box<dyn Sink>,
 }
 
-const fn text_format(name: &'static str, doc: &'static str, make: fn(Box<dyn Write>) -> Box<dyn Sink>) -> Format {
+const fn text_format(name: &'static str, doc: &'static str, make: fn(Box<dyn Write>, Bars) -> Box<dyn Sink>) -> Format {
     Format { name, doc, is_binary: false, make }
 }
 
 pub static FORMATS: &[Format] = &[
-    text_format("text", "for people", |writer| Box::new(text::Text::new(writer))),
-    text_format("json", "one object a line", |writer| Box::new(json::Json::new(writer))),
-    text_format("csv", "maps as tables", |writer| Box::new(csv::Csv::new(writer))),
-    text_format("folded", "stacks for a flame graph", |writer| Box::new(at_end::AtEnd::new(writer, folded::folded))),
+    text_format("text", "for people", |writer, bars| Box::new(text::Text::new(writer, bars))),
+    text_format("json", "one object a line", |writer, _| Box::new(json::Json::new(writer))),
+    text_format("csv", "maps as tables", |writer, _| Box::new(csv::Csv::new(writer))),
+    text_format("folded", "stacks for a flame graph", |writer, _| Box::new(at_end::AtEnd::new(writer, folded::folded))),
     Format {
         name: "pprof",
         doc: "stacks as a profile of pprof's",
         is_binary: true,
-        make: |writer| Box::new(at_end::AtEnd::new(writer, pprof::profile)),
+        make: |writer, _| Box::new(at_end::AtEnd::new(writer, pprof::profile)),
     },
-    text_format("tree", "stacks as call trees", |writer| Box::new(at_end::AtEnd::new(writer, tree::trees))),
-    text_format("prometheus", "maps as metrics", |writer| Box::new(prometheus::Prometheus::new(writer))),
+    text_format("tree", "stacks as call trees", |writer, _| Box::new(at_end::AtEnd::new(writer, tree::trees))),
+    text_format("prometheus", "maps as metrics", |writer, _| Box::new(prometheus::Prometheus::new(writer))),
 ];
 
 pub fn format_named(name: &str) -> Option<&'static Format> {

@@ -94,7 +94,8 @@ fn check_filling_disk(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// What is printed does not depend on the width of a terminal or on the locale: it can be copied and compared.
+/// What is printed does not depend on the width of a terminal, and of the locale only what bars are drawn with: it can be
+/// copied and compared.
 fn check_widths(programs: &Programs) -> Result<()> {
     let script = "BEGIN { @h[\"gr\\xc3\\xbc\\xc3\\x9f\"] = hist(5); @h[\"gr\\xc3\\xbc\\xc3\\x9f\"] = hist(900); \
                   @l = lhist(7, 0, 50, 5); @q = quantize(3); @t = tseries(4, 1h, 2); \
@@ -105,11 +106,22 @@ fn check_widths(programs: &Programs) -> Result<()> {
     if !piped.contains("@@@@@@@@@@@@@@@@@@@@") || !piped.contains("gr\u{fc}\u{df}") {
         bail!("a pipe is given {piped}");
     }
-    for (columns, locale) in [(40, "C"), (40, "C.UTF-8"), (200, "C"), (200, "C.UTF-8"), (0, "C")] {
-        let shown = on_terminal(programs, script, columns, locale)?;
+    let plain: &[&str] = &["-q", "-e", script];
+    let ascii: &[&str] = &["--ascii", "-q", "-e", script];
+    for (columns, locale, words) in [
+        (40, "C", plain),
+        (40, "C.UTF-8", plain),
+        (200, "C", plain),
+        (200, "C.UTF-8", plain),
+        (200, "C.UTF-8", ascii),
+        (0, "C", plain),
+    ] {
+        let shown = on_terminal(programs, words, columns, locale)?;
+        let has_blocks = locale != "C" && words == plain;
+        let in_ascii = shown.replace('\u{2588}', "@").replace(|c| ('\u{2589}'..='\u{258f}').contains(&c), " ");
         // The head of a series has the time of day.
-        if without_times(&shown) != without_times(&piped) {
-            bail!("{columns} columns and LANG={locale} show:\n{shown}\na pipe is given:\n{piped}");
+        if without_times(&in_ascii) != without_times(&piped) || shown.contains('\u{2588}') != has_blocks {
+            bail!("{words:?}, {columns} columns and LANG={locale} show:\n{shown}\na pipe is given:\n{piped}");
         }
     }
     Ok(())
@@ -120,7 +132,7 @@ fn without_times(text: &str) -> String {
 }
 
 /// What rtrace shows on a terminal of so many columns.
-fn on_terminal(programs: &Programs, script: &str, columns: u16, locale: &str) -> Result<String> {
+fn on_terminal(programs: &Programs, words: &[&str], columns: u16, locale: &str) -> Result<String> {
     let (mut master, mut slave) = (0, 0);
     let size = libc::winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     let null = std::ptr::null_mut();
@@ -134,7 +146,7 @@ fn on_terminal(programs: &Programs, script: &str, columns: u16, locale: &str) ->
     // SAFETY: flags of our own descriptor.
     unsafe { libc::fcntl(master.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
     let mut child = Command::new(&programs.rtrace)
-        .args(["-q", "-e", script])
+        .args(words)
         .env("LANG", locale)
         .env("LC_ALL", locale)
         .env("TERM", "xterm-256color")

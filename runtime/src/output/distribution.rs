@@ -2,10 +2,12 @@
 
 use crate::event::Bucket;
 
+use super::Bars;
+
 /// Characters of a bar that is the whole.
 const BAR: u128 = 40;
 
-pub fn picture(rows: &[Bucket], divisor: u64) -> String {
+pub fn picture(rows: &[Bucket], divisor: u64, bars: Bars) -> String {
     let total: u128 = rows.iter().map(|row| u128::from(row.count.unsigned_abs())).sum();
     let (above, below) = (rows.iter().any(|row| row.count > 0), rows.iter().any(|row| row.count < 0));
     let mut out = format!("{:>16} {:>41} {:<9}\n", "value", "------------- Distribution -------------", "count");
@@ -15,7 +17,14 @@ pub fn picture(rows: &[Bucket], divisor: u64) -> String {
         let size = u128::from(row.count.unsigned_abs());
         let length = (2 * size * width + total).checked_div(2 * total).unwrap_or(0) as usize;
         let width = width as usize;
-        let bar = "@".repeat(length);
+        let bar = match bars {
+            Bars::Blocks if row.count > 0 => {
+                bars.draw(row.count.unsigned_abs(), u64::try_from(total).unwrap_or(u64::MAX), width as u64)
+            }
+            // Which end at the right: there are no blocks that do.
+            Bars::Blocks => "█".repeat(length),
+            Bars::Ascii => "@".repeat(length),
+        };
         let picture = match (above, below) {
             (_, false) => format!("|{bar:<width$}"),
             (false, true) => format!("{bar:>width$}|"),
@@ -35,7 +44,7 @@ mod tests {
     fn bars(counts: &[i64], divisor: u64) -> Vec<String> {
         let row = |count: &i64| Bucket { label: "7".to_string(), from: None, to: None, count: *count };
         let rows: Vec<Bucket> = counts.iter().map(row).collect();
-        picture(&rows, divisor).lines().skip(1).map(|line| line[16..].to_string()).collect()
+        picture(&rows, divisor, Bars::Ascii).lines().skip(1).map(|line| line[16..].to_string()).collect()
     }
 
     #[test]

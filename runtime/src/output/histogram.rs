@@ -2,12 +2,14 @@
 
 use rtrace_lang::aggregations::power_range;
 
+use super::Bars;
+
 /// Characters of a full bar.
 const BAR: u64 = 52;
 
 /// The picture of a histogram by powers of two, each split into 2^bits buckets.
-pub fn powers(buckets: &[u64], bits: u32, divisor: u64) -> String {
-    rows(buckets, divisor, |bucket| {
+pub fn powers(buckets: &[u64], bits: u32, divisor: u64, bars: Bars) -> String {
+    rows(buckets, divisor, bars, |bucket| {
         let Some(bucket) = bucket.checked_sub(1) else { return "(..., 0)".to_string() };
         let (from, to) = power_range(bucket as u32, bits);
         if from == to {
@@ -25,9 +27,9 @@ fn power_label(value: u128, bits: u32) -> String {
 }
 
 /// The picture of a histogram with steps of equal size.
-pub fn linear(buckets: &[u64], (min, max, step): (i64, i64, i64), divisor: u64) -> String {
+pub fn linear(buckets: &[u64], (min, max, step): (i64, i64, i64), divisor: u64, bars: Bars) -> String {
     let last = buckets.len() - 1;
-    rows(buckets, divisor, |bucket| match bucket {
+    rows(buckets, divisor, bars, |bucket| match bucket {
         0 => format!("(..., {})", linear_label(min, step)),
         n if n == last => format!("[{}, ...)", linear_label(max, step)),
         n => {
@@ -51,15 +53,14 @@ fn linear_label(value: i64, step: i64) -> String {
 }
 
 /// Counts and bars are shown divided; which rows there are is decided before.
-fn rows(buckets: &[u64], divisor: u64, label: impl Fn(usize) -> String) -> String {
+fn rows(buckets: &[u64], divisor: u64, bars: Bars, label: impl Fn(usize) -> String) -> String {
     let Some(first) = buckets.iter().position(|count| *count > 0) else { return String::new() };
     let last = buckets.iter().rposition(|count| *count > 0).unwrap_or(first);
     let shown: Vec<u64> = buckets.iter().map(|count| count / divisor.max(1)).collect();
     let most = shown.iter().copied().max().unwrap_or(1).max(1);
     let mut out = String::new();
     for (bucket, count) in shown.iter().enumerate().take(last + 1).skip(first) {
-        let length = (u128::from(*count) * u128::from(BAR) / u128::from(most)) as usize;
-        out.push_str(&format!("{:<16}{count:>8} |{:<52}|\n", label(bucket), "@".repeat(length)));
+        out.push_str(&format!("{:<16}{count:>8} |{:<52}|\n", label(bucket), bars.draw(*count, most, BAR)));
     }
     out
 }
@@ -75,7 +76,7 @@ mod tests {
         buckets[0] = 1;
         buckets[4] = 2;
         buckets[13] = 1;
-        let picture = powers(&buckets, 0, 1);
+        let picture = powers(&buckets, 0, 1, Bars::Ascii);
         assert!(
             picture.starts_with("(..., 0)               1 |@@@@@@@@@@@@@@@@@@@@@@@@@@                          |\n")
         );
@@ -89,7 +90,7 @@ mod tests {
         let label = |value: u64| {
             let mut buckets = vec![0; 600];
             buckets[1 + power_bucket(value, 3) as usize] = 1;
-            powers(&buckets, 3, 1).split("  ").next().unwrap_or("").to_string()
+            powers(&buckets, 3, 1, Bars::Ascii).split("  ").next().unwrap_or("").to_string()
         };
         assert_eq!(
             [0, 15, 17, 896, 1024, 8191].map(label),
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn steps() {
-        let picture = linear(&[1, 2, 0, 4], (0, 20, 10), 1);
+        let picture = linear(&[1, 2, 0, 4], (0, 20, 10), 1, Bars::Ascii);
         assert_eq!(
             picture
                 .lines()

@@ -7,15 +7,16 @@ use rtrace_lang::types::StackMode;
 
 use crate::event::{Cell, Event, Frame, MapEvent, Value};
 
-use super::{Sink, distribution, histogram, notices, printf, series};
+use super::{Bars, Sink, distribution, histogram, notices, printf, series};
 
 pub struct Text {
     writer: io::BufWriter<Box<dyn Write>>,
+    bars: Bars,
 }
 
 impl Text {
-    pub fn new(writer: Box<dyn Write>) -> Text {
-        Text { writer: io::BufWriter::with_capacity(64 * 1024, writer) }
+    pub fn new(writer: Box<dyn Write>, bars: Bars) -> Text {
+        Text { writer: io::BufWriter::with_capacity(64 * 1024, writer), bars }
     }
 
     fn map(&mut self, map: &MapEvent) -> io::Result<()> {
@@ -32,12 +33,12 @@ impl Text {
             match cell {
                 Cell::Value(_) | Cell::Number { .. } | Cell::Stats { .. } | Cell::Quantiles { .. } => {
                     out.extend_from_slice(b": ");
-                    add_body(&mut out, cell);
+                    add_body(&mut out, cell, self.bars);
                 }
                 Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } | Cell::Series { .. } => {
                     out.extend_from_slice(b":\n");
                     let before = out.len();
-                    add_body(&mut out, cell);
+                    add_body(&mut out, cell, self.bars);
                     // Of a histogram without values nothing is shown.
                     if out.len() == before {
                         continue;
@@ -129,11 +130,11 @@ fn frame_line(frame: &Frame, mode: StackMode) -> String {
 /// What a map shows of one entry; pictures end with their last line.
 pub(super) fn body(cell: &Cell) -> String {
     let mut out = Vec::new();
-    add_body(&mut out, cell);
+    add_body(&mut out, cell, Bars::Ascii);
     String::from_utf8_lossy(&out).into_owned()
 }
 
-fn add_body(out: &mut Vec<u8>, cell: &Cell) {
+fn add_body(out: &mut Vec<u8>, cell: &Cell, bars: Bars) {
     let number = |out: &mut Vec<u8>, value: i64, signed: bool| match signed {
         true => add_text(out, format_args!("{value}")),
         false => add_text(out, format_args!("{}", value as u64)),
@@ -156,11 +157,13 @@ fn add_body(out: &mut Vec<u8>, cell: &Cell) {
             }
             out.extend_from_slice(b" }");
         }
-        Cell::Hist { buckets, bits, divisor } => out.extend(histogram::powers(buckets, *bits, *divisor).into_bytes()),
-        Cell::Lhist { buckets, min, max, step, divisor } => {
-            out.extend(histogram::linear(buckets, (*min, *max, *step), *divisor).into_bytes());
+        Cell::Hist { buckets, bits, divisor } => {
+            out.extend(histogram::powers(buckets, *bits, *divisor, bars).into_bytes())
         }
-        Cell::Distribution { rows, divisor } => out.extend(distribution::picture(rows, *divisor).into_bytes()),
+        Cell::Lhist { buckets, min, max, step, divisor } => {
+            out.extend(histogram::linear(buckets, (*min, *max, *step), *divisor, bars).into_bytes());
+        }
+        Cell::Distribution { rows, divisor } => out.extend(distribution::picture(rows, *divisor, bars).into_bytes()),
         Cell::Series { interval, points, signed } => {
             out.extend(series::picture(*interval, points, *signed).into_bytes());
         }

@@ -86,6 +86,10 @@ pub struct Arguments {
     #[arg(short = 'B', value_name = "MODE", value_enum)]
     pub buffering: Option<BufferMode>,
 
+    /// Draw bars with `@` on a terminal, too, whose locale has block characters
+    #[arg(long)]
+    pub ascii: bool,
+
     /// Say nothing but what the script prints, and problems
     #[arg(short = 'q', long = "quiet")]
     pub quiet: bool,

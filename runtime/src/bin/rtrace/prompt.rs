@@ -312,7 +312,7 @@ impl Prompt {
     fn rendered(&self, event: MapEvent) -> String {
         let out = Captured::default();
         if let Some(format) = format_named(&self.arguments.format) {
-            let mut sink = (format.make)(Box::new(out.clone()));
+            let mut sink = (format.make)(Box::new(out.clone()), script::bars(&self.arguments));
             // Nothing that is kept in memory fails.
             let _ = sink.event(&Event::Map(event)).and_then(|()| sink.finish());
         }

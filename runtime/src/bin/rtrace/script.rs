@@ -17,7 +17,7 @@ use rtrace_runtime::driver::{Stage, drive};
 use rtrace_runtime::metrics::MetricsServer;
 use rtrace_runtime::output::buffering::Buffered;
 use rtrace_runtime::output::flame::Flame;
-use rtrace_runtime::output::{FORMATS, Format, Sink, format_named, notices};
+use rtrace_runtime::output::{Bars, FORMATS, Format, Sink, format_named, notices};
 use rtrace_runtime::session::{Session, SessionError, SessionOptions, SharedMap, SharedStacks};
 
 use crate::arguments::{Arguments, Origin};
@@ -108,6 +108,7 @@ pub struct Prepared {
     pub object: Object,
     pub options: SessionOptions,
     pub format: &'static Format,
+    pub bars: Bars,
 }
 
 /// The format that the command line names, if it can be written where it is to go.
@@ -323,12 +324,22 @@ fn prepared(
         duration: arguments.duration,
         count: arguments.count,
         // JSON has escapes of its own.
-        for_terminal: arguments.output.is_none() && arguments.format != "json" && std::io::stdout().is_terminal(),
+        for_terminal: arguments.format != "json" && is_on_terminal(arguments),
         shared: sharing.maps,
         shared_stacks: sharing.stacks,
     };
-    let prepared = Prepared { machine, object: compiled.object, options, format: format(arguments)? };
+    let bars = bars(arguments);
+    let prepared = Prepared { machine, object: compiled.object, options, format: format(arguments)?, bars };
     Ok(Outcome::Ready(Box::new(prepared)))
+}
+
+fn is_on_terminal(arguments: &Arguments) -> bool {
+    arguments.output.is_none() && std::io::stdout().is_terminal()
+}
+
+/// What the bars of pictures are drawn with.
+pub fn bars(arguments: &Arguments) -> Bars {
+    if is_on_terminal(arguments) && !arguments.ascii { Bars::of_locale() } else { Bars::Ascii }
 }
 
 fn run_prepared(arguments: &Arguments, prepared: Box<Prepared>, child: Option<Child>) -> Result<i32, i32> {
@@ -347,7 +358,7 @@ fn run_in_kernel(
     if let Some(period) = arguments.check_rate {
         rates::check(&prepared, period, bug)?;
     }
-    let Prepared { machine, object, options, format } = *prepared;
+    let Prepared { machine, object, options, format, bars } = *prepared;
     let source = options.source.clone();
     let failed = |error: &SessionError, bug: &mut BugReport| {
         bug.note_error(error);
@@ -366,7 +377,7 @@ fn run_in_kernel(
     };
     let mut sink: Box<dyn Sink> = match &arguments.stack_file {
         Some(file) => file.sink(writer),
-        None => (format.make)(writer),
+        None => (format.make)(writer, bars),
     };
     if let Some(buffering) = arguments.buffering {
         sink = Box::new(Buffered { inner: sink, buffering: buffering.into() });

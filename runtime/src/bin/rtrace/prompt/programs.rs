@@ -221,8 +221,8 @@ impl Programs {
 
 /// Runs a program that ends by itself to its end.
 pub fn run_here(prepared: Prepared, writer: Box<dyn std::io::Write>) -> Result<(), ()> {
-    let Prepared { machine, object, options, format } = prepared;
-    let mut sink = OfProgram { inner: (format.make)(writer), is_text: format.name == "text", attached: None };
+    let Prepared { machine, object, options, format, bars } = prepared;
+    let mut sink = OfProgram { inner: (format.make)(writer, bars), is_text: format.name == "text", attached: None };
     let (source, verbose) = (options.source.clone(), options.verbose);
     let session = Session::load(&machine, object, options);
     match session.and_then(|mut session| session.run(None, &mut sink)) {
@@ -275,11 +275,11 @@ fn start(prepared: Prepared, name: &str, printer: &Printer) -> Option<Running> {
 }
 
 fn run(prepared: Prepared, requests: Requests, attached: Sender<Started>, name: &str, printer: &Printer) {
-    let Prepared { machine, object, mut options, format } = prepared;
+    let Prepared { machine, object, mut options, format, bars } = prepared;
     // It is said in the prompt's own words.
     (options.quiet, options.progress) = (false, false);
     let writer = Box::new(printer.lines());
-    let mut sink = OfProgram { inner: (format.make)(writer), is_text: format.name == "text", attached: None };
+    let mut sink = OfProgram { inner: (format.make)(writer, bars), is_text: format.name == "text", attached: None };
     let (source, verbose) = (options.source.clone(), options.verbose);
     let session = Session::load(&machine, object, options);
     let outcome = session.and_then(|mut session| {
