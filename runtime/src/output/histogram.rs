@@ -7,6 +7,10 @@ use super::Bars;
 /// Characters of a full bar.
 const BAR: u64 = 52;
 
+/// Characters of a bucket's name and of its count, where none of them is longer.
+const LABEL: usize = 16;
+const COUNT: usize = 8;
+
 /// The picture of a histogram by powers of two, each split into 2^bits buckets.
 pub fn powers(buckets: &[u64], bits: u32, divisor: u64, bars: Bars) -> String {
     rows(buckets, divisor, bars, |bucket| {
@@ -58,9 +62,14 @@ fn rows(buckets: &[u64], divisor: u64, bars: Bars, label: impl Fn(usize) -> Stri
     let last = buckets.iter().rposition(|count| *count > 0).unwrap_or(first);
     let shown: Vec<u64> = buckets.iter().map(|count| count / divisor.max(1)).collect();
     let most = shown.iter().copied().max().unwrap_or(1).max(1);
+    let labels: Vec<String> = (first..=last).map(label).collect();
+    // A space stays between the two where both are long.
+    let label_width = labels.iter().map(|label| label.len() + 1).max().unwrap_or(0).max(LABEL);
+    let count_width = most.to_string().len().max(COUNT);
     let mut out = String::new();
-    for (bucket, count) in shown.iter().enumerate().take(last + 1).skip(first) {
-        out.push_str(&format!("{:<16}{count:>8} |{:<52}|\n", label(bucket), bars.draw(*count, most, BAR)));
+    for (label, count) in labels.iter().zip(&shown[first..]) {
+        let bar = bars.draw(*count, most, BAR);
+        out.push_str(&format!("{label:<label_width$}{count:>count_width$} |{bar:<52}|\n"));
     }
     out
 }
@@ -97,6 +106,15 @@ mod tests {
             ["[0]", "[15]", "[16, 18)", "[896, 960)", "[1024, 1152)", "[7680, 8K)"]
         );
         assert_eq!([8192, 9300, u64::MAX].map(label), ["[8K, 9K)", "[9K, 10K)", "[15E, 16E)"]);
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        let wide = 1_000_000_000_000_000_001;
+        let picture = linear(&[0, 1, 123_456_789_012, 0], (0, 2 * wide, wide), 1, Bars::Ascii);
+        let lines: Vec<&str> = picture.lines().collect();
+        assert!(lines[0].starts_with("[0, 1000000000000000001)                              1 |"), "{picture}");
+        assert!(lines[1].starts_with("[1000000000000000001, 2000000000000000002) 123456789012 |@"), "{picture}");
     }
 
     #[test]
