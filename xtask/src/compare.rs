@@ -101,7 +101,8 @@ impl Script {
                     .iter()
                     .map(|word| format!("'{}'", word.replace('\'', "'\\''")))
                     .collect();
-                let line = format!("{} < '{}' 2> /dev/null", quoted.join(" "), file.display());
+                // Of another locale only rtrace makes use: its bars are blocks then.
+                let line = format!("LC_ALL=C {} < '{}' 2> /dev/null", quoted.join(" "), file.display());
                 run(&["script", "-q", "-e", "-c", &line, "/dev/null"].map(str::to_string))?
             }
         };
