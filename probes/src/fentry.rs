@@ -21,7 +21,8 @@ use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::near_matches;
 use crate::provider::{
-    AttachError, Documentation, Link, Provider, empty_layout, is_pattern, may_not_load, not_found, wrong_form,
+    AttachError, Documentation, Link, Provider, empty_layout, full_name, is_pattern, may_not_load, not_found,
+    wrong_form,
 };
 
 pub static FENTRY: Trampoline = Trampoline { is_return: false };
@@ -78,12 +79,10 @@ impl Provider for Trampoline {
             [module, function] if !module.is_empty() && !function.is_empty() => (Some(module.as_str()), function),
             parts => return Err(wrong_form(self, "not a function", (parts.len() > 2).then_some(3))),
         };
-        let reason = match machine.btf() {
-            None => Some("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"),
-            Some(_) if machine.has(Feature::Trampolines) => None,
-            Some(_) if machine.features().may_not_load() => return Err(may_not_load(self.name())),
-            Some(_) => Some("this kernel refuses fentry and fexit programs"),
-        };
+        let reason = refusal(machine);
+        if reason.is_some() && machine.btf().is_some() && machine.features().may_not_load() {
+            return Err(may_not_load(self.name()));
+        }
         match (reason, program) {
             (Some(reason), Some(_)) => return Err(absent::unsupported(self.name(), reason)),
             (Some(reason), None) => return absent::stand_in(self, machine, reason, spec, options),
@@ -108,7 +107,27 @@ impl Provider for Trampoline {
     }
 
     fn list(&self, machine: &Machine, parts: &[String], verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
-        listing::by_resolving(self, machine, parts, 1, verbose)
+        let spec = listing::specification(self, parts, 1);
+        let is_wide = programs::parse(&spec.parts).is_none() && spec.parts.iter().any(|part| is_pattern(part));
+        let (module, pattern) = match spec.parts.as_slice() {
+            [function] if is_wide => (None, function),
+            [module, function] if is_wide => (Some(module.as_str()), function),
+            _ => return listing::by_resolving(self, machine, parts, 1, verbose),
+        };
+        if verbose {
+            return listing::by_resolving(self, machine, parts, 1, verbose);
+        }
+        if let Some(reason) = refusal(machine) {
+            return absent::list(self, machine, reason, &spec.parts);
+        }
+        // The sites of all functions would take many times the memory of their names.
+        let mut found = Vec::new();
+        self.each_function(machine, module, pattern, |btf, module, name, id| {
+            if argument_words(btf, id).is_some() {
+                found.push(ListedProbe::named(full_name(self.name(), module, name)));
+            }
+        });
+        Ok(found)
     }
 
     fn attach(
@@ -136,51 +155,12 @@ impl Trampoline {
         provider: &'static str,
     ) -> Vec<ProbeSite> {
         let mut found = Vec::new();
-        if let Some(vmlinux) = machine.btf()
-            && module.is_none_or(|module| wildcard_match(module, "vmlinux"))
-        {
-            self.sites_of(machine, vmlinux, None, pattern, options, provider, &mut found);
-        }
-        if found.is_empty() || module.is_some() || is_pattern(pattern) {
-            for name in machine.module_names() {
-                let is_meant = module.is_none_or(|module| wildcard_match(module, &name));
-                if is_meant && let Some(btf) = machine.module_btf(&name) {
-                    self.sites_of(machine, &btf, Some(&name), pattern, options, provider, &mut found);
-                }
-            }
-        }
-        found
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn sites_of(
-        &self,
-        machine: &Machine,
-        btf: &Btf,
-        module: Option<&str>,
-        pattern: &str,
-        options: &ResolveOptions,
-        provider: &'static str,
-        found: &mut Vec<ProbeSite>,
-    ) {
-        let functions: Vec<(&str, u32)> = if !is_pattern(pattern) {
-            btf.find(Kind::Func, pattern).map(|record| (btf.name(&record), record.id)).into_iter().collect()
-        } else if module.is_none() {
-            let functions = machine.kernel_functions(btf).iter().map(|(name, id)| (btf.string(*name), *id));
-            functions.filter(|(name, _)| wildcard_match(pattern, name)).collect()
-        } else {
-            let functions = traceable_functions(machine, btf).into_iter().map(|(name, id)| (btf.string(name), id));
-            functions.filter(|(name, _)| wildcard_match(pattern, name)).collect()
-        };
-        let source = module.and_then(|module| machine.module_source(module)).unwrap_or(0);
-        for (name, id) in functions {
-            let Some(layout) = self.layout(machine, btf, id, options) else { continue };
+        self.each_function(machine, module, pattern, |btf, module, name, id| {
+            let Some(layout) = self.layout(machine, btf, id, options) else { return };
             let kind = if self.is_return { TracingKind::Fexit } else { TracingKind::Fentry };
+            let source = module.and_then(|module| machine.module_source(module)).unwrap_or(0);
             found.push(ProbeSite {
-                name: match module {
-                    None => format!("{provider}:{name}").into(),
-                    Some(module) => format!("{provider}:{module}:{name}").into(),
-                },
+                name: full_name(provider, module, name).into(),
                 function: name.into(),
                 provider,
                 program: ProgramKind::Tracing { attach: kind, btf_id: id | source << SOURCE_SHIFT },
@@ -188,6 +168,36 @@ impl Trampoline {
                 selector: None,
                 attach: Attach::Trampoline,
             });
+        });
+        found
+    }
+
+    /// The matching functions, those that take a trampoline and others: types, module, name and id of each.
+    fn each_function(
+        &self,
+        machine: &Machine,
+        module: Option<&str>,
+        pattern: &str,
+        mut found: impl FnMut(&Btf, Option<&str>, &str, u32),
+    ) {
+        let mut is_found = false;
+        if let Some(vmlinux) = machine.btf()
+            && module.is_none_or(|module| wildcard_match(module, "vmlinux"))
+        {
+            for (name, id) in functions_of(machine, vmlinux, None, pattern) {
+                is_found |= argument_words(vmlinux, id).is_some();
+                found(vmlinux, None, name, id);
+            }
+        }
+        if !is_found || module.is_some() || is_pattern(pattern) {
+            for name in machine.module_names() {
+                let is_meant = module.is_none_or(|module| wildcard_match(module, &name));
+                if is_meant && let Some(btf) = machine.module_btf(&name) {
+                    for (function, id) in functions_of(machine, &btf, Some(&name), pattern) {
+                        found(&btf, Some(&name), function, id);
+                    }
+                }
+            }
         }
     }
 
@@ -219,6 +229,32 @@ impl Trampoline {
         });
         Some(Arc::new(Layout { arguments, return_value, ..Layout::default() }))
     }
+}
+
+/// Why no fentry or fexit program runs here.
+fn refusal(machine: &Machine) -> Option<&'static str> {
+    match machine.btf() {
+        None => Some("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"),
+        Some(_) if machine.has(Feature::Trampolines) => None,
+        Some(_) => Some("this kernel refuses fentry and fexit programs"),
+    }
+}
+
+/// The functions of a blob that match: their names and ids.
+fn functions_of<'a>(machine: &Machine, btf: &'a Btf, module: Option<&str>, pattern: &str) -> Vec<(&'a str, u32)> {
+    if !is_pattern(pattern) {
+        return btf.find(Kind::Func, pattern).map(|record| (btf.name(&record), record.id)).into_iter().collect();
+    }
+    let of_module: Vec<(u32, u32)>;
+    let functions = match module {
+        None => machine.kernel_functions(btf),
+        Some(_) => {
+            of_module = traceable_functions(machine, btf);
+            &of_module
+        }
+    };
+    let named = functions.iter().map(|(name, id)| (btf.string(*name), *id));
+    named.filter(|(name, _)| wildcard_match(pattern, name)).collect()
 }
 
 /// The functions of a blob that can be traced, by name, each once: where its name is, and its id.

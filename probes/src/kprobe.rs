@@ -25,7 +25,9 @@ use crate::kernel::symbols;
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::{near_matches, near_misses};
-use crate::provider::{AttachError, Documentation, Link, Provider, is_pattern, link_perf_event, not_found, wrong_form};
+use crate::provider::{
+    AttachError, Documentation, Link, Provider, full_name, is_pattern, link_perf_event, not_found, wrong_form,
+};
 
 pub static KPROBE: Kprobe = Kprobe { is_return: false };
 pub static KRETPROBE: Kprobe = Kprobe { is_return: true };
@@ -48,6 +50,12 @@ struct Wanted<'a> {
     offset: u64,
     /// The part that has the function.
     part: usize,
+}
+
+impl Wanted<'_> {
+    fn is_pattern(&self) -> bool {
+        is_pattern(self.function) || self.module.is_some_and(is_pattern)
+    }
 }
 
 impl Provider for Kprobe {
@@ -88,7 +96,7 @@ impl Provider for Kprobe {
         if let Some(address) = parse_address(wanted.function) {
             return self.at_address(spec, address, options);
         }
-        if is_pattern(wanted.function) || wanted.module.is_some_and(is_pattern) {
+        if wanted.is_pattern() {
             return self.matching(machine, &wanted, options);
         }
         if !exists(machine, wanted.module, wanted.function) {
@@ -111,7 +119,15 @@ impl Provider for Kprobe {
         if !machine.has(Feature::Kprobes) {
             return Ok(Vec::new());
         }
-        listing::by_resolving(self, machine, parts, 1, verbose)
+        let spec = listing::specification(self, parts, 1);
+        let wanted = self.parse(&spec)?;
+        if verbose || !wanted.is_pattern() {
+            return listing::by_resolving(self, machine, parts, 1, verbose);
+        }
+        // The sites of all functions would take five times the memory of their names.
+        let names =
+            self.matches(machine, &wanted).into_iter().map(|(name, module)| full_name(self.name(), module, name));
+        Ok(names.map(ListedProbe::named).collect())
     }
 
     fn attach(
@@ -192,18 +208,12 @@ impl Kprobe {
         }])
     }
 
-    /// All functions that match a pattern.
-    fn matching(
-        &self,
-        machine: &Machine,
-        wanted: &Wanted<'_>,
-        options: &ResolveOptions,
-    ) -> Result<Vec<ProbeSite>, ResolveError> {
+    /// All functions that match a pattern, each with the module that it is asked for by; sorted.
+    fn matches<'a>(&self, machine: &'a Machine, wanted: &Wanted<'a>) -> Vec<(&'a str, Option<&'a str>)> {
         let is_meant = |name: &&str| wildcard_match(wanted.function, name) && !machine.is_blacklisted(name);
         let is_of_module = |module: Option<&str>| {
             wanted.module.is_none_or(|wanted| wildcard_match(wanted, module.unwrap_or("vmlinux")))
         };
-        // Each with the module that it is asked for by.
         let mut found: Vec<(&str, Option<&str>)> = match (machine.traceable_set(), wanted.module) {
             (Some(list), Some(_)) => {
                 let functions = list.functions().filter(|function| is_of_module(function.module));
@@ -214,6 +224,19 @@ impl Kprobe {
         };
         found.sort_unstable();
         found.dedup();
+        found
+    }
+
+    /// The sites of all functions that match a pattern.
+    fn matching(
+        &self,
+        machine: &Machine,
+        wanted: &Wanted<'_>,
+        options: &ResolveOptions,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        // Addresses are what many functions are attached by: with them one list does.
+        machine.traceable_addresses();
+        let found = self.matches(machine, wanted);
         if found.is_empty() {
             return Err(self.nothing_matches(machine, wanted));
         }
@@ -221,10 +244,7 @@ impl Kprobe {
         let is_multi = found.len() > 1 && wanted.module.is_none() && machine.has(Feature::KprobeMulti);
         let multi = if is_multi { MultiKind::KprobeMulti } else { MultiKind::Single };
         let site = |(name, module): (&str, Option<&str>)| {
-            let full = match module {
-                None => format!("{}:{name}", self.name()),
-                Some(module) => format!("{}:{module}:{name}", self.name()),
-            };
+            let full = full_name(self.name(), module, name);
             let wanted = Wanted { module, ..*wanted };
             ProbeSite {
                 attach: Attach::Kprobe {
@@ -378,7 +398,7 @@ pub(crate) fn no_such_module(machine: &Machine, module: &str, provider: &str) ->
 fn listed_address(machine: &Machine, site: &ProbeSite) -> Option<u64> {
     let Attach::Kprobe { function, .. } = &site.attach else { return None };
     let (module, _) = function.split_once(':').unzip();
-    let mut named = machine.traceable_set()?.named(&site.function);
+    let mut named = machine.traceable_addresses()?.named(&site.function);
     named.find(|found| module.is_none() || found.module == module)?.address
 }
 

@@ -24,6 +24,12 @@ pub struct ListedProbe {
     pub arguments: Vec<String>,
 }
 
+impl ListedProbe {
+    pub(crate) fn named(name: String) -> ListedProbe {
+        ListedProbe { name, arguments: Vec::new() }
+    }
+}
+
 /// The probes that match, sorted, without duplicates. Without a pattern all probes of the kernel; a pattern without a
 /// colon is a provider's name, or is looked for in whole names.
 pub fn list(
@@ -121,6 +127,16 @@ pub(crate) fn by_resolving(
     Ok(sites.iter().map(|site| listed(site, verbose)).collect())
 }
 
+/// What a listing asks a provider for.
+pub(crate) fn specification(provider: &dyn Provider, parts: &[String], arity: usize) -> ProbeSpec {
+    let mut parts = parts.to_vec();
+    while parts.len() < arity {
+        parts.push("*".to_string());
+    }
+    let text = format!("{}:{}", provider.name(), parts.join(":"));
+    ProbeSpec { text, label: None, provider: provider.name().to_string(), parts, span: Span::default() }
+}
+
 /// The sites of a listing; none where nothing matches.
 pub(crate) fn resolved(
     provider: &dyn Provider,
@@ -129,13 +145,7 @@ pub(crate) fn resolved(
     arity: usize,
     options: ResolveOptions,
 ) -> Result<Vec<ProbeSite>, ResolveError> {
-    let mut parts = parts.to_vec();
-    while parts.len() < arity {
-        parts.push("*".to_string());
-    }
-    let text = format!("{}:{}", provider.name(), parts.join(":"));
-    let spec = ProbeSpec { text, label: None, provider: provider.name().to_string(), parts, span: Span::default() };
-    match provider.resolve(machine, &spec, &options) {
+    match provider.resolve(machine, &specification(provider, parts, arity), &options) {
         Ok(sites) => Ok(sites),
         Err(error) if error.kind == ResolveErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),

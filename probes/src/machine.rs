@@ -75,6 +75,7 @@ pub struct Machine {
     process_namespace: OnceLock<Option<ProcessNamespace>>,
     allocation_flags: OnceLock<Flags>,
     traceable: OnceLock<Option<FunctionList>>,
+    traceable_addresses: OnceLock<Option<FunctionList>>,
     kernel_functions: OnceLock<Vec<(u32, u32)>>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
@@ -199,8 +200,17 @@ impl Machine {
 
     /// What ftrace can attach to; None where the kernel does not tell.
     pub(crate) fn traceable_set(&self) -> Option<&FunctionList> {
+        if let Some(Some(known)) = self.traceable_addresses.get() {
+            return Some(known);
+        }
         let read = || self.tracefs().ok()?.filter_functions().ok();
         self.traceable.get_or_init(read).as_ref()
+    }
+
+    /// The same with addresses; None where the kernel does not list them.
+    pub(crate) fn traceable_addresses(&self) -> Option<&FunctionList> {
+        let read = || self.tracefs().ok()?.filter_function_addresses().ok();
+        self.traceable_addresses.get_or_init(read).as_ref()
     }
 
     /// The functions of the kernel itself that fentry can attach to, by name: where the name is in its BTF, and the id.
@@ -249,7 +259,8 @@ impl Machine {
             return Some(module.to_string());
         }
         // Where a wildcard has read the list it is asked first: it is sorted, and the kernel's types are not.
-        let is_listed = matches!(self.traceable.get(), Some(Some(_)));
+        let is_listed =
+            [&self.traceable, &self.traceable_addresses].iter().any(|list| matches!(list.get(), Some(Some(_))));
         if function.is_empty() || !is_listed && self.has_kernel_function(function) {
             return None;
         }

@@ -271,6 +271,14 @@ pub(crate) fn not_found(message: String, near: &[String], part: Option<usize>) -
     ResolveError { kind: ResolveErrorKind::NotFound, message, label: "no such probe".to_string(), help, part }
 }
 
+/// The name of a probe on a kernel function, with the module that it is asked for by.
+pub(crate) fn full_name(provider: &str, module: Option<&str>, function: &str) -> String {
+    match module {
+        None => format!("{provider}:{function}"),
+        Some(module) => format!("{provider}:{module}:{function}"),
+    }
+}
+
 pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains('*')
 }

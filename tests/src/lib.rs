@@ -20,6 +20,7 @@ pub mod formats;
 mod grammar;
 pub mod kernel_functions;
 pub mod language_server;
+mod large_kernel;
 mod leftovers;
 pub mod messages;
 pub mod modules;

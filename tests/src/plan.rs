@@ -14,8 +14,8 @@ use crate::schema::{self, Schema};
 use crate::tasks::{self, CgroupBy};
 use crate::{
     bpf_programs, builtins, clearing, codes, documents, endings, expectation, flame_graphs, foreign_maps, formats,
-    grammar, kernel_functions, language_server, leftovers, messages, modules, other_files, outputs, packets, pictures,
-    profiles, prometheus, prompt, rates, real_programs, reference, run, scale, scrapes, stages,
+    grammar, kernel_functions, language_server, large_kernel, leftovers, messages, modules, other_files, outputs,
+    packets, pictures, profiles, prometheus, prompt, rates, real_programs, reference, run, scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -140,6 +140,9 @@ impl Plan {
         let (programs, in_guest) = (self.programs.clone(), self.environment.in_guest);
         let many = move || scale::check_uprobes(&programs, in_guest);
         tests.push(self.gated("scale::uprobes".to_string(), 2, vec![Need::UprobeMulti], many));
+        let programs = self.programs.clone();
+        let named = move || large_kernel::check(&programs, in_guest);
+        tests.push(self.gated("scale::large_kernel".to_string(), 2, Vec::new(), named));
         let programs = self.programs.clone();
         let cleared = move || clearing::check(&programs, in_guest);
         tests.push(self.gated("clearing::nothing_is_lost".to_string(), 2, Vec::new(), cleared));

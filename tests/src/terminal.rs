@@ -104,6 +104,13 @@ impl Terminal {
         self.wait(&format!("line `{text}`"), |contents| contents.trim_end().lines().last() == Some(text))
     }
 
+    /// The most memory that it has had at a time, KiB.
+    pub fn most_memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
     pub fn signal(&self, number: i32) {
         // SAFETY: the child is ours, and nobody has waited for it yet.
         unsafe { libc::kill(self.child.id() as i32, number) };

@@ -12,6 +12,7 @@ use rtrace_lang::target::{
 use super::{FEXIT, Trampoline};
 use crate::kernel::btf::Kind;
 use crate::kprobe::{KPROBE, KRETPROBE, Kprobe};
+use crate::listing::ListedProbe;
 use crate::machine::Machine;
 use crate::provider::{AttachError, Link, Provider};
 
@@ -44,6 +45,24 @@ pub(super) fn stand_in(
         site.provider = trampoline.name();
     }
     Ok(sites)
+}
+
+/// The names alone of what stands in.
+pub(super) fn list(
+    trampoline: &Trampoline,
+    machine: &Machine,
+    reason: &str,
+    parts: &[String],
+) -> Result<Vec<ListedProbe>, ResolveError> {
+    if !machine.has(Feature::Kprobes) {
+        return Err(unsupported(trampoline.name(), reason));
+    }
+    let kprobe = kprobe(trampoline);
+    let mut listed = kprobe.list(machine, parts, false)?;
+    for probe in &mut listed {
+        probe.name.replace_range(..kprobe.name().len(), trampoline.name());
+    }
+    Ok(listed)
 }
 
 fn renamed(spec: &ProbeSpec, provider: &str) -> ProbeSpec {

@@ -5,6 +5,7 @@
 //! Damaged data never panic: every read is checked and a broken record ends the walk.
 
 mod convert;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use memchr::memmem;
 
 use super::KernelError;
 use super::mapping::FileBytes;
+use names::Names;
 
 /// Where the kernel shows its own types and, in a file each, those of its modules.
 pub const BTF_DIRECTORY: &str = "/sys/kernel/btf";
@@ -150,8 +152,9 @@ pub struct Btf {
     source: u32,
     /// Offsets of all types from `first_id` on, when something has needed them.
     index: OnceLock<Vec<u32>>,
-    /// Offsets and ids of types that were looked up by name.
+    /// Offsets and ids of types that were looked up by name, while they are few.
     found: Known<(Kind, Box<str>), Place>,
+    names: OnceLock<Names>,
     /// Whether pointers carry the tag `user`; kernels built by compilers without such tags don't say.
     has_user_tags: OnceLock<bool>,
     enumerators: Known<Box<str>, Enumerator>,
@@ -216,6 +219,7 @@ impl Btf {
             source,
             index: OnceLock::new(),
             found: Mutex::new(HashMap::new()),
+            names: OnceLock::new(),
             has_user_tags: OnceLock::new(),
             enumerators: Mutex::new(HashMap::new()),
             trace_events: OnceLock::new(),
@@ -279,18 +283,26 @@ impl Btf {
         if name.is_empty() {
             return None;
         }
+        let (at, id) = match self.names.get() {
+            Some(names) => names.find(self, kind, name)?,
+            None => self.remembered(kind, name)?,
+        };
+        read_record(self.types(), at as usize, id).map(|(record, _)| record)
+    }
+
+    fn remembered(&self, kind: Kind, name: &str) -> Option<Place> {
         let key = (kind, Box::from(name));
         let known = self.found.lock().expect("no holder panics").get(&key).copied();
-        let place = match known {
-            Some(place) => place,
-            None => {
-                let place = self.search(kind, name);
-                self.found.lock().expect("no holder panics").insert(key, place);
-                place
-            }
-        };
-        let (at, id) = place?;
-        read_record(self.types(), at as usize, id).map(|(record, _)| record)
+        if let Some(place) = known {
+            return place;
+        }
+        let place = self.search(kind, name);
+        let mut found = self.found.lock().expect("no holder panics");
+        found.insert(key, place);
+        if found.len() >= names::MOST_WALKS {
+            self.names.get_or_init(|| Names::of(self));
+        }
+        place
     }
 
     /// The offset and the id of the first type of that kind and name.

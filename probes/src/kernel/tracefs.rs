@@ -100,13 +100,13 @@ impl Tracefs {
         }
     }
 
-    /// The fields of the event's record, without those that all events have.
     /// The text of an event's `format` file.
     pub fn format_text(&self, category: &str, event: &str) -> Result<String, KernelError> {
         let path = self.event_directory(category, event).join("format");
         fs::read_to_string(&path).map_err(|source| KernelError::File { path, source })
     }
 
+    /// The fields of the event's record, without those that all events have.
     pub fn format(&self, category: &str, event: &str) -> Result<Vec<FormatField>, KernelError> {
         Ok(parse_format(&self.format_text(category, event)?))
     }
@@ -126,14 +126,17 @@ impl Tracefs {
 
     /// Functions that ftrace, and with it kprobes, fentry and kprobe_multi, can attach to.
     pub fn filter_functions(&self) -> Result<FunctionList, KernelError> {
-        let read = |name: &str| {
-            let path = self.root.join(name);
-            fs::read_to_string(&path).map_err(|source| KernelError::File { path, source })
-        };
-        match read("available_filter_functions_addrs") {
-            Ok(text) => Ok(FunctionList::new(text, true)),
-            Err(_) => Ok(FunctionList::new(read("available_filter_functions")?, false)),
-        }
+        Ok(FunctionList::new(self.read("available_filter_functions")?, false))
+    }
+
+    /// The same with their addresses, which the kernel takes half as long again to write; an error before 6.5.
+    pub fn filter_function_addresses(&self) -> Result<FunctionList, KernelError> {
+        Ok(FunctionList::new(self.read("available_filter_functions_addrs")?, true))
+    }
+
+    fn read(&self, name: &str) -> Result<String, KernelError> {
+        let path = self.root.join(name);
+        fs::read_to_string(&path).map_err(|source| KernelError::File { path, source })
     }
 }
 

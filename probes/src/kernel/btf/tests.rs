@@ -110,6 +110,30 @@ fn prototypes_know_user_pointers() {
 }
 
 #[test]
+fn many_names_are_found_as_few_are() {
+    let few = Btf::open_vmlinux().unwrap();
+    let many = Btf::open_vmlinux().unwrap();
+    let records = || few.records().filter(|record| record.name_offset != 0);
+    let step = records().count() / super::names::MOST_WALKS;
+    let mut found = 0;
+    for record in records().step_by(step) {
+        let walked = few.search(record.kind, few.name(&record)).unwrap();
+        let known = many.find(record.kind, few.name(&record)).unwrap();
+        assert_eq!((walked.1, few.name(&record)), (known.id, many.name(&known)));
+        found += 1;
+    }
+    assert!(found >= super::names::MOST_WALKS && many.names.get().is_some() && few.names.get().is_none());
+    // The table itself, with all kinds that a name has.
+    for record in records().step_by(step) {
+        for kind in [Kind::Struct, Kind::Func, Kind::Typedef, Kind::Enum] {
+            let walked = few.search(kind, few.name(&record)).map(|place| place.1);
+            assert_eq!(walked, many.find(kind, few.name(&record)).map(|known| known.id), "{}", few.name(&record));
+        }
+    }
+    assert!(many.find(Kind::Func, "no_such_function").is_none());
+}
+
+#[test]
 fn enumerators_keep_their_sign() {
     let btf = Btf::from_bytes(small_blob(), 0).unwrap();
     assert_eq!(btf.enumerator_named("LAST").unwrap().0, -2);

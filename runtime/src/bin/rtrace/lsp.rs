@@ -178,7 +178,7 @@ impl Server {
         let items = found.into_iter().take(MOST_ITEMS).map(|found| {
             json!({
                 "label": found.text,
-                "detail": found.shown,
+                "detail": found.shown(),
                 "textEdit": { "range": place, "newText": found.text },
             })
         });

@@ -5,6 +5,7 @@ mod commands;
 pub mod complete;
 pub mod editor;
 mod keys;
+mod names;
 mod printer;
 mod programs;
 mod text;

@@ -12,10 +12,11 @@ use rtrace_lang::parse::parse;
 use rtrace_lang::source::Source;
 use rtrace_lang::target::{ResolveOptions, Target};
 use rtrace_lang::types::Type;
-use rtrace_probes::{Machine, PROVIDERS, list, provider_named};
+use rtrace_probes::{Machine, PROVIDERS, Provider, list, provider_named};
 use rtrace_runtime::driver::{Stage, drive};
 
 use super::commands::{self, Takes};
+use super::names::Names;
 use super::text::{begins_program, depth, lex, valued};
 
 /// Words of the language that begin or join statements.
@@ -29,14 +30,22 @@ const KEYWORDS: &[&str] = &[
 pub struct Candidate {
     /// What replaces the word at the cursor.
     pub text: String,
-    /// As it is shown among others.
-    pub shown: String,
+    /// As it is shown among others, where that is more.
+    explained: Option<String>,
 }
 
 impl Candidate {
     fn plain(text: impl Into<String>) -> Candidate {
-        let text = text.into();
-        Candidate { shown: text.clone(), text }
+        Candidate { text: text.into(), explained: None }
+    }
+
+    fn explained(text: String, explained: String) -> Candidate {
+        Candidate { text, explained: Some(explained) }
+    }
+
+    /// As it is shown among others.
+    pub fn shown(&self) -> &str {
+        self.explained.as_deref().unwrap_or(&self.text)
     }
 }
 
@@ -57,8 +66,8 @@ pub struct Completion(Arc<Shared>);
 struct Shared {
     machine: Machine,
     known: Mutex<Known>,
-    /// All probes of a provider, sorted, once they have been asked for.
-    probes: Mutex<HashMap<&'static str, Arc<Vec<String>>>>,
+    /// All probes of a provider, once they have been asked for.
+    probes: Mutex<HashMap<&'static str, Arc<Names>>>,
     pid: Option<u32>,
 }
 
@@ -189,7 +198,10 @@ impl Completion {
                 let found = files(rest).into_iter();
                 let whole = |path: String| if path.ends_with('/') { path } else { format!("{path}:") };
                 return found
-                    .map(|file| Candidate { text: format!("{provider}:{}", whole(file.text)), shown: file.shown })
+                    .map(|file| {
+                        let shown = file.shown().to_string();
+                        Candidate::explained(format!("{provider}:{}", whole(file.text)), shown)
+                    })
                     .collect();
             }
             let listed = list(&self.0.machine, Some(&format!("{typed}*")), false, self.0.pid).unwrap_or_default();
@@ -199,9 +211,8 @@ impl Completion {
         }
         let all = self.all_probes(known.name());
         let wanted = format!("{}:{rest}", known.name());
-        let first = all.partition_point(|name| *name < wanted);
         let mut found: Vec<Candidate> = Vec::new();
-        for name in all[first..].iter().take_while(|name| name.starts_with(&wanted)) {
+        for name in all.beginning(&wanted) {
             let end = name[wanted.len()..].find(':').map_or(name.len(), |at| wanted.len() + at + 1);
             let text = format!("{provider}{}", &name[known.name().len()..end]);
             if found.last().is_none_or(|last| last.text != text) {
@@ -211,11 +222,11 @@ impl Completion {
         found
     }
 
-    fn all_probes(&self, provider: &'static str) -> Arc<Vec<String>> {
+    fn all_probes(&self, provider: &'static str) -> Arc<Names> {
         let mut known = self.0.probes.lock().expect("no holder panics");
         let read = || {
             let listed = list(&self.0.machine, Some(provider), false, self.0.pid).unwrap_or_default();
-            Arc::new(listed.into_iter().map(|probe| probe.name).collect())
+            Arc::new(Names::of(listed))
         };
         known.entry(provider).or_insert_with(read).clone()
     }
@@ -223,7 +234,7 @@ impl Completion {
     /// Reads the list of probes that the text is about to ask for, in a thread of its own.
     pub fn read_ahead(&self, text: &str) {
         let word = text.rfind([' ', '\t', '\n', ',', '}', ';']).map_or(text, |at| &text[at + 1..]);
-        let Some(provider) = word.split_once(':').and_then(|(provider, _)| provider_named(provider)) else { return };
+        let Some(provider) = provider_of(word) else { return };
         let is_known = self.0.probes.try_lock().is_ok_and(|known| known.contains_key(provider.name()));
         if provider.has_kernel_points() && !is_known {
             let all = self.clone();
@@ -334,6 +345,16 @@ impl Completion {
     }
 }
 
+/// The provider that a word names, or will: `kp` can only become `kprobe:`.
+fn provider_of(word: &str) -> Option<&'static dyn Provider> {
+    if let Some((provider, _)) = word.split_once(':') {
+        return provider_named(provider);
+    }
+    let mut meant = PROVIDERS.iter().filter(|provider| word.len() >= 2 && provider.name().starts_with(word));
+    let first = meant.next().copied();
+    first.filter(|_| meant.next().is_none())
+}
+
 /// The type of `$__value` in a script; None where there is a mistake in it.
 pub fn type_of_value(script: &str, machine: &Machine, pid: Option<u32>, fixed: &[FixedMap]) -> Option<Type> {
     let options = CheckOptions { pid, allow_unsafe: true, fixed_maps: fixed.to_vec(), ..CheckOptions::default() };
@@ -344,14 +365,15 @@ pub fn type_of_value(script: &str, machine: &Machine, pid: Option<u32>, fixed: &
 }
 
 fn shown(name: String, ty: &Type) -> Candidate {
-    Candidate { shown: format!("{name}  {ty:#}"), text: name }
+    let explained = format!("{name}  {ty:#}");
+    Candidate::explained(name, explained)
 }
 
 /// Values, functions and aggregations, with their signatures.
 fn builtin_words(typed: &str) -> Vec<Candidate> {
     let row = |name: &str, signature: &str| {
         let call = if signature.contains('(') && !signature.contains("[(") { "(" } else { "" };
-        Candidate { text: format!("{name}{call}"), shown: signature.to_string() }
+        Candidate::explained(format!("{name}{call}"), signature.to_string())
     };
     let builtins = builtins::all().map(|builtin| (builtin.name, builtin.signature));
     let aggregations = AGGREGATIONS.iter().map(|aggregation| (aggregation.name, aggregation.signature));
@@ -391,7 +413,7 @@ fn files(typed: &str) -> Vec<Candidate> {
             continue;
         }
         let end = if entry.path().is_dir() { "/" } else { "" };
-        found.push(Candidate { text: format!("{directory}{file}{end}"), shown: format!("{file}{end}") });
+        found.push(Candidate::explained(format!("{directory}{file}{end}"), format!("{file}{end}")));
     }
     found
 }

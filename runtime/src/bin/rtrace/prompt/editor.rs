@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use rustyline::completion::Pair;
 use rustyline::highlight::CmdKind;
 use rustyline::hint::{Hint, HistoryHinter};
 use rustyline::validate::{ValidationContext, ValidationResult};
@@ -12,7 +11,7 @@ use rtrace_lang::aggregations::AGGREGATIONS;
 use rtrace_lang::builtins;
 use rtrace_lang::lexer::{Token, Trivia};
 
-use super::complete::Completion;
+use super::complete::{Candidate, Completion};
 use super::text::{is_whole, lex};
 
 const PROBE: &str = "\x1b[36m";
@@ -60,12 +59,20 @@ impl rustyline::validate::Validator for Editor {
 }
 
 impl rustyline::completion::Completer for Editor {
-    type Candidate = Pair;
+    type Candidate = Candidate;
 
-    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        let (start, found) = self.completion.complete(&line[..at]);
-        let pair = |found: super::complete::Candidate| Pair { display: found.shown, replacement: found.text };
-        Ok((start, found.into_iter().map(pair).collect()))
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Candidate>)> {
+        Ok(self.completion.complete(&line[..at]))
+    }
+}
+
+impl rustyline::completion::Candidate for Candidate {
+    fn display(&self) -> &str {
+        self.shown()
+    }
+
+    fn replacement(&self) -> &str {
+        &self.text
     }
 }
 
