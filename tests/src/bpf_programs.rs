@@ -1,10 +1,14 @@
 //! A BPF program of one rtrace, traced by another: its runs are counted exactly, by the program's number and by the
-//! name of its function.
+//! name of its function. And one of the test's own, whose frame is in the stacks of what it calls.
 
+use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use aya_obj::generated::{bpf_func_id, bpf_prog_type};
+use rtrace_probes::kernel::bpf::{ProgramConfig, TestRun, program_load, program_test_run};
+use rtrace_probes::kernel::features::instruction;
 
 use crate::child::Child;
 use crate::directives::{Workload, WorkloadMode};
@@ -71,5 +75,51 @@ pub fn check(programs: &Programs) -> Result<()> {
     if went_on.trim() != sum {
         bail!("the traced program should have gone on to {sum}, and has {went_on}");
     }
+    Ok(())
+}
+
+/// What the program is called; its frame has a hash of its instructions before it.
+const SENDER: &str = "rtrace_sender";
+
+/// Runs a program that sends this process a signal that it ignores, and looks at the kernel's stack of the signal.
+pub fn check_frames(programs: &Programs) -> Result<()> {
+    const MOVE_IMMEDIATE: u8 = 0xb7;
+    const CALL: u8 = 0x85;
+    const EXIT: u8 = 0x95;
+    let instructions = [
+        instruction(MOVE_IMMEDIATE, 1, 0, 0, libc::SIGWINCH),
+        instruction(CALL, 0, 0, 0, bpf_func_id::BPF_FUNC_send_signal as i32),
+        instruction(MOVE_IMMEDIATE, 0, 0, 0, 0),
+        instruction(EXIT, 0, 0, 0, 0),
+    ];
+    let config = ProgramConfig {
+        program_type: bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
+        instructions: &instructions,
+        license: c"GPL",
+        name: SENDER,
+        ..ProgramConfig::default()
+    };
+    let sender = program_load(&config)?.fd;
+
+    let script = format!(
+        "rawtracepoint:signal_generate /pid == {} && arg0 == {}/ {{ @[kstack] = count(); }}",
+        std::process::id(),
+        libc::SIGWINCH
+    );
+    let tracer =
+        Child::start(Command::new(&programs.rtrace).args(["-e", &script]), Instant::now() + Duration::from_secs(60))?;
+    tracer.await_error("Attached ")?.context("it did not attach")?;
+    for _ in 0..RUNS {
+        program_test_run(sender.as_fd(), TestRun::default())?;
+    }
+    tracer.signal(libc::SIGINT);
+    let ended = tracer.finish()?;
+    let output = String::from_utf8_lossy(&ended.output);
+    let frames: Vec<&str> = output.lines().map(str::trim).collect();
+    let is_ours = |frame: &&str| frame.starts_with("bpf_prog_") && frame.contains(&format!("_{SENDER}+"));
+    let ours = frames.iter().position(is_ours).with_context(|| format!("no frame of {SENDER} in {output}"))?;
+    ensure!(frames[..ours].iter().any(|frame| frame.contains("send_signal")), "no caller above it in {output}");
+    ensure!(frames[ours..].iter().any(|frame| frame.contains("test_run")), "no caller below it in {output}");
+    ensure!(frames.iter().any(|frame| frame.ends_with(&format!("]: {RUNS}"))), "not {RUNS} times: {output}");
     Ok(())
 }

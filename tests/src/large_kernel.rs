@@ -14,7 +14,7 @@ use crate::environment::Programs;
 use crate::terminal::Terminal;
 
 /// Fewer show nothing.
-const FEWEST: usize = 50_000;
+const FEWEST: usize = 30_000;
 /// Several times what it takes on an idle machine, and a hundredth of what a search through all types for each takes.
 const NEAR: Duration = Duration::from_millis(400);
 const LISTING: Duration = Duration::from_secs(4);

@@ -152,6 +152,9 @@ impl Plan {
         let programs = self.programs.clone();
         let traced = move || bpf_programs::check(&programs);
         tests.push(self.gated("bpf_programs::traced".to_string(), 3, vec![Need::Fentry], traced));
+        let programs = self.programs.clone();
+        let framed = move || bpf_programs::check_frames(&programs);
+        tests.push(self.gated("bpf_programs::frames".to_string(), 2, Vec::new(), framed));
         for (provider, needs) in
             [("kprobe", vec![Need::Kprobes, Need::Tun]), ("fentry", vec![Need::Fentry, Need::TunTypes])]
         {
