@@ -59,6 +59,9 @@ pub fn check_pprof(programs: &Programs) -> Result<()> {
     if found != types {
         bail!("the types of samples are {found:?}");
     }
+    if profile.period != (profile.types[0].clone(), 1) {
+        bail!("the period is {:?}", profile.period);
+    }
     // A constant is no name: it is called by its place.
     let expected = [
         "[0, 55] middle_function outer_function key1=a;b",

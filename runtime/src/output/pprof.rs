@@ -96,6 +96,12 @@ struct Profile {
     samples: Vec<Message>,
 }
 
+/// No library, by its name: readers call a profile by the file of its first mapping.
+fn is_program(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap_or_default();
+    file.starts_with('/') && !name.ends_with(".so") && !name.contains(".so.")
+}
+
 impl Profile {
     fn string(&mut self, text: &str) -> u64 {
         if text.is_empty() { 0 } else { self.strings.id(&text.to_string()) }
@@ -108,6 +114,10 @@ impl Profile {
             message.number(1, self.string(if name.is_empty() { "samples" } else { name }));
             message.number(2, self.string(&map.unit));
             self.sample_types.push(message);
+        }
+        let frames = maps.iter().flat_map(|map| &map.stacks).flat_map(|(stack, _)| &stack.frames);
+        for file in frames.filter_map(|frame| frame.module.as_deref()).filter(|file| is_program(file)) {
+            self.mappings.id(&self.strings.id(&file.to_string()));
         }
         for (number, map) in maps.iter().enumerate() {
             for (stack, weight) in &map.stacks {
@@ -176,6 +186,11 @@ impl Profile {
         self.strings.all().iter().for_each(|(text, _)| profile.bytes(6, text.as_bytes()));
         profile.number(9, started as u64);
         profile.number(10, duration.max(0) as u64);
+        // Every event was taken. Readers that add profiles up (Pyroscope) demand to know.
+        if let Some(first) = self.sample_types.first() {
+            profile.bytes(11, &first.0);
+            profile.number(12, 1);
+        }
         profile.0
     }
 }
@@ -183,6 +198,23 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_program_is_the_first_mapping() {
+        let frame = |file: &str| {
+            let module = Some(file.into());
+            StackFrame { name: "f".into(), address: 1, kind: FrameKind::User, module }
+        };
+        let frames = ["/lib/libc.so.6", "[vdso]", "/usr/bin/x", "/lib/libm.so"].map(frame).into();
+        let stack = Stack { labels: Vec::new(), frames, attributes: Vec::new() };
+        let map = StackMap { name: String::new(), unit: String::new(), stacks: vec![(stack, 1)] };
+        let mut profile = Profile::default();
+        profile.maps(&[map]);
+        let strings: HashMap<u64, String> =
+            profile.strings.all().into_iter().map(|(text, id)| (id, text.clone())).collect();
+        let files: Vec<&str> = profile.mappings.all().into_iter().map(|(file, _)| strings[file].as_str()).collect();
+        assert_eq!(files, ["/usr/bin/x", "/lib/libm.so", "[vdso]", "/lib/libc.so.6"]);
+    }
 
     #[test]
     fn numbers_of_any_size() {

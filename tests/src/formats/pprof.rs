@@ -12,6 +12,8 @@ pub struct Profile {
     /// Values, functions from the innermost on, labels.
     pub samples: Vec<String>,
     pub files: Vec<String>,
+    /// What is between two events: as a type, and how many.
+    pub period: ((String, String), u64),
     pub time: i64,
     pub duration: i64,
 }
@@ -115,10 +117,12 @@ pub fn read(packed_profile: &[u8]) -> Result<Profile> {
     }
     let string = |number: u64| strings.get(number as usize).copied().context("there is no such string");
     let (mappings, locations, functions) = (by_id(profile, 3)?, by_id(profile, 4)?, by_id(profile, 5)?);
-    let mut types = Vec::new();
-    for message in messages(profile, 1)? {
-        types.push((string(number(message, 1)?)?.to_string(), string(number(message, 2)?)?.to_string()));
-    }
+    let value_type = |message: &[u8]| -> Result<(String, String)> {
+        Ok((string(number(message, 1)?)?.to_string(), string(number(message, 2)?)?.to_string()))
+    };
+    let types = messages(profile, 1)?.into_iter().map(value_type).collect::<Result<Vec<_>>>()?;
+    let period = messages(profile, 11)?.into_iter().next().context("no type of the period")?;
+    let period = (value_type(period)?, number(profile, 12)?);
     let mut samples = Vec::new();
     for message in messages(profile, 2)? {
         let values: Vec<i64> = packed(message, 2)?.into_iter().map(|value| value as i64).collect();
@@ -150,5 +154,6 @@ pub fn read(packed_profile: &[u8]) -> Result<Profile> {
     for message in mappings.values() {
         files.push(string(number(message, 5)?)?.to_string());
     }
-    Ok(Profile { types, samples, files, time: number(profile, 9)? as i64, duration: number(profile, 10)? as i64 })
+    let (time, duration) = (number(profile, 9)? as i64, number(profile, 10)? as i64);
+    Ok(Profile { types, samples, files, period, time, duration })
 }
