@@ -198,7 +198,7 @@ impl Lower<'_> {
                 self.aggregate(*map, key, value.as_ref(), weight.as_ref());
             }
             StmtKind::Emit { record, parts } => self.emit(*record, parts),
-            StmtKind::DebugLine { format, values } => self.debug_line(format, values),
+            StmtKind::KernelLine { to, format, values } => self.kernel_line(*to, format, values),
             StmtKind::Exit { record, code } => self.exit(*record, code),
             StmtKind::If { condition, then, otherwise } => {
                 let (yes, no, after) = (self.b.block(), self.b.block(), self.b.block());

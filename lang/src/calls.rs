@@ -37,6 +37,7 @@ pub const JIFFIES64: u32 = 118;
 pub const GET_NS_CURRENT_PID_TGID: u32 = 120;
 pub const KTIME_GET_BOOT_NS: u32 = 125;
 /// Appends to the file that an iterator's reader reads.
+pub const SEQ_PRINTF: u32 = 126;
 pub const SEQ_WRITE: u32 = 127;
 pub const RINGBUF_RESERVE: u32 = 131;
 pub const RINGBUF_SUBMIT: u32 = 132;

@@ -6,13 +6,13 @@ mod assign;
 mod body;
 mod call;
 mod calls;
-mod debug;
 mod definitions;
 mod expr;
 mod fields;
 mod functions;
 mod groups;
 mod items;
+mod kernel_lines;
 mod known;
 mod loops;
 mod maps;
@@ -107,6 +107,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
             groups::of_clause(clause, &items, target, options, &mut sites, &mut groups, &mut diagnostics);
         }
     }
+    groups::only_pins(&groups, &sites, &mut diagnostics);
     if groups.is_empty() && !diagnostics.iter().any(Diagnostic::is_error) {
         let clause = ast.items.iter().find(|item| matches!(item, Item::Clause(_)));
         let span = clause.or(ast.items.first()).map(ast::Item::span).unwrap_or_default();

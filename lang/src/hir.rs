@@ -213,6 +213,15 @@ pub enum RecordKind {
     Exit,
 }
 
+/// Where text goes that the kernel formats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KernelText {
+    /// debugf(): the kernel's trace buffer.
+    TraceBuffer,
+    /// printf() in an iterator that is pinned: the file that is read.
+    Iterator,
+}
+
 /// Stands for a speculation that is never committed: what is printed for it is dropped.
 pub const NO_SPECULATION: u32 = u32::MAX;
 
@@ -305,8 +314,9 @@ pub enum StmtKind {
         record: RecordId,
         parts: Vec<Expr>,
     },
-    /// A line for the kernel's trace buffer; the format is as the kernel reads it, with its NUL.
-    DebugLine {
+    /// Text that the kernel formats; the format is as it reads it, with its NUL.
+    KernelLine {
+        to: KernelText,
         format: Vec<u8>,
         values: Vec<Expr>,
     },

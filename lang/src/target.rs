@@ -3,7 +3,7 @@
 
 pub mod fake;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::probe::ProbeSpec;
@@ -284,6 +284,8 @@ pub struct Step {
     /// Only these processes: the byte offset of the pointer to a task in the context, that of the process's number in
     /// the task, and which are meant.
     pub process: Option<(u32, u32, Processes)>,
+    /// What a clause prints goes there, for whoever reads the file that the iterator is pinned to.
+    pub is_pinned: bool,
 }
 
 /// The processes whose events count.
@@ -391,6 +393,8 @@ pub enum Attach {
         pid: Option<u32>,
         /// The map whose entries it goes through, by its number or the file that it is pinned to.
         map: Option<Arc<str>>,
+        /// The file that it is pinned to: it walks when that is read, and stays when the tool ends.
+        pin: Option<Arc<Path>>,
     },
     /// On every online CPU, or following one process. `frequency`: `period` is in Hz instead of events.
     PerfEvent {

@@ -1,7 +1,9 @@
 //! `iter`: goes once through all objects of a kind that the kernel keeps (tasks, their files and mappings, sockets, BPF
 //! programs), when everything is attached. The tool makes the kernel walk; the context is a struct `bpf_iter__NAME`.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
@@ -14,6 +16,7 @@ use rtrace_lang::types::{Field, StructKind, Type};
 use crate::kernel::KernelError;
 use crate::kernel::bpf;
 use crate::kernel::btf::{Btf, Kind};
+use crate::kernel::system;
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::near_misses;
@@ -25,6 +28,9 @@ pub static ITER: Iter = Iter;
 /// (include/linux/bpf.h, `DEFINE_BPF_ITER_FUNC`).
 const CONTEXT: &str = "bpf_iter__";
 const FUNCTION: &str = "bpf_iter_";
+
+/// Where pins are, if they are not named by a whole path.
+const PINS: &str = "/sys/fs/bpf";
 
 /// Kinds whose objects are the entries of one map.
 const OF_ONE_MAP: &[&str] = &["bpf_map_elem", "bpf_sk_storage_map"];
@@ -43,7 +49,7 @@ impl Provider for Iter {
     fn documentation(&self) -> &'static Documentation {
         &Documentation {
             summary: "Fires once for each object of a kind, when everything is attached; the object is in `ctx`.",
-            usage: &["iter:KIND", "iter:bpf_map_elem:MAP"],
+            usage: &["iter:KIND", "iter:KIND:FILE", "iter:bpf_map_elem:MAP", "iter:bpf_map_elem:MAP:FILE"],
             example: r#"iter:task { printf("%d %s\n", ctx.task.pid, ctx.task.comm); }"#,
         }
     }
@@ -54,23 +60,26 @@ impl Provider for Iter {
         spec: &ProbeSpec,
         options: &ResolveOptions,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
-        let (pattern, map) = match spec.parts.as_slice() {
-            [kind] if !kind.is_empty() => (kind, None),
-            [kind, map] if OF_ONE_MAP.contains(&kind.as_str()) && !map.is_empty() => {
-                bpf::map_named(map).map_err(|error| no_such_map(map, &error))?;
-                (kind, Some(map.as_str()))
+        let is_of_one_map = |kind: &String| OF_ONE_MAP.contains(&kind.as_str());
+        let (pattern, map, pin) = match spec.parts.as_slice() {
+            parts if parts.iter().any(String::is_empty) => {
+                return Err(wrong_form(self, "not a kind of objects", None));
             }
-            [kind, pin] if !kind.is_empty() && !pin.is_empty() => {
-                let mut error = wrong_form(self, "a file to pin it to", Some(2));
-                error.message = "iterators are not pinned".to_string();
-                error.help = vec![format!(
-                    "What a clause prints goes through rtrace: write `{}:{kind}`, and the output where you want it (`-o {pin}`).",
-                    self.name()
-                )];
-                return Err(error);
-            }
+            [kind] => (kind, None, None),
+            [kind, map] if is_of_one_map(kind) => (kind, Some(map.as_str()), None),
+            [kind, map, pin] if is_of_one_map(kind) => (kind, Some(map.as_str()), Some(pin)),
+            [kind, pin] => (kind, None, Some(pin)),
             parts => return Err(wrong_form(self, "not a kind of objects", (parts.len() > 2).then_some(3))),
         };
+        if let Some(map) = map {
+            bpf::map_named(map).map_err(|error| no_such_map(map, &error))?;
+        }
+        let pin: Option<Arc<Path>> = pin.map(|pin| Path::new(PINS).join(pin).into());
+        if pin.is_some() && is_pattern(pattern) {
+            let mut error = wrong_form(self, "several kinds and one file", Some(1));
+            error.message = "a pinned iterator goes through objects of one kind".to_string();
+            return Err(error);
+        }
         let Some(btf) = machine.btf() else {
             return Err(unsupported("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"));
         };
@@ -85,7 +94,7 @@ impl Provider for Iter {
         let mut sites = Vec::new();
         let mut first_error = None;
         for (kind, btf_id) in matching {
-            match site(machine, kind, *btf_id, map, options) {
+            match site(machine, kind, *btf_id, (map, pin.as_ref()), options) {
                 Ok(site) => sites.push(site),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
@@ -116,7 +125,7 @@ impl Provider for Iter {
     ) -> Result<Vec<Link>, AttachError> {
         let mut links = Vec::new();
         for (_, site) in sites {
-            let Attach::Iterator { pid, map } = &site.attach else { continue };
+            let Attach::Iterator { pid, map, pin } = &site.attach else { continue };
             let failed = |error| AttachError::new(site, error);
             let map = map.as_ref().map(|map| bpf::map_named(map)).transpose().map_err(failed)?;
             let info = match &map {
@@ -124,15 +133,44 @@ impl Provider for Iter {
                 None => link_info(&site.function, *pid),
             };
             let link = bpf::link_create_iterator(program, &info);
-            links.push(Link::quick(link.map_err(|error| match error.errno() {
+            let link = link.map_err(|error| match error.errno() {
                 Some(libc::EINVAL) if map.is_some() => {
                     failed(error).with_help("The kernel goes through the entries of hash maps and arrays alone.")
                 }
                 _ => failed(error),
-            })?));
+            })?;
+            if let Some(pin) = pin {
+                if pin.starts_with(PINS) && !is_for_pins(Path::new(PINS)) {
+                    // Pinning says what is wrong where this is refused.
+                    let _ = system::mount("bpf", Path::new(PINS));
+                }
+                bpf::pin(link.as_fd(), pin).map_err(|error| not_pinned(failed(error), pin))?;
+            }
+            links.push(Link::quick(link));
         }
         Ok(links)
     }
+}
+
+/// Whether it is in a file system whose files are BPF objects.
+fn is_for_pins(directory: &Path) -> bool {
+    let found = File::open(directory).ok().and_then(|directory| system::file_system(&directory));
+    found == Some(libc::BPF_FS_MAGIC)
+}
+
+/// What to do about it.
+fn not_pinned(mut error: AttachError, pin: &Path) -> AttachError {
+    let (shown, directory) = (pin.display(), pin.parent().unwrap_or(Path::new("/")));
+    let help = match error.source.errno() {
+        Some(libc::EEXIST) => format!("There is a file of that name: `rm {shown}` ends what it is."),
+        _ if !directory.is_dir() => format!("There is no directory {}: `mkdir` makes it.", directory.display()),
+        _ if !is_for_pins(directory) => format!(
+            "Pins are files of the kernel's file system for BPF: `mount -t bpf bpf {PINS}` where it is not mounted."
+        ),
+        _ => return error,
+    };
+    error.help = vec![help];
+    error
 }
 
 fn no_such_map(map: &str, error: &KernelError) -> ResolveError {
@@ -179,7 +217,7 @@ fn site(
     machine: &Machine,
     kind: &str,
     btf_id: u32,
-    map: Option<&str>,
+    (map, pin): (Option<&str>, Option<&Arc<Path>>),
     options: &ResolveOptions,
 ) -> Result<ProbeSite, ResolveError> {
     let members = members(machine, &format!("{CONTEXT}{kind}"));
@@ -232,6 +270,7 @@ fn site(
             objects: objects.iter().map(|field| field.bit_offset / 8).collect(),
             output: members_of(machine, "bpf_iter_meta", "seq").unwrap_or(0),
             process,
+            is_pinned: pin.is_some(),
         }),
         ..Layout::default()
     };
@@ -245,7 +284,7 @@ fn site(
         program: ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id },
         layout: Arc::new(layout),
         selector: None,
-        attach: Attach::Iterator { pid: options.only_pid(), map: map.map(Into::into) },
+        attach: Attach::Iterator { pid: options.only_pid(), map: map.map(Into::into), pin: pin.cloned() },
     })
 }
 

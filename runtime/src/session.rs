@@ -21,6 +21,7 @@ mod ways;
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,6 +229,14 @@ pub struct Session<'m> {
 pub fn ends_by_itself(hir: &Hir) -> bool {
     let is_done = |attach: &Attach| matches!(attach, Attach::Begin | Attach::End | Attach::Iterator { .. });
     hir.sites.iter().all(|site| is_done(&site.attach))
+}
+
+/// The files that iterators of the script are pinned to.
+pub fn pins(hir: &Hir) -> impl Iterator<Item = &Path> {
+    hir.sites.iter().filter_map(|site| match &site.attach {
+        Attach::Iterator { pin, .. } => pin.as_deref(),
+        _ => None,
+    })
 }
 
 impl<'m> Session<'m> {

@@ -28,6 +28,7 @@ pub mod other_files;
 mod outputs;
 mod packets;
 mod pictures;
+mod pins;
 pub mod plan;
 pub mod profiles;
 mod prometheus;

@@ -15,7 +15,8 @@ use crate::tasks::{self, CgroupBy};
 use crate::{
     bpf_programs, builtins, clearing, codes, documents, endings, expectation, flame_graphs, foreign_maps, formats,
     grammar, kernel_functions, language_server, large_kernel, leftovers, messages, modules, other_files, outputs,
-    packets, pictures, profiles, prometheus, prompt, rates, real_programs, reference, run, scale, scrapes, stages,
+    packets, pictures, pins, profiles, prometheus, prompt, rates, real_programs, reference, run, scale, scrapes,
+    stages,
 };
 
 /// What became of a test.
@@ -152,6 +153,9 @@ impl Plan {
         let programs = self.programs.clone();
         let traced = move || bpf_programs::check(&programs);
         tests.push(self.gated("bpf_programs::traced".to_string(), 3, vec![Need::Fentry], traced));
+        let programs = self.programs.clone();
+        let pinned = move || pins::check(&programs);
+        tests.push(self.gated("pins::iterators".to_string(), 2, vec![Need::MapEntries], pinned));
         let programs = self.programs.clone();
         let framed = move || bpf_programs::check_frames(&programs);
         tests.push(self.gated("bpf_programs::frames".to_string(), 2, Vec::new(), framed));

@@ -69,7 +69,7 @@ impl Lower<'_> {
     }
 
     /// Leaves where there is no object, or one of another process, or exit() was called: the kernel goes on with the
-    /// walk until the tool's read is satisfied. Each object that is left writes a byte.
+    /// walk until the tool's read is satisfied. Each object that is left writes a byte, where nobody else reads it.
     fn step(&mut self, step: &Step) {
         let called = self.b.map_value_address(self.shared.globals_map, EXIT_OFFSET);
         let called = self.b.load(called, 0, 8, false);
@@ -92,14 +92,22 @@ impl Lower<'_> {
             let found = self.read_kernel_word(address, 4, false);
             self.only_of(found, processes);
         }
-        let context = self.context;
-        let meta = self.b.load_pointer(context, 0, Memory::Object);
-        let output = self.b.load_pointer(meta, step.output as i32, Memory::Object);
+        if step.is_pinned {
+            return;
+        }
+        let output = self.output(step);
         let place = self.temporary(8);
         let zero = self.b.int(0);
         self.b.store(place.base, place.offset, 8, zero);
         let (pointer, size) = (self.pointer(place), self.b.int(1));
         self.b.call(calls::SEQ_WRITE, &[output, pointer, size]);
+    }
+
+    /// The file that is read while an iterator walks.
+    pub(super) fn output(&mut self, step: &Step) -> Value {
+        let context = self.context;
+        let meta = self.b.load_pointer(context, 0, Memory::Object);
+        self.b.load_pointer(meta, step.output as i32, Memory::Object)
     }
 
     /// Leaves where the process of that number is not meant.

@@ -101,7 +101,7 @@ impl Walk<'_> {
                 | StmtKind::SetMap { .. }
                 | StmtKind::Aggregate { .. }
                 | StmtKind::Emit { .. }
-                | StmtKind::DebugLine { .. }
+                | StmtKind::KernelLine { .. }
                 | StmtKind::Exit { .. }
                 | StmtKind::Break
                 | StmtKind::Continue

@@ -52,7 +52,7 @@ pub(super) fn enters_functions(statements: &[Stmt], rounds: u64, has_helper: boo
             | StmtKind::SetMap { .. }
             | StmtKind::Aggregate { .. }
             | StmtKind::Emit { .. }
-            | StmtKind::DebugLine { .. }
+            | StmtKind::KernelLine { .. }
             | StmtKind::Exit { .. }
             | StmtKind::If { .. }
             | StmtKind::Break
@@ -107,7 +107,7 @@ fn may_end(body: &[Stmt], calls_may_exit: bool) -> bool {
             | StmtKind::SetMap { .. }
             | StmtKind::Aggregate { .. }
             | StmtKind::Emit { .. }
-            | StmtKind::DebugLine { .. }
+            | StmtKind::KernelLine { .. }
             | StmtKind::If { .. }
             | StmtKind::Loop { .. }
             | StmtKind::Break

@@ -1,7 +1,7 @@
 //! Events: built in place in a reservation of the ring buffer. A record is a word with its number, then its parts.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, RecordId};
+use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, KernelText, RecordId};
 use rtrace_lang::types::Type;
 
 use crate::ir::{Memory, Value};
@@ -133,22 +133,39 @@ impl Lower<'_> {
         self.b.extend(both, 4, false)
     }
 
-    /// A line for the kernel's trace buffer.
-    pub(super) fn debug_line(&mut self, format: &[u8], values: &[Expr]) {
+    /// Text that the kernel formats; of strings it is given the addresses.
+    pub(super) fn kernel_line(&mut self, to: KernelText, format: &[u8], values: &[Expr]) {
+        let values: Vec<Value> = values
+            .iter()
+            .map(|value| match value.ty {
+                Type::Str(_) => {
+                    let place = self.kept(value);
+                    let pointer = self.pointer(place);
+                    self.b.address(pointer)
+                }
+                _ => self.value(value),
+            })
+            .collect();
         let offset = self.shared.global_bytes(format);
-        let mut arguments =
-            vec![self.b.map_value_address(self.shared.globals_map, offset), self.b.int(format.len() as i64)];
-        for value in values {
-            let argument = if let Type::Str(_) = value.ty {
-                let place = self.kept(value);
-                let pointer = self.pointer(place);
-                self.b.address(pointer)
-            } else {
-                self.value(value)
-            };
-            arguments.push(argument);
+        let text = [self.b.map_value_address(self.shared.globals_map, offset), self.b.int(format.len() as i64)];
+        match to {
+            KernelText::TraceBuffer => {
+                self.b.call(calls::TRACE_PRINTK, &[&text[..], &values[..]].concat());
+            }
+            KernelText::Iterator => {
+                let bytes = values.len() as u32 * 8;
+                let place = self.temporary(bytes.max(8));
+                for (value, at) in values.iter().zip((0..).step_by(8)) {
+                    self.b.store(place.base, place.offset + at, 8, *value);
+                }
+                let step = self.program.layout.step.clone().expect("an iterator steps");
+                let output = self.output(&step);
+                // No values, no place for them.
+                let data = if values.is_empty() { self.b.int(0) } else { self.pointer(place) };
+                let bytes = self.b.int(i64::from(bytes));
+                self.b.call(calls::SEQ_PRINTF, &[output, text[0], text[1], data, bytes]);
+            }
         }
-        self.b.call(calls::TRACE_PRINTK, &arguments);
     }
 
     /// Notes in the global data that the tool is to end, so that it does even if the event is lost, and leaves.

@@ -381,7 +381,19 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
     }
 
     /// Adds an event that this program sends.
+    /// Whether what the program prints goes into the file of an iterator.
+    pub fn is_pinned(&self) -> bool {
+        self.group.layout.step.as_ref().is_some_and(|step| step.is_pinned)
+    }
+
     pub fn record(&mut self, kind: RecordKind, parts: Vec<Type>, span: Span) -> RecordId {
+        if self.is_pinned() {
+            self.report(
+                Diagnostic::error(Code::NotHere, span, "rtrace has ended when a pinned iterator is read")
+                    .label("is done by rtrace")
+                    .help("printf() writes into the file that is read; `iter:KIND` alone goes through its objects at once"),
+            );
+        }
         let id = RecordId(self.checker.records.len() as u32);
         self.checker.records.push(Record { kind, parts, span });
         id

@@ -7,13 +7,14 @@ use crate::calls;
 use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::THREAD;
-use crate::format::{ConversionKind, Named, Piece, Takes};
-use crate::hir::{Expr, ExprKind, MapId, RecordKind, Stmt, StmtKind};
+use crate::format::{ConversionKind, Piece, Takes};
+use crate::hir::{Expr, ExprKind, KernelText, MapId, RecordKind, Stmt, StmtKind};
 use crate::span::Span;
 use crate::types::{Shown, StackMode, SymbolPart, Type};
 
 use super::body::Body;
 use super::names::StackKind;
+use super::typenames::named_type;
 
 /// The word that asks `ustack` to go by tables.
 const BY_TABLES: &str = "dwarf";
@@ -664,7 +665,10 @@ impl Body<'_, '_, '_> {
             }
         }
         if intrinsic == Intrinsic::DebugLine {
-            return self.debug_line(&pieces, values, span);
+            return self.kernel_line(KernelText::TraceBuffer, &pieces, values, span);
+        }
+        if intrinsic == Intrinsic::Printf && self.is_pinned() {
+            return self.kernel_line(KernelText::Iterator, &pieces, values, span);
         }
         let parts = values.iter().map(|value| value.ty.clone()).collect();
         let kind = match intrinsic {
@@ -678,17 +682,6 @@ impl Body<'_, '_, '_> {
         };
         let record = self.record(kind, parts, span);
         Some(StmtKind::Emit { record, parts: values })
-    }
-}
-
-/// The type as which a number prints what it stands for.
-fn named_type(named: Named) -> Type {
-    match named {
-        Named::AllocationFlags => Type::Shown(Shown::AllocationFlags),
-        Named::KernelSymbol => Type::Symbol { user: false, part: SymbolPart::Name },
-        Named::UserSymbol => Type::Symbol { user: true, part: SymbolPart::Name },
-        Named::Date => Type::Shown(Shown::Date("%Y %b %e %H:%M:%S".into())),
-        Named::MailDate => Type::Shown(Shown::Date("%a, %d %b %Y %H:%M:%S %z".into())),
     }
 }
 

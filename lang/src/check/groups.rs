@@ -106,6 +106,34 @@ pub fn of_clause<'a>(
     }
 }
 
+/// A pinned iterator stays when the script has ended, which it does at once: other probes would see nothing.
+pub fn only_pins(groups: &[Group], sites: &[ProbeSite], diagnostics: &mut Vec<Diagnostic>) {
+    let pin = |site: &SiteId| match &sites[site.index()].attach {
+        Attach::Iterator { pin, .. } => pin.as_ref(),
+        _ => None,
+    };
+    let mut pins = groups.iter().flat_map(|group| &group.sites).filter_map(pin);
+    let (Some(first), other) = (pins.next(), groups.iter().find(|group| pin(&group.sites[0]).is_none())) else {
+        return;
+    };
+    if let Some(other) = other {
+        let span = other.clause.probes.first().map(|spec| spec.span).unwrap_or_default();
+        diagnostics.push(
+            Diagnostic::error(Code::NotHere, span, "a script with a pinned iterator has no other probes")
+                .label("would end before it fires")
+                .help("rtrace ends when it has pinned the iterator: make two scripts of it"),
+        );
+    }
+    if pins.any(|pin| pin == first) {
+        let span = groups[0].clause.probes.first().map(|spec| spec.span).unwrap_or_default();
+        diagnostics.push(
+            Diagnostic::error(Code::NotHere, span, format!("two iterators are pinned to {}", first.display()))
+                .label("one of them")
+                .help("each has a file of its own"),
+        );
+    }
+}
+
 /// The names of the maps in clauses that came to no group, and in functions, which such clauses may call.
 pub fn unchecked_maps(script: &Script, groups: &[Group]) -> HashSet<String> {
     struct Maps(HashSet<String>);

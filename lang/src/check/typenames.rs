@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::ast::{TypeBase, TypeName, TypeSuffix};
 use crate::constants;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
+use crate::format::Named;
 use crate::limits::LARGEST_MAX_STRLEN;
 use crate::script_types::ScriptTypes;
 use crate::target::{Attach, ProbeSite, Target, TypeTag};
-use crate::types::{Space, StructKind, Type};
+use crate::types::{Shown, Space, StructKind, SymbolPart, Type};
 
 use super::body::Body;
 
@@ -274,4 +275,15 @@ pub(crate) fn c_integer(words: &str) -> Option<Type> {
         _ => return None,
     };
     Some(Type::Int { bytes, signed: !unsigned })
+}
+
+/// The type as which a number prints what it stands for.
+pub(super) fn named_type(named: Named) -> Type {
+    match named {
+        Named::AllocationFlags => Type::Shown(Shown::AllocationFlags),
+        Named::KernelSymbol => Type::Symbol { user: false, part: SymbolPart::Name },
+        Named::UserSymbol => Type::Symbol { user: true, part: SymbolPart::Name },
+        Named::Date => Type::Shown(Shown::Date("%Y %b %e %H:%M:%S".into())),
+        Named::MailDate => Type::Shown(Shown::Date("%a, %d %b %Y %H:%M:%S %z".into())),
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::target::Processes;
 
-use super::{Dispatch, Expr, ExprKind, Hir, LoopKind, MapId, MapValue, RecordKind, Stmt, StmtKind, Table};
+use super::{Dispatch, Expr, ExprKind, Hir, KernelText, LoopKind, MapId, MapValue, RecordKind, Stmt, StmtKind, Table};
 
 pub fn dump(hir: &Hir) -> String {
     let mut out = String::new();
@@ -108,8 +108,12 @@ impl Dumper<'_> {
                     value.as_ref().map_or("1".to_string(), |value| self.text(value)),
                     weight.as_ref().map_or(String::new(), |weight| format!(" times {}", self.text(weight)))
                 ),
-                StmtKind::DebugLine { format, values } => {
-                    format!("debug line {:?} ({})", String::from_utf8_lossy(format), self.list(values))
+                StmtKind::KernelLine { to, format, values } => {
+                    let to = match to {
+                        KernelText::TraceBuffer => "debug line",
+                        KernelText::Iterator => "line",
+                    };
+                    format!("{to} {:?} ({})", String::from_utf8_lossy(format), self.list(values))
                 }
                 StmtKind::Emit { record, parts } => format!("emit {} ({})", record.0, self.list(parts)),
                 StmtKind::Exit { code, .. } => format!("exit {}", self.text(code)),

@@ -78,7 +78,7 @@ pub fn for_each_statement(statements: &[Stmt], f: &mut dyn FnMut(&Stmt)) {
             | StmtKind::SetMap { .. }
             | StmtKind::Aggregate { .. }
             | StmtKind::Emit { .. }
-            | StmtKind::DebugLine { .. }
+            | StmtKind::KernelLine { .. }
             | StmtKind::Exit { .. }
             | StmtKind::Break
             | StmtKind::Continue
@@ -106,7 +106,7 @@ fn note_block(statements: &[Stmt], fires: bool, uses: &mut Uses) {
             | StmtKind::SetMap { .. }
             | StmtKind::Aggregate { .. }
             | StmtKind::Emit { .. }
-            | StmtKind::DebugLine { .. }
+            | StmtKind::KernelLine { .. }
             | StmtKind::Exit { .. }
             | StmtKind::Break
             | StmtKind::Continue
@@ -131,7 +131,7 @@ impl Stmt {
                 key.iter().for_each(&mut *f);
                 value.iter().chain(weight).for_each(f);
             }
-            StmtKind::Emit { parts, .. } | StmtKind::DebugLine { values: parts, .. } => parts.iter().for_each(f),
+            StmtKind::Emit { parts, .. } | StmtKind::KernelLine { values: parts, .. } => parts.iter().for_each(f),
             StmtKind::If { condition, .. } | StmtKind::Loop { kind: LoopKind::While(condition), .. } => f(condition),
             StmtKind::Loop { kind: LoopKind::Range { from, to, .. }, .. } => {
                 f(from);

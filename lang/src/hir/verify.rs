@@ -73,7 +73,7 @@ fn statement(hir: &Hir, program: &Program, statement: &Stmt) -> Result<(), Strin
             }
             parts.iter().try_for_each(|part| expr(hir, program, part))
         }
-        StmtKind::DebugLine { values, .. } => values.iter().try_for_each(|value| expr(hir, program, value)),
+        StmtKind::KernelLine { values, .. } => values.iter().try_for_each(|value| expr(hir, program, value)),
         StmtKind::Exit { code, .. } => expr(hir, program, code),
         StmtKind::If { condition, then, otherwise } => {
             expr(hir, program, condition)?;

@@ -37,6 +37,7 @@ fn call_name(command: bpf_cmd) -> &'static str {
         bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_BATCH => "BPF_MAP_LOOKUP_AND_DELETE_BATCH",
         bpf_cmd::BPF_MAP_GET_FD_BY_ID => "BPF_MAP_GET_FD_BY_ID",
         bpf_cmd::BPF_OBJ_GET => "BPF_OBJ_GET",
+        bpf_cmd::BPF_OBJ_PIN => "BPF_OBJ_PIN",
         bpf_cmd::BPF_MAP_FREEZE => "BPF_MAP_FREEZE",
         bpf_cmd::BPF_PROG_LOAD => "BPF_PROG_LOAD",
         bpf_cmd::BPF_PROG_TEST_RUN => "BPF_PROG_TEST_RUN",

@@ -31,7 +31,7 @@ use super::replaced::traced_files;
 use super::tree::ProcessTree;
 use super::unloaded::traced_modules;
 use super::ways::Ways;
-use super::{Session, SessionError, ends_by_itself, refusal};
+use super::{Session, SessionError, ends_by_itself, pins, refusal};
 
 /// How a session ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,6 +125,10 @@ impl Session<'_> {
             }
             if !self.options.quiet && !is_stopped {
                 sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
+                for pin in pins(&self.hir) {
+                    let pin = pin.display();
+                    notices::tell(&format!("Pinned to {pin}: `cat {pin}` goes through it, `rm {pin}` ends it\n"));
+                }
             }
             if let Some(child) = &mut child
                 && !is_stopped
@@ -366,6 +370,8 @@ impl Session<'_> {
                     ways.note(program.kind, sites.iter().map(|(_, site)| *site), &links);
                 }
                 match first.attach {
+                    // The file keeps it.
+                    Attach::Iterator { pin: Some(_), .. } => drop(links),
                     Attach::Iterator { .. } => self.iterators.extend(links),
                     _ => self.links.extend(links),
                 }
@@ -581,7 +587,8 @@ impl Session<'_> {
     /// All maps in the order of their names, and what went wrong.
     fn print_at_end(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
         sink.event(&Event::Ending).map_err(SessionError::Output)?;
-        if self.hir.settings.print_maps_on_exit {
+        // A pinned iterator has not run yet.
+        if self.hir.settings.print_maps_on_exit && pins(&self.hir).next().is_none() {
             let mut order = self.shown_maps();
             order.retain(|number| {
                 let id = MapId(*number as u32);

@@ -94,7 +94,7 @@ impl Evaluator<'_> {
                     self.rows(*map).entry(key).or_insert_with(|| zero_value(&MapValue::Aggregation(aggregation)));
                 fold(&aggregation, slots, value, weight);
             }
-            StmtKind::DebugLine { values, .. } => values.iter().for_each(|value| drop(self.value(value))),
+            StmtKind::KernelLine { values, .. } => values.iter().for_each(|value| drop(self.value(value))),
             StmtKind::Emit { record, parts } => {
                 let parts: Vec<Datum> = parts.iter().map(|part| kept(&self.value(part), &part.ty)).collect();
                 self.outcome.records.push((u64::from(record.0), parts));

@@ -1,7 +1,7 @@
 //! The probes of a `FakeTarget`. Offsets and layouts are those of the real providers, on x86-64; which probes exist is
 //! the description's to say.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{FakeFunction, FakeSyscall, FakeTarget, FakeTracepoint};
@@ -86,7 +86,8 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
             }
             trampolines(target, provider, function, is_return, options)
         }
-        ("iter", [kind]) => iterators(target, kind, options),
+        ("iter", [kind]) => iterators(target, kind, None, options),
+        ("iter", [kind, pin]) => iterators(target, kind, Some(pin), options),
         ("tracepoint", [category, event]) => tracepoints(target, category, event, options),
         ("rawtracepoint", [event]) => raw_tracepoints(target, event),
         ("software" | "hardware", [event, rest @ ..]) if rest.len() < 2 => {
@@ -291,7 +292,7 @@ fn word_arguments(parameters: &[(Arc<str>, Type)]) -> Vec<Argument> {
 }
 
 /// An iterator is a struct of its name, whose members are words.
-fn iterators(target: &FakeTarget, kind: &str, options: &ResolveOptions) -> Sites {
+fn iterators(target: &FakeTarget, kind: &str, pin: Option<&str>, options: &ResolveOptions) -> Sites {
     let name = format!("bpf_iter__{kind}");
     let Some(context) = target.structs.iter().find(|found| *found.of.name == *name) else {
         return Err(not_found("iterator over", kind, &[], 1));
@@ -306,6 +307,7 @@ fn iterators(target: &FakeTarget, kind: &str, options: &ResolveOptions) -> Sites
         objects: context.fields.iter().filter(is_object).map(|field| field.bit_offset / 8).collect(),
         output: 0,
         process: options.pid.map(|pid| (8, 1268, if options.children { Processes::Tree } else { Processes::One(pid) })),
+        is_pinned: pin.is_some(),
     };
     let layout =
         Layout { arguments: context.fields.iter().map(argument).collect(), step: Some(step), ..Layout::default() };
@@ -316,7 +318,7 @@ fn iterators(target: &FakeTarget, kind: &str, options: &ResolveOptions) -> Sites
         program: ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: 1 },
         layout: Arc::new(layout),
         selector: None,
-        attach: Attach::Iterator { pid: options.only_pid(), map: None },
+        attach: Attach::Iterator { pid: options.only_pid(), map: None, pin: pin.map(|pin| Path::new(pin).into()) },
     }])
 }
 

@@ -5,6 +5,8 @@
 use std::ffi::CString;
 use std::mem;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use aya_obj::generated::{bpf_attr, bpf_cmd};
 
@@ -70,6 +72,19 @@ pub fn map_named(name: &str) -> Result<OwnedFd, KernelError> {
     let object = unsafe { &mut attribute.__bindgen_anon_4 };
     object.pathname = address(path.as_ptr());
     bpf_fd(bpf_cmd::BPF_OBJ_GET, &mut attribute)
+}
+
+/// Names an object by a file of the kernel's file system for them, where it stays when nobody has it open.
+pub fn pin(object: BorrowedFd<'_>, path: &Path) -> Result<(), KernelError> {
+    let path = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| KernelError::Call { call: "BPF_OBJ_PIN", errno: libc::EINVAL })?;
+    let mut attribute = empty_attribute();
+    // SAFETY: the member that this command reads; the text outlives the call.
+    let named = unsafe { &mut attribute.__bindgen_anon_4 };
+    named.pathname = address(path.as_ptr());
+    named.bpf_fd = raw(object);
+    bpf(bpf_cmd::BPF_OBJ_PIN, &mut attribute)?;
+    Ok(())
 }
 
 fn element(map: BorrowedFd<'_>, key: u64, value: u64, flags: u64) -> bpf_attr {
