@@ -30,8 +30,8 @@ impl ListedProbe {
     }
 }
 
-/// The probes that match, sorted, without duplicates. Without a pattern all probes of the kernel; a pattern without a
-/// colon is a provider's name, or is looked for in whole names.
+/// The probes that match, sorted, without duplicates. Without a pattern all probes of the kernel. A text without a colon is
+/// a provider's name, or is looked for in whole names; a pattern without one is of whole names, or of what is behind a colon.
 pub fn list(
     machine: &Machine,
     pattern: Option<&str>,
@@ -40,11 +40,11 @@ pub fn list(
 ) -> Result<Vec<ListedProbe>, ResolveError> {
     let pattern = pattern.map(str::trim).filter(|pattern| !pattern.is_empty());
     let mut found = match pattern {
-        None | Some("*") => everything(machine, verbose, "*"),
+        None | Some("*") => everything(machine, verbose, &["*"]),
         Some(pattern) if !pattern.contains(':') => match provider_named(pattern) {
             Some(provider) => provider.list_of_process(machine, &[], verbose, pid)?,
-            None if is_pattern(pattern) => everything(machine, verbose, pattern),
-            None => everything(machine, verbose, &format!("*{pattern}*")),
+            None if is_pattern(pattern) => everything(machine, verbose, &[pattern, &format!("*:{pattern}")]),
+            None => everything(machine, verbose, &[&format!("*{pattern}*")]),
         },
         Some(pattern) => matching(machine, pattern, verbose, pid)?,
     };
@@ -54,15 +54,17 @@ pub fn list(
     Ok(found)
 }
 
-/// Probes of all providers whose full name matches; providers that can't say are left out.
-fn everything(machine: &Machine, verbose: bool, pattern: &str) -> Vec<ListedProbe> {
+/// Probes of all providers whose full name matches one of the patterns; providers that can't say are left out.
+fn everything(machine: &Machine, verbose: bool, patterns: &[&str]) -> Vec<ListedProbe> {
+    let is_whole = patterns == ["*"];
+    let is_meant = |name: &str| patterns.iter().any(|pattern| wildcard_match(pattern, name));
     let mut found = Vec::new();
     for provider in PROVIDERS.iter().filter(|provider| provider.has_kernel_points()) {
         // Arguments take long, and most probes will not match.
-        let Ok(listed) = provider.list(machine, &[], verbose && pattern == "*") else { continue };
-        found.extend(listed.into_iter().filter(|probe| wildcard_match(pattern, &probe.name)));
+        let Ok(listed) = provider.list(machine, &[], verbose && is_whole) else { continue };
+        found.extend(listed.into_iter().filter(|probe| is_meant(&probe.name)));
     }
-    if !verbose || pattern == "*" {
+    if !verbose || is_whole {
         return found;
     }
     let with_arguments = |probe: ListedProbe| {

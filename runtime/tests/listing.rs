@@ -47,3 +47,13 @@ fn types_are_shown_as_c_declares_them() {
     assert!(text(&rtrace(&["-lv", "enum pid_type"])).contains("    PIDTYPE_TGID = 1,\n"));
     assert_eq!(rtrace(&["-l", "struct no_such_struct"]).status.code(), Some(2));
 }
+
+/// Without a colon a pattern is of whole names, or of what is behind a colon; a text is looked for anywhere.
+#[test]
+fn patterns_without_a_provider() {
+    let listed = |pattern: &str| text(&rtrace(&["-l", pattern]));
+    let (by_event, by_name) = (listed("page-f*"), listed("soft*page-f*"));
+    assert_eq!((by_event.as_str(), by_name.as_str()), ("software:page-faults:\n", "software:page-faults:\n"));
+    assert_eq!(listed("age-fault").lines().filter(|line| line.starts_with("software:")).count(), 1);
+    assert_eq!(listed("age-fault*"), "");
+}
