@@ -11,7 +11,7 @@ use rtrace_lang::target::Attach;
 use rtrace_runtime::event::Event;
 use rtrace_runtime::output::{Sink, notices};
 use rtrace_runtime::session::{
-    Remote, Requests, Session, SessionError, SharedMap, SharedStacks, ends_by_itself, remote,
+    Remote, Requests, Session, SessionError, SharedMap, SharedStacks, ends_by_itself, pins, remote,
 };
 
 use crate::arguments::Arguments;
@@ -111,11 +111,13 @@ impl Programs {
 
     fn run_shared(&mut self, arguments: &Arguments, text: &str, sharing: Sharing) {
         let name = format!("p{}", self.named + 1);
-        let Ok(prepared) = prepare(arguments, &name, text, sharing) else { return };
+        let Ok(mut prepared) = prepare(arguments, &name, text, sharing) else { return };
         if self.clears_what_is_shared(&prepared) {
             return;
         }
         if ends_by_itself(&prepared.object.manifest.hir) {
+            // What stays when it has ended is told.
+            prepared.options.quiet = pins(&prepared.object.manifest.hir).next().is_none();
             let _ = run_here(*prepared, Box::new(self.printer.lines()));
             return;
         }
