@@ -808,24 +808,20 @@ static void run_udp(long count, const char *unused)
 	}
 }
 
-/* connects N: N connections over loopback to itself, each of which carries 8 bytes; then one to a port that is closed. */
-static void run_connects(long count, const char *unused)
+static void connect_to(struct sockaddr *address, socklen_t length, long count)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t length = sizeof(address);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	int listener = socket(address->sa_family, SOCK_STREAM, 0);
 	char buffer[8] = { 0 };
 	int client;
 
-	(void)unused;
-	if (listener < 0 || bind(listener, (struct sockaddr *)&address, length) < 0 || listen(listener, 1) < 0 ||
-	    getsockname(listener, (struct sockaddr *)&address, &length) < 0)
+	if (listener < 0 || bind(listener, address, length) < 0 || listen(listener, 1) < 0 ||
+	    getsockname(listener, address, &length) < 0)
 		fail("socket");
 	for (long i = 0; i < count; i++) {
 		int server;
 
-		client = socket(AF_INET, SOCK_STREAM, 0);
-		if (connect(client, (struct sockaddr *)&address, length) < 0)
+		client = socket(address->sa_family, SOCK_STREAM, 0);
+		if (connect(client, address, length) < 0)
 			fail("connect");
 		server = accept(listener, NULL, NULL);
 		if (server < 0 || write(client, buffer, 8) != 8 || read(server, buffer, 8) != 8)
@@ -834,10 +830,28 @@ static void run_connects(long count, const char *unused)
 		close(server);
 	}
 	close(listener);
-	client = socket(AF_INET, SOCK_STREAM, 0);
-	if (connect(client, (struct sockaddr *)&address, length) == 0)
+	client = socket(address->sa_family, SOCK_STREAM, 0);
+	if (connect(client, address, length) == 0)
 		fail("a closed port takes connections");
 	close(client);
+}
+
+/* connects N: N connections over loopback to itself, each of which carries 8 bytes; then one to a port that is closed. */
+static void run_connects(long count, const char *unused)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	(void)unused;
+	connect_to((struct sockaddr *)&address, sizeof(address), count);
+}
+
+/* connects6 N: the same by version 6 of the protocol. */
+static void run_connects6(long count, const char *unused)
+{
+	struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+
+	(void)unused;
+	connect_to((struct sockaddr *)&address, sizeof(address), count);
 }
 
 /*
@@ -1367,6 +1381,7 @@ static const struct subcommand subcommands[] = {
 	{ "cached", run_cached, 2, "N PATH" },
 	{ "greedy", run_greedy, 1, "N" },
 	{ "connects", run_connects, 1, "N" },
+	{ "connects6", run_connects6, 1, "N" },
 	{ "tells", run_tells, 1, "N" },
 	{ "usdt", run_usdt, 1, "N" },
 	{ "operands", run_operands, 1, "N" },

@@ -1,8 +1,9 @@
 //! Every probe of D that we have: the probe of ours in its place, and what its arguments are there.
 
 use super::translators::{
-    BUFINFO, CSINFO, DEVINFO, FILEINFO, IFINFO, IPINFO, IPINFO_RECEIVED, IPINFO_SENT, IPV4INFO, IPV6INFO, LWPSINFO,
-    PKTINFO, PSINFO, TCPINFO, TCPINFO_RECEIVED, TCPINFO_SENT, TCPLSINFO, TCPSINFO, TCPSINFO_NEW, Translator, UDPINFO,
+    BUFINFO, CSINFO, DEVINFO, FILEINFO, IFINFO, IPINFO, IPINFO_FLOW, IPINFO_LEAVING, IPINFO_RECEIVED, IPINFO_SENT,
+    IPV4INFO, IPV6INFO, LWPSINFO, PKTINFO, PSINFO, TCPINFO, TCPINFO_RECEIVED, TCPINFO_SENT, TCPLSINFO, TCPSINFO,
+    TCPSINFO_NEW, Translator, UDPINFO,
 };
 
 /// A probe of D.
@@ -90,7 +91,15 @@ const OF_STATE: &[Argument] = &[
 const OF_SENT: &[Argument] = &[
     argument(0, &PKTINFO, "args.skb"),
     argument(1, &CSINFO, "args.sk"),
-    argument(2, &IPINFO_SENT, "args.sk"),
+    argument(2, &IPINFO_LEAVING, "args.skb"),
+    argument(3, &TCPSINFO, "args.sk"),
+    argument(4, &TCPINFO, "args.skb"),
+];
+
+const OF_SENT_V6: &[Argument] = &[
+    argument(0, &PKTINFO, "args.skb"),
+    argument(1, &CSINFO, "args.sk"),
+    argument(2, &IPINFO_FLOW, "args.fl6"),
     argument(3, &TCPSINFO, "args.sk"),
     argument(4, &TCPINFO, "args.skb"),
 ];
@@ -142,6 +151,7 @@ const OF_DATAGRAM_RECEIVED: &[Argument] = &[
 ];
 
 /// IPPROTO_TCP and IPPROTO_UDP.
+const BY_TCP_HEADER: &str = "((struct iphdr *)(args.skb.head + args.skb.network_header)).protocol == 6";
 const BY_TCP: &str = "args.sk.sk_protocol == 6";
 const BY_UDP_SOCKET: &str = "args.sk.sk_protocol == 17";
 const BY_UDP: &str = "args.skb.sk != 0 && args.skb.sk.sk_protocol == 17";
@@ -271,8 +281,9 @@ pub static ROWS: &[Row] = &[
     ),
     translated(OF_RECEIVED, row("tcp", "receive", "kprobe:tcp_rcv_established", "", &[])),
     translated(OF_RECEIVED, row("tcp", "receive", "kprobe:tcp_rcv_state_process", "", &[])),
-    translated(OF_SENT, row("tcp", "send", "kprobe:__ip_queue_xmit", BY_TCP, &[])),
-    translated(OF_SENT, row("tcp", "send", "kprobe:inet6_csk_xmit", BY_TCP, &[])),
+    // What a listener and nobody's socket answer comes by here, too.
+    translated(OF_SENT, row("tcp", "send", "kprobe:__ip_local_out", BY_TCP_HEADER, &[])),
+    translated(OF_SENT_V6, row("tcp", "send", "kprobe:ip6_xmit", BY_TCP, &[])),
     translated(OF_STATE, row("tcp", "state-change", SET_STATE, BY_TCP, &[])),
     translated(OF_DATAGRAM_RECEIVED, row("udp", "receive", "kprobe:udp_queue_rcv_skb", BY_UDP_SOCKET, &[])),
     translated(OF_DATAGRAM_RECEIVED, row("udp", "receive", "kprobe:udpv6_queue_rcv_skb", BY_UDP_SOCKET, &[])),

@@ -133,6 +133,22 @@ pub static IPINFO: Translator = Translator {
     rest: None,
 };
 
+/// A packet of version 4 that leaves, from a `struct sk_buff *`: its length is not yet written.
+pub static IPINFO_LEAVING: Translator =
+    Translator { name: "ipinfo_t", members: &[("ip_plength", "(X.len - IPV4.ihl * 4)")], rest: Some(&IPINFO) };
+
+/// A packet of version 6 whose header is not yet written, from its `struct flowi6 *`.
+pub static IPINFO_FLOW: Translator = Translator {
+    name: "ipinfo_t",
+    members: &[
+        ("ip_daddr", "ntop(X.daddr.in6_u.u6_addr8)"),
+        ("ip_plength", "args.skb.len"),
+        ("ip_saddr", "ntop(X.saddr.in6_u.u6_addr8)"),
+        ("ip_ver", "6"),
+    ],
+    rest: None,
+};
+
 /// What a socket sends, from a `struct sock *`: the header is not yet written.
 pub static IPINFO_SENT: Translator = Translator {
     name: "ipinfo_t",
