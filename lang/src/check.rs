@@ -21,6 +21,7 @@ mod operators;
 mod options;
 mod printing;
 mod speculation;
+mod stacks;
 mod typenames;
 mod values;
 mod warnings;
