@@ -6,6 +6,7 @@ mod assign;
 mod body;
 mod call;
 mod calls;
+mod d_arrays;
 mod debug;
 mod definitions;
 mod expr;

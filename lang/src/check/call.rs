@@ -212,6 +212,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::CurrentTask
             | Intrinsic::Caller
             | Intrinsic::Elapsed
+            | Intrinsic::OpenFiles
             | Intrinsic::PossibleCpus
             | Intrinsic::Probe
             | Intrinsic::ReturnValue
@@ -248,6 +249,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::UserName
             | Intrinsic::UserCaller
             | Intrinsic::UserMode
+            | Intrinsic::UserRegisters
             | Intrinsic::Zero => self.builtin(row, span),
             Intrinsic::Buffer
             | Intrinsic::ByteSwap
