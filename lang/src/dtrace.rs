@@ -2,7 +2,7 @@
 //! values there for expressions of ours. Rewrites the script before anything is resolved; asks no machine.
 
 use crate::ast::rewrite::{Rewrite, walk_expr};
-use crate::ast::{BinaryOp, Clause, Expr, ExprKind, Item, Name, Script, Stmt, StmtKind};
+use crate::ast::{BinaryOp, Block, Clause, Expr, ExprKind, Item, Name, Script, Stmt, StmtKind};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::Place;
 use crate::parse::parse;
@@ -14,8 +14,8 @@ mod translators;
 
 use rows::RATE;
 pub use rows::{Argument, ROWS, Row};
-pub use translators::Translator;
-use translators::{CURLWPSINFO, CURPSINFO, WORDS};
+use translators::{CURLWPSINFO, CURPSINFO, OPENED, WORDS};
+pub use translators::{OPEN_FILE, Translator};
 
 /// Units of `profile-N` and `tick-N`, with the nanoseconds of one; the first is what is meant without any.
 const UNITS: &[(&str, u64)] = &[
@@ -172,7 +172,12 @@ fn give(row: &'static Row, clause: &mut Clause, diagnostics: &mut Vec<Diagnostic
     });
 }
 
-/// Replaces `curpsinfo` and `curlwpsinfo`, which are there in every probe, by what their members stand for.
+/// Replaces what D has in every probe in a block that is not a clause's own, such as that of a definition.
+pub fn translate_block(block: &mut Block, diagnostics: &mut Vec<Diagnostic>) {
+    Current { diagnostics }.block(block);
+}
+
+/// Replaces `curpsinfo`, `curlwpsinfo` and `fds[n]`, which are there in every probe, by what their members stand for.
 struct Current<'a> {
     diagnostics: &'a mut Vec<Diagnostic>,
 }
@@ -186,6 +191,14 @@ impl Current<'_> {
 
 impl Rewrite for Current<'_> {
     fn expr(&mut self, e: &mut Expr) {
+        if let ExprKind::Field { base, name } = &mut e.kind
+            && let ExprKind::Index { base: array, index } = &mut base.kind
+            && matches!(&array.kind, ExprKind::Ident(array) if array == "fds")
+        {
+            self.expr(index);
+            *e = open_file(index, name, e.span, self.diagnostics);
+            return;
+        }
         if let ExprKind::Field { base, name } = &e.kind
             && let ExprKind::Ident(object) = &base.kind
         {
@@ -200,6 +213,34 @@ impl Rewrite for Current<'_> {
             }
         }
         walk_expr(self, e);
+    }
+}
+
+/// What begins the names of the variables that `fds[n]` takes: no script can write them.
+const OPEN_FILES: &str = "fds->";
+
+/// `fds[index].name`: a block that finds the file once, and what the member is of it.
+fn open_file(index: &Expr, name: &Name, span: Span, diagnostics: &mut Vec<Diagnostic>) -> Expr {
+    let Expr { kind: ExprKind::Block(mut block), .. } = expression(OPENED, span) else {
+        unreachable!("the text is a block")
+    };
+    let value = member(&OPEN_FILE, "$file", name, span, diagnostics);
+    if value.kind == ExprKind::Int(0) {
+        return value;
+    }
+    block.value = Some(Box::new(value));
+    OwnVariables.block(&mut block);
+    // What the script has written keeps its own variables.
+    Words { object: index.clone(), span }.statement(&mut block.statements[0]);
+    Expr { kind: ExprKind::Block(block), span }
+}
+
+/// Gives all variables names that are `fds`'s own.
+struct OwnVariables;
+
+impl Rewrite for OwnVariables {
+    fn variable(&mut self, name: &mut String) {
+        name.insert_str(0, OPEN_FILES);
     }
 }
 
@@ -308,7 +349,7 @@ impl Rewrite for Values<'_> {
 }
 
 /// A row's text as an expression that stands, for every message, where it is used.
-fn expression(text: &str, span: Span) -> Expr {
+pub fn expression(text: &str, span: Span) -> Expr {
     let mut items = parse(&format!("END{{_=({text});}}")).ast.items;
     let Some(Item::Clause(clause)) = items.pop() else { unreachable!("{text} is an expression") };
     let mut statements = clause.body.statements;
@@ -366,7 +407,7 @@ mod tests {
         }
         assert!(ROWS.is_sorted_by(|a, b| a.provider <= b.provider));
         let types = ROWS.iter().flat_map(|row| row.arguments).map(|argument| argument.ty);
-        for ty in types.chain([&CURPSINFO, &CURLWPSINFO]) {
+        for ty in types.chain([&CURPSINFO, &CURLWPSINFO, &OPEN_FILE]) {
             assert!(ty.members.is_sorted_by(|a, b| a.0 < b.0), "{}", ty.name);
             for (_, text) in ty.all() {
                 expression(text, Span::default());

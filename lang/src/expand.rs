@@ -15,6 +15,7 @@ use crate::ast::{
 };
 use crate::builtins::{self, Lowering};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::dtrace;
 use crate::span::Span;
 
 pub(crate) use builtin::Place;
@@ -51,7 +52,10 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> Script {
             Item::Macro { name, parameters, body, .. } => parameters_are_names(parameters, diagnostics).then(|| {
                 Macro { name: name.text.clone(), parameters: parameters.clone(), body: body.clone(), is_define: false }
             }),
-            Item::Directive { text, span } => define::read(text, *span),
+            Item::Directive { text, span } => define::read(text, *span).map(|mut found| {
+                dtrace::translate_block(&mut found.body, diagnostics);
+                found
+            }),
             Item::Clause(_)
             | Item::Function { .. }
             | Item::Struct { .. }

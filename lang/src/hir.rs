@@ -453,6 +453,10 @@ pub enum ExprKind {
     },
     Comm,
     CurrentTask,
+    /// What a register held when the current task left user mode, by its byte offset in `struct pt_regs`.
+    TaskRegister {
+        offset: u32,
+    },
     /// The number of a new speculation.
     Speculation,
     /// The time at which the tool started, to count `elapsed` from.

@@ -912,6 +912,37 @@ static void run_disk(long count, const char *path)
 	close(file);
 }
 
+/*
+ * files N: N times fcntl() of each of the descriptors 90 to 97, whose third argument is the number of the inode: a directory of
+ * /proc, a file that is deleted, of which 5 bytes are written, a pipe, a socket, memory with a name, an event counter, /dev/null,
+ * and one that is closed.
+ */
+static void run_files(long count, const char *unused)
+{
+	char path[64];
+	int ends[2];
+	struct stat about;
+
+	(void)unused;
+	snprintf(path, sizeof(path), "/tmp/workload-%d", getpid());
+	dup2(open("/proc/sys/kernel", O_RDONLY | O_DIRECTORY), 90);
+	dup2(open(path, O_RDWR | O_CREAT | O_APPEND, 0600), 91);
+	unlink(path);
+	if (write(91, "bytes", 5) != 5 || pipe(ends) != 0)
+		fail("files");
+	dup2(ends[0], 92);
+	dup2(socket(AF_INET, SOCK_DGRAM, 0), 93);
+	dup2((int)syscall(SYS_memfd_create, "notes", 0), 94);
+	dup2((int)syscall(SYS_eventfd2, 0, 0), 95);
+	dup2(open("/dev/null", O_WRONLY), 96);
+	for (long i = 0; i < count; i++)
+		for (int file = 90; file < 98; file++) {
+			about.st_ino = 0;
+			fstat(file, &about);
+			syscall(SYS_fcntl, file, F_GETFD, about.st_ino);
+		}
+}
+
 /* cached N PATH: reads N pages of a file of its own, PATH, which is there and in no cache before it says that it waits. */
 static int cached_file;
 
@@ -1377,6 +1408,7 @@ static const struct subcommand subcommands[] = {
 	{ "stores", run_stores, 1, "N" },
 	{ "unanswered", run_unanswered, 1, "N" },
 	{ "names", run_names, 1, "N" },
+	{ "files", run_files, 1, "N" },
 	{ "disk", run_disk, 2, "N PATH" },
 	{ "cached", run_cached, 2, "N PATH" },
 	{ "greedy", run_greedy, 1, "N" },

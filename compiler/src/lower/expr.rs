@@ -6,7 +6,7 @@ use rtrace_lang::span::Span;
 use rtrace_lang::target::{Location, ProgramKind, UserAddress};
 use rtrace_lang::types::{Space, Type};
 
-use crate::ir::{Block, Value, ValueKind, Variable};
+use crate::ir::{Block, Memory, Value, ValueKind, Variable};
 use crate::object::{ErrorKind, START_OFFSET, WALL_OFFSET};
 
 use super::memory::read_helper;
@@ -113,6 +113,11 @@ impl Lower<'_> {
             }
             ExprKind::Deref { pointer, offset, bits } => self.deref(pointer, *offset, *bits, e),
             ExprKind::CurrentTask => self.b.call(calls::GET_CURRENT_TASK, &[]),
+            ExprKind::TaskRegister { offset } => {
+                let task = self.b.call_pointer(calls::GET_CURRENT_TASK_BTF, &[], Memory::Object);
+                let kept = self.b.call_pointer(calls::TASK_PT_REGS, &[task], Memory::Object);
+                self.b.load(kept, *offset as i32, 8, false)
+            }
             ExprKind::Speculation => self.speculation(),
             ExprKind::StartTime => self.global_word(START_OFFSET),
             ExprKind::WallOffset => self.global_word(WALL_OFFSET),

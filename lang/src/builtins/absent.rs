@@ -10,7 +10,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("copyinto", "`copyin(address, bytes)` gives the bytes themselves"),
     ("curcpu", "`cpu` is the number of the processor"),
     ("epid", "`probe` is the full name of the probe"),
-    ("fds", "`path(((struct file *)f).f_path)` is the path of an open file"),
     ("freopen", "`rtrace -o FILE` writes to a file"),
     ("ftruncate", "`rtrace -o FILE` writes to a new file"),
     ("gettimeofday_ms", "`walltimestamp / 1000000` are milliseconds since 1970"),
@@ -40,7 +39,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("strcpy", "`=` copies a string"),
     ("task_current", "`curtask` is the current task"),
     ("thread_indent", "`self->depth++` counts calls"),
-    ("uregs", "`reg(\"ip\")` is a register, by its name"),
     ("user_string", "`str(uptr(address))` reads a string of the process"),
 ];
 

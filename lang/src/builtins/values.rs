@@ -62,6 +62,13 @@ pub static VALUES: &[Builtin] = &[
         "BEGIN { printf(\"%d\\n\", elapsed > 0); }",
         Lowering::Intrinsic(I::Elapsed),
     ),
+    value(
+        "fds",
+        "fds[descriptor]: fileinfo_t",
+        "The file that the current process has open by that number: fi_name, fi_dirname, fi_pathname, fi_offset, fi_fs, fi_mount and fi_oflags of it, as in D. Where none is open, the texts are `<none>`, the numbers 0.",
+        "tracepoint:syscalls:sys_enter_read { @[fds[args.fd].fi_pathname] = count(); }",
+        Lowering::Intrinsic(I::OpenFiles),
+    ),
     bare(function(
         "func",
         (0, 1),
@@ -196,6 +203,13 @@ pub static VALUES: &[Builtin] = &[
         "The user id of the current task, in the first user namespace.",
         "BEGIN { printf(\"%d\\n\", uid); }",
         helper(calls::GET_CURRENT_UID_GID, 0, 32),
+    ),
+    value(
+        "uregs",
+        "uregs[register]: uint64",
+        "The registers with which the current thread left its program, by D's names of them: R_RIP, R_RSP and so on. In probes of programs they are those of the probe.",
+        "tracepoint:syscalls:sys_enter_read { @[usym(uregs[R_RIP])] = count(); }",
+        Lowering::Intrinsic(I::UserRegisters),
     ),
     value(
         "usermode",

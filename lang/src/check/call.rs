@@ -10,14 +10,11 @@ use crate::expand::THREAD;
 use crate::format::{ConversionKind, Piece, Takes};
 use crate::hir::{Expr, ExprKind, KernelText, MapId, RecordKind, Stmt, StmtKind};
 use crate::span::Span;
-use crate::types::{Shown, StackMode, SymbolPart, Type};
+use crate::types::{Shown, SymbolPart, Type};
 
 use super::body::Body;
 use super::names::StackKind;
 use super::typenames::named_type;
-
-/// The word that asks `ustack` to go by tables.
-const BY_TABLES: &str = "dwarf";
 
 impl Body<'_, '_, '_> {
     /// The row of a function, with the number of its arguments checked.
@@ -216,6 +213,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::CurrentTask
             | Intrinsic::Caller
             | Intrinsic::Elapsed
+            | Intrinsic::OpenFiles
             | Intrinsic::PossibleCpus
             | Intrinsic::Probe
             | Intrinsic::ReturnValue
@@ -252,6 +250,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::UserName
             | Intrinsic::UserCaller
             | Intrinsic::UserMode
+            | Intrinsic::UserRegisters
             | Intrinsic::Zero => self.builtin(row, span),
             Intrinsic::Buffer
             | Intrinsic::ByteSwap
@@ -362,64 +361,6 @@ impl Body<'_, '_, '_> {
         let kind =
             if intrinsic == Intrinsic::Delete { ExprKind::Delete { map, key } } else { ExprKind::HasKey { map, key } };
         Expr { kind, ty: Type::Bool, span }
-    }
-
-    fn stack_call(&mut self, mut kind: StackKind, arguments: &[ast::Argument], span: Span) -> Expr {
-        let (mut frames, mut mode) = (None, None);
-        for argument in arguments {
-            match &argument.value.kind {
-                ast::ExprKind::Ident(name) if name == BY_TABLES && kind != StackKind::Kernel => {
-                    kind = StackKind::UserByTables;
-                }
-                ast::ExprKind::Ident(name) => match StackMode::named(name) {
-                    Some(known) => mode = Some(known),
-                    None => {
-                        let mut names: Vec<&str> = StackMode::ALL.iter().map(|(known, _)| *known).collect();
-                        names.extend((kind != StackKind::Kernel).then_some(BY_TABLES));
-                        let of_user = (name == BY_TABLES).then(|| format!("`{name}` is a mode of `ustack`"));
-                        let near = did_you_mean(&near_misses(name, names.iter().copied()));
-                        return self.fail(
-                            Diagnostic::error(
-                                Code::BadValue,
-                                argument.value.span,
-                                format!("there is no stack mode `{name}`"),
-                            )
-                            .label("not a mode")
-                            .help(of_user.or(near).unwrap_or_else(|| format!("modes: {}", names.join(", ")))),
-                        );
-                    }
-                },
-                _ => {
-                    let value = self.expr(&argument.value);
-                    match value.constant() {
-                        Some(n @ 1..=127) => frames = Some(n as u32),
-                        Some(n) => {
-                            return self.fail(
-                                Diagnostic::error(
-                                    Code::BadValue,
-                                    value.span,
-                                    format!("a stack cannot have {n} frames"),
-                                )
-                                .label("out of range")
-                                .help("a stack has 1 to 127 frames"),
-                            );
-                        }
-                        None if value.ty == Type::Unknown => return value,
-                        None => {
-                            return self.fail(
-                                Diagnostic::error(
-                                    Code::NotConstant,
-                                    value.span,
-                                    "the number of frames must be a constant",
-                                )
-                                .label("known only when the probe fires"),
-                            );
-                        }
-                    }
-                }
-            }
-        }
-        self.stack(kind, frames, mode, span)
     }
 
     /// The map that an argument names as a whole.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ast;
+use crate::builtins::{self, Intrinsic, Lowering};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, BitField, Expr, ExprKind};
 use crate::span::Span;
@@ -213,6 +214,13 @@ impl Body<'_, '_, '_> {
 
     /// `base[index]` of an array or a pointer.
     pub fn element(&mut self, base: &ast::Expr, index: &ast::Expr, span: Span) -> Expr {
+        if let ast::ExprKind::Ident(name) = &base.kind {
+            match builtins::named(name).map(|row| row.lowering) {
+                Some(Lowering::Intrinsic(Intrinsic::OpenFiles)) => return self.open_files_alone(span),
+                Some(Lowering::Intrinsic(Intrinsic::UserRegisters)) => return self.user_register(index, span),
+                _ => {}
+            }
+        }
         let value = self.expr(base);
         let index = self.expr(index);
         if value.ty == Type::Unknown || index.ty == Type::Unknown {

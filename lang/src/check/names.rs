@@ -152,6 +152,8 @@ impl Body<'_, '_, '_> {
                 Expr { kind, ty: Type::U64, span }
             }
             Intrinsic::Nsecs => self.clock(span),
+            Intrinsic::OpenFiles => self.open_files_alone(span),
+            Intrinsic::UserRegisters => self.user_registers_alone(span),
             // Uses in returns are replaced before; what is left stands in a function.
             Intrinsic::Entry => {
                 self.not_here("entry()", "kretprobe, uretprobe, fexit and sys_exit probes themselves", span)

@@ -1,7 +1,40 @@
-//! Constants of D's translated arguments: B_* of `bufinfo_t`, and the states of `lwpsinfo_t`.
+//! Constants of D: B_* of `bufinfo_t`, the states of `lwpsinfo_t`, and the registers of `uregs`.
 //! Data only; sorted by name.
 
 use super::Row;
 
-pub static ROWS: &[Row] =
-    &[("B_READ", 0x40), ("B_WRITE", 0x100), ("SRUN", 2), ("SSLEEP", 1), ("SSTOP", 4), ("SZOMB", 3)];
+pub static ROWS: &[Row] = &[
+    ("B_READ", 0x40),
+    ("B_WRITE", 0x100),
+    ("R_CS", 17),
+    ("R_EFL", 18),
+    ("R_FP", 4),
+    ("R_PC", 16),
+    ("R_PS", 18),
+    ("R_R0", 10),
+    ("R_R1", 12),
+    ("R_R10", 7),
+    ("R_R11", 6),
+    ("R_R12", 3),
+    ("R_R13", 2),
+    ("R_R14", 1),
+    ("R_R15", 0),
+    ("R_R8", 9),
+    ("R_R9", 8),
+    ("R_RAX", 10),
+    ("R_RBP", 4),
+    ("R_RBX", 5),
+    ("R_RCX", 11),
+    ("R_RDI", 14),
+    ("R_RDX", 12),
+    ("R_RFL", 18),
+    ("R_RIP", 16),
+    ("R_RSI", 13),
+    ("R_RSP", 19),
+    ("R_SP", 19),
+    ("R_SS", 20),
+    ("SRUN", 2),
+    ("SSLEEP", 1),
+    ("SSTOP", 4),
+    ("SZOMB", 3),
+];

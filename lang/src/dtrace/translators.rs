@@ -114,6 +114,34 @@ pub static FILEINFO: Translator = Translator {
     rest: None,
 };
 
+/// The file that a process has open, from a `struct file *` that may be null: where there is none, its members are D's for that.
+/// Paths are those that the kernel itself gives: of what has no directory entry, such as a pipe, they are no place but a name.
+pub static OPEN_FILE: Translator = Translator {
+    name: "fileinfo_t",
+    members: &[
+        ("fi_dirname", "(X == 0 ? \"<none>\" : dirname(OPEN_PATH))"),
+        ("fi_fs", "(X == 0 ? \"<none>\" : str(OPEN_FS))"),
+        (
+            "fi_mount",
+            "(X == 0 ? \"<none>\" : IS_PLACELESS ? \"<unknown>\" : path((mnt = X.f_path.mnt, dentry = X.f_path.mnt.mnt_root)))",
+        ),
+        ("fi_name", "(X == 0 ? \"<none>\" : str(OPEN_ENTRY.d_name.name))"),
+        ("fi_oflags", "(X == 0 ? 0 : X.f_flags)"),
+        ("fi_offset", "(X == 0 ? 0 : X.f_pos)"),
+        ("fi_pathname", "(X == 0 ? \"<none>\" : OPEN_PATH)"),
+    ],
+    rest: None,
+};
+
+/// Finds the file of the descriptor X, as `$file`. A process that ends has no files any more.
+pub const OPENED: &str = "{
+    let $number = (int32)(X);
+    let $files = curtask.files;
+    let $table = $files ? $files.fdt : (struct fdtable *)0;
+    let $file = $table && $number >= 0 && $number < $table.max_fds ? $table.fd[$number] : (struct file *)0;
+    0
+}";
+
 /// A packet, from a `struct sk_buff *`.
 pub static PKTINFO: Translator = Translator { name: "pktinfo_t", members: &[("pkt_addr", "(uint64)X")], rest: None };
 
@@ -312,6 +340,19 @@ pub static WORDS: &[(&str, &str)] = &[
     ("IPV4", "((struct iphdr *)(X.head + X.network_header))"),
     ("IPV6", "((struct ipv6hdr *)(X.head + X.network_header))"),
     ("IS_V4", "(*(uint8 *)(X.head + X.network_header) >> 4 == 4)"),
+    // Its dentry is a root, and not that of its mount: it was made for the file alone.
+    ("IS_PLACELESS", "(OPEN_ENTRY == OPEN_ENTRY.d_parent && OPEN_ENTRY != X.f_path.mnt.mnt_root)"),
+    ("OPEN_ENTRY", "X.f_path.dentry"),
+    ("OPEN_FS", "X.f_path.mnt.mnt_sb.s_type.name"),
+    ("OPEN_NUMBER", "lltostr(OPEN_ENTRY.d_inode.i_ino)"),
+    (
+        "OPEN_PATH",
+        "(!IS_PLACELESS ? path(X.f_path) + (OPEN_ENTRY.d_hash.pprev == 0 && OPEN_ENTRY != OPEN_ENTRY.d_parent ? \" (deleted)\" : \"\") \
+         : str(OPEN_FS) == \"pipefs\" ? \"pipe:[\" + OPEN_NUMBER + \"]\" \
+         : str(OPEN_FS) == \"sockfs\" ? \"socket:[\" + OPEN_NUMBER + \"]\" \
+         : str(OPEN_FS) == \"tmpfs\" ? \"/\" + str(OPEN_ENTRY.d_name.name) + \" (deleted)\" \
+         : \"anon_inode:\" + str(OPEN_ENTRY.d_name.name))",
+    ),
     (
         "PAGE_HEAD",
         "(if comptime defined(X.bio.bi_io_vec.bv_page.compound_head) { (uint64)X.bio.bi_io_vec.bv_page.compound_head } \

@@ -213,6 +213,7 @@ impl Dumper<'_> {
             }
             ExprKind::Comm => "comm".to_string(),
             ExprKind::CurrentTask => "curtask".to_string(),
+            ExprKind::TaskRegister { offset } => format!("register of the task at {offset}"),
             ExprKind::Speculation => "speculation".to_string(),
             ExprKind::StartTime => "start time".to_string(),
             ExprKind::WallOffset => "wall offset".to_string(),

@@ -159,6 +159,7 @@ impl Expr {
             | ExprKind::ContextPointer
             | ExprKind::Comm
             | ExprKind::CurrentTask
+            | ExprKind::TaskRegister { .. }
             | ExprKind::Speculation
             | ExprKind::StartTime
             | ExprKind::WallOffset

@@ -126,6 +126,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::ContextPointer
         | ExprKind::Comm
         | ExprKind::CurrentTask
+        | ExprKind::TaskRegister { .. }
         | ExprKind::Speculation
         | ExprKind::StartTime
         | ExprKind::WallOffset

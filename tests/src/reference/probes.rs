@@ -63,8 +63,9 @@ fn of_d() -> String {
     }
     out.push_str(
         "\n`args[N]->member` has these members; `curpsinfo` and `curlwpsinfo` have those of `psinfo_t` and `lwpsinfo_t` in every probe,\n\
-         and `curpsinfo->pr_psargs`. What a type lacks in one probe, the kernel does not know there.\n\n",
+         and `curpsinfo->pr_psargs`; `fds[N]` has all those of `fileinfo_t`. What a type lacks in one probe, the kernel does not know there.\n\n",
     );
+    types.push(&dtrace::OPEN_FILE);
     types.sort_by_key(|ty| ty.name);
     for alike in types.chunk_by(|a, b| a.name == b.name) {
         let mut names: Vec<&str> = alike.iter().flat_map(|ty| ty.all()).map(|(name, _)| name).collect();

@@ -363,6 +363,7 @@ impl Evaluator<'_> {
             | ExprKind::Deref { .. }
             | ExprKind::ReadString { .. }
             | ExprKind::CurrentTask
+            | ExprKind::TaskRegister { .. }
             | ExprKind::StartTime
             | ExprKind::Site
             | ExprKind::Caller { .. }

@@ -21,9 +21,9 @@ syntax match rtraceFunction /\v<(printf|progenyof|pton|raise|reg|rindex|signal|s
 syntax match rtraceFunction /\v<(str|str_concat|strcap|strchr|strcontains|strerror|strftime|stringof|strjoin|strlen|strncmp|strrchr|strstr|strtok|substr)>/
 syntax match rtraceFunction /\v<(sym|syscall_name|system|time|trace|tracemem|trunc|uaddr|ufunc|umod|unwatch|uptr|usym|warnf|write_user|zero)>/
 syntax match rtraceBuiltin /\v<(args|caller|cgroup|comm|cpid|cpu|curtask|curthread|cwd|default_str_length|dw_ustack|elapsed|errno|execargs|execname|exit)>/
-syntax match rtraceBuiltin /\v<(func|gid|has_cpid|jiffies|kstack|leader_comm|leader_tid|ncpus|nsecs|numaid|pcomm|pid|ppid|probe|probefunc|probemod)>/
-syntax match rtraceBuiltin /\v<(probename|probeprov|probetype|rand|retval|root|speculation|stack|stackdepth|stop|tid|timestamp|ucaller|uid|usermode)>/
-syntax match rtraceBuiltin /\v<(username|ustack|ustackdepth|vtimestamp|walltimestamp)>/
+syntax match rtraceBuiltin /\v<(fds|func|gid|has_cpid|jiffies|kstack|leader_comm|leader_tid|ncpus|nsecs|numaid|pcomm|pid|ppid|probe|probefunc|probemod)>/
+syntax match rtraceBuiltin /\v<(probename|probeprov|probetype|rand|retval|root|speculation|stack|stackdepth|stop|tid|timestamp|ucaller|uid|uregs)>/
+syntax match rtraceBuiltin /\v<(usermode|username|ustack|ustackdepth|vtimestamp|walltimestamp)>/
 syntax match rtraceBuiltin /\v<arg\d+>/
 syntax match rtraceNumber /\v<\d\w*/
 syntax match rtraceMember /\v(-\>|\.)\s*\zs\h\w*/
