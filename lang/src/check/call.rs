@@ -100,6 +100,7 @@ impl Body<'_, '_, '_> {
         };
         match intrinsic {
             Intrinsic::Str => self.str(arguments, span),
+            Intrinsic::Allocate => self.allocated(&arguments[0].value, span),
             Intrinsic::Delete | Intrinsic::HasKey => self.keyed(intrinsic, arguments, span),
             Intrinsic::Len if !matches!(arguments[0].value.kind, ast::ExprKind::Map { .. }) => {
                 self.length(row, &arguments[0].value, span)
@@ -255,6 +256,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::ByteSwap
             | Intrinsic::CompareStrings
             | Intrinsic::Concatenate
+            | Intrinsic::CopyBytes
             | Intrinsic::ErrorText
             | Intrinsic::Inet
             | Intrinsic::KernelPointer

@@ -211,7 +211,9 @@ impl Body<'_, '_, '_> {
                 Expr { kind, ty: Type::U64, span }
             }
             Intrinsic::CgroupPath
+            | Intrinsic::Allocate
             | Intrinsic::Clear
+            | Intrinsic::CopyBytes
             | Intrinsic::Delete
             | Intrinsic::Denormalize
             | Intrinsic::Commit

@@ -227,6 +227,9 @@ impl Dumper<'_> {
                 format!("signal{}({})", if *thread { "_thread" } else { "" }, self.text(number))
             }
             ExprKind::Override(value) => format!("override({})", self.text(value)),
+            ExprKind::CopyBytes { from, to, length, most } => {
+                format!("copy({}, {}, {}, at most {most})", self.text(from), self.text(to), self.text(length))
+            }
             ExprKind::WriteUser { address, buffer } => {
                 format!("write_user({}, {})", self.text(address), self.text(buffer))
             }
