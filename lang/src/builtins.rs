@@ -100,6 +100,7 @@ pub enum Intrinsic {
     ProbeModule,
     ProcessId,
     Register,
+    Reopen,
     ReturnValue,
     Signal,
     SignalName,

@@ -175,6 +175,8 @@ pub enum RecordKind {
     /// What join() prints, a line.
     Join(Vec<Piece>),
     System(Vec<Piece>),
+    /// freopen(): the name of a file; what is printed goes there, or where it went at first if the name is empty.
+    Reopen(Vec<Piece>),
     /// The contents of a file.
     Cat(Vec<Piece>),
     /// errorf() and warnf()
@@ -231,6 +233,7 @@ impl RecordKind {
             | RecordKind::PrintMap { .. }
             | RecordKind::PrintAggregations { .. } => true,
             RecordKind::System(_)
+            | RecordKind::Reopen(_)
             | RecordKind::Packet { .. }
             | RecordKind::Normalize(_)
             | RecordKind::Denormalize(_)

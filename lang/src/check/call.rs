@@ -241,6 +241,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Unwatch
             | Intrinsic::System
             | Intrinsic::Cat
+            | Intrinsic::Reopen
             | Intrinsic::DebugLine
             | Intrinsic::Packet
             | Intrinsic::ErrorMessage
@@ -415,6 +416,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::Printf
                 | Intrinsic::PrintJoined
                 | Intrinsic::System
+                | Intrinsic::Reopen
                 | Intrinsic::Print
                 | Intrinsic::Printa
                 | Intrinsic::Normalize
@@ -442,6 +444,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::Printf
             | Intrinsic::PrintJoined
             | Intrinsic::System
+            | Intrinsic::Reopen
             | Intrinsic::Cat
             | Intrinsic::DebugLine
             | Intrinsic::ErrorMessage
@@ -614,6 +617,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::Printf => RecordKind::Printf(pieces),
             Intrinsic::PrintJoined => RecordKind::Join(pieces),
             Intrinsic::Cat => RecordKind::Cat(pieces),
+            Intrinsic::Reopen => RecordKind::Reopen(pieces),
             Intrinsic::ErrorMessage | Intrinsic::WarningMessage => {
                 RecordKind::Message { is_error: intrinsic == Intrinsic::ErrorMessage, pieces }
             }

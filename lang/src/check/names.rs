@@ -254,6 +254,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::KernelPointer
             | Intrinsic::Mac
             | Intrinsic::Register
+            | Intrinsic::Reopen
             | Intrinsic::SignalName
             | Intrinsic::StaticAssert
             | Intrinsic::StringLength

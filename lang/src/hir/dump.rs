@@ -65,6 +65,7 @@ fn record_name(kind: &RecordKind) -> String {
         RecordKind::Printf(_) => "printf".to_string(),
         RecordKind::Join(_) => "join".to_string(),
         RecordKind::System(_) => "system".to_string(),
+        RecordKind::Reopen(_) => "freopen".to_string(),
         RecordKind::Cat(_) => "cat".to_string(),
         RecordKind::Packet { path } => format!("packet for {path:?}"),
         RecordKind::Message { is_error, .. } => if *is_error { "errorf" } else { "warnf" }.to_string(),

@@ -14,10 +14,10 @@ syntax match rtraceType /\v<(bool|char|int|int16|int32|int64|int8|long|short|str
 syntax match rtraceAggregation /\v<(avg|count|hist|lhist|llquantize|lquantize|max|min|quantiles|quantize|stats|stddev|sum|tseries)>/
 syntax match rtraceFunction /\v<(alloca|assert|assert_str|basename|bcopy|bswap|buf|cat|cgroup_path|cgroupid|cleanpath|clear|commit|container_of|copyin)>/
 syntax match rtraceFunction /\v<(copyinstr|copyinto|copyout|copyoutstr|d_path|debugf|defined|delete|denormalize|dirname|discard|entry|errorf|fail|find)>/
-syntax match rtraceFunction /\v<(getmajor|getminor|getopt|glob|has_key|htonl|htonll|htons|index|inet_ntoa|inet_ntoa6|inet_ntop|is_array|is_err|is_integer)>/
-syntax match rtraceFunction /\v<(is_literal|is_ptr|is_scalar|is_str|is_unsigned_integer|join|kaddr|kfunc_allowed|kfunc_exist|kptr|ksym|len|link_ntop)>/
-syntax match rtraceFunction /\v<(lltostr|macaddr|memcmp|mod|mutex_owned|mutex_owner|normalize|ntohl|ntohll|ntohs|ntop|override|path|pcap|percpu_kaddr)>/
-syntax match rtraceFunction /\v<(print|print_joined|printa|printf|progenyof|pton|raise|reg|rindex|signal|signal_name|signal_thread|skboutput)>/
+syntax match rtraceFunction /\v<(freopen|getmajor|getminor|getopt|glob|has_key|htonl|htonll|htons|index|inet_ntoa|inet_ntoa6|inet_ntop|is_array|is_err)>/
+syntax match rtraceFunction /\v<(is_integer|is_literal|is_ptr|is_scalar|is_str|is_unsigned_integer|join|kaddr|kfunc_allowed|kfunc_exist|kptr|ksym|len)>/
+syntax match rtraceFunction /\v<(link_ntop|lltostr|macaddr|memcmp|mod|mutex_owned|mutex_owner|normalize|ntohl|ntohll|ntohs|ntop|override|path|pcap)>/
+syntax match rtraceFunction /\v<(percpu_kaddr|print|print_joined|printa|printf|progenyof|pton|raise|reg|rindex|signal|signal_name|signal_thread|skboutput)>/
 syntax match rtraceFunction /\v<(socket_cookie|speculate|static_assert|str|str_concat|strcap|strchr|strcontains|strerror|strftime|stringof|strjoin|strlen)>/
 syntax match rtraceFunction /\v<(strncmp|strrchr|strstr|strtok|substr|sym|syscall_name|system|time|trace|tracemem|trunc|uaddr|ufunc|umod|unwatch|uptr)>/
 syntax match rtraceFunction /\v<(usym|warnf|write_user|zero)>/
