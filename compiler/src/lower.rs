@@ -2,6 +2,7 @@
 //! choice is made here anyway (which map, which helper).
 
 mod aggregate;
+mod allocated;
 mod buckets;
 mod entry;
 mod expr;

@@ -206,6 +206,8 @@ pub enum ErrorKind {
     Unwind,
     /// An index outside of its array.
     Index,
+    /// A copy that would go past the memory that it goes into, or where that memory is not the script's.
+    Copy,
     /// A loop was ended because it took more rounds than the kernel allows.
     Loop,
 }

@@ -50,6 +50,7 @@ pub enum Lowering {
 /// Builtins that need code of their own, in the checker and in the compiler.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Intrinsic {
+    Allocate,
     Args,
     Buffer,
     ByteSwap,
@@ -61,6 +62,7 @@ pub enum Intrinsic {
     Commit,
     CompareStrings,
     Concatenate,
+    CopyBytes,
     CurrentTask,
     DebugLine,
     Delete,
@@ -98,6 +100,7 @@ pub enum Intrinsic {
     ProbeModule,
     ProcessId,
     Register,
+    Reopen,
     ReturnValue,
     Signal,
     SignalName,

@@ -2,6 +2,7 @@
 //! comes out only when there is none. Asks the machine through `Target` alone; never does IO.
 
 mod aggregate;
+mod allocated;
 mod assign;
 mod body;
 mod call;

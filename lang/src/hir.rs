@@ -120,6 +120,8 @@ pub enum Dispatch {
 pub struct Local {
     pub name: String,
     pub ty: Type,
+    /// It is memory that the script was given by alloca(): so many bytes of it. The type has twice as many, up to a power of two.
+    pub allocated: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -173,6 +175,8 @@ pub enum RecordKind {
     /// What join() prints, a line.
     Join(Vec<Piece>),
     System(Vec<Piece>),
+    /// freopen(): the name of a file; what is printed goes there, or where it went at first if the name is empty.
+    Reopen(Vec<Piece>),
     /// The contents of a file.
     Cat(Vec<Piece>),
     /// errorf() and warnf()
@@ -238,6 +242,7 @@ impl RecordKind {
             | RecordKind::PrintMap { .. }
             | RecordKind::PrintAggregations { .. } => true,
             RecordKind::System(_)
+            | RecordKind::Reopen(_)
             | RecordKind::Packet { .. }
             | RecordKind::Normalize(_)
             | RecordKind::Denormalize(_)
@@ -477,6 +482,13 @@ pub enum ExprKind {
     },
     /// What the traced function returns, instead of running.
     Override(Box<Expr>),
+    /// Copies bytes into memory of alloca(), at most so many; 1 where all of that is possible.
+    CopyBytes {
+        from: Box<Expr>,
+        to: Box<Expr>,
+        length: Box<Expr>,
+        most: u32,
+    },
     /// Writes a buffer into the memory of the process; 1 where that is possible.
     WriteUser {
         address: Box<Expr>,

@@ -115,3 +115,6 @@ pub const PROCESS_NUMBERS: u32 = 4 << 20;
 
 /// Bytes of a value that the kernel takes for a per-CPU array (include/linux/percpu.h, `PCPU_MIN_UNIT_SIZE`).
 pub const MOST_PER_CPU_BYTES: u32 = 32 << 10;
+
+/// Bytes that one alloca() gives: each takes up to four times as many of the memory that every processor keeps for programs.
+pub const MOST_ALLOCATED_BYTES: u32 = 4096;

@@ -19,6 +19,7 @@ pub(crate) mod pprof;
 pub mod printa;
 pub mod printf;
 pub mod prometheus;
+pub mod redirected;
 mod series;
 pub mod stack_files;
 pub mod stacks;
@@ -26,6 +27,7 @@ mod text;
 pub(crate) mod tree;
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::event::Event;
 
@@ -39,6 +41,12 @@ pub trait Sink {
 
     /// Everything is written out.
     fn flush(&mut self) -> std::io::Result<()>;
+
+    /// What follows is added to that file, or goes where it went at first. The inner error is that of the file, and changes
+    /// nothing; the outer one is that of the writer before it.
+    fn reopen(&mut self, _: Option<&Path>) -> std::io::Result<std::io::Result<()>> {
+        Ok(Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "the output has its one place here")))
+    }
 
     /// No event follows. A format that tells of maps as a whole writes here.
     fn finish(&mut self) -> std::io::Result<()> {

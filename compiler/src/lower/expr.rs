@@ -133,6 +133,7 @@ impl Lower<'_> {
                 let value = self.value(value);
                 self.b.call(calls::OVERRIDE_RETURN, &[self.context, value])
             }
+            ExprKind::CopyBytes { from, to, length, most } => self.copy_bytes(from, to, length, *most, e.span),
             ExprKind::WriteUser { address, buffer } => self.write_user(address, buffer),
             ExprKind::Part { base, offset } => {
                 let place = self.place_of(base).at(*offset);
@@ -430,7 +431,7 @@ impl Lower<'_> {
         sum
     }
 
-    fn address_of(&mut self, e: &Expr) -> Value {
+    pub(super) fn address_of(&mut self, e: &Expr) -> Value {
         match &e.kind {
             ExprKind::Deref { pointer, offset, .. } => self.place_address(pointer, *offset).0,
             ExprKind::Context(location) => self.context_address(location),

@@ -29,6 +29,7 @@ fn changes(e: &Expr) -> bool {
             | ExprKind::Delete { .. }
             | ExprKind::Signal { .. }
             | ExprKind::WriteUser { .. }
+            | ExprKind::CopyBytes { .. }
             | ExprKind::Block { .. }
     );
     let mut found = own;

@@ -2,16 +2,12 @@
 
 /// Sorted by name.
 const ABSENT: &[(&str, &str)] = &[
-    ("alloca", "`copyin(address, bytes)` and `buf(address, bytes)` are bytes, `copyinstr(address)` is a string"),
-    ("bcopy", "`buf(address, bytes)` takes bytes from memory"),
     ("breakpoint", "nothing here stops the kernel; `print(kstack)` shows where it is"),
     ("chill", "nothing here makes the kernel wait"),
     ("cmdline_str", "`execargs` is the command line of the process"),
-    ("copyinto", "`copyin(address, bytes)` gives the bytes themselves"),
     ("curcpu", "`cpu` is the number of the processor"),
     ("epid", "`probe` is the full name of the probe"),
-    ("freopen", "`rtrace -o FILE` writes to a file"),
-    ("ftruncate", "`rtrace -o FILE` writes to a new file"),
+    ("ftruncate", "`rtrace -o FILE` writes to a new file, `freopen()` adds to one"),
     ("gettimeofday_ms", "`walltimestamp / 1000000` are milliseconds since 1970"),
     ("gettimeofday_ns", "`walltimestamp` are nanoseconds since 1970"),
     ("gettimeofday_s", "`walltimestamp / 1000000000` are seconds since 1970"),
@@ -19,8 +15,8 @@ const ABSENT: &[(&str, &str)] = &[
     ("jstack", "`ustack` names the functions of Java where the machine writes a map of them (perf-map-agent)"),
     ("kernel_string", "`str(kptr(address))` reads a string of the kernel"),
     ("length", "`strlen(string)`, `len(@map)`"),
-    ("malloc", "there is no memory to take: maps grow as they are written"),
-    ("memcpy", "`buf(address, bytes)` takes bytes from memory"),
+    ("malloc", "`alloca(bytes)` is memory of the clause; maps grow as they are written"),
+    ("memcpy", "`buf(address, bytes)` takes bytes from memory, `bcopy()` copies them into memory of `alloca()`"),
     ("next", "`return` leaves the clause"),
     ("panic", "nothing here stops the kernel"),
     ("pid2execname", "`comm(pid)` is the name of a process"),

@@ -75,6 +75,14 @@ pub static ACTIONS: &[Builtin] = &[
         "BEGIN { exit(); }",
         I::Exit,
     )),
+    needs_unsafe(function(
+        "freopen",
+        (1, usize::MAX),
+        "freopen(\"file\", ...)",
+        "What is printed from here on is added to the end of that file; with \"\" it goes where it went at first.",
+        "BEGIN { freopen(\"/dev/null\"); printf(\"unseen\\n\"); freopen(\"\"); printf(\"seen\\n\"); }",
+        I::Reopen,
+    )),
     function(
         "normalize",
         (2, 2),

@@ -30,6 +30,14 @@ pub static D_WORDS: &[Builtin] = &[
             $whole == \"\" ? ($path[0] == 47 ? \"/\" : \".\") : $whole
         }",
     ),
+    row(
+        "copyinto",
+        (3, 3),
+        "copyinto(address, bytes, destination): bool",
+        "Copies memory of the process into memory of alloca(): bcopy() with its arguments in D's order.",
+        "tracepoint:syscalls:sys_enter_write { let $p = alloca(8); copyinto(args.buf, 8, $p); @[str($p, 8)] = count(); }",
+        "macro copyinto(address, bytes, destination) { bcopy(uptr(address), destination, bytes) }",
+    ),
     needs_unsafe(row(
         "copyout",
         (3, 3),

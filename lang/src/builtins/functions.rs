@@ -4,6 +4,22 @@ use super::{Builtin, Intrinsic as I, function};
 
 pub static FUNCTIONS: &[Builtin] = &[
     function(
+        "alloca",
+        (1, 1),
+        "alloca(bytes): uint8 *",
+        "Memory of the clause's own, all zeros, for bcopy() and copyinto(): a constant number of bytes, up to 4096. Each place in the script has one memory, which is zeroed when it is come to again.",
+        "tracepoint:syscalls:sys_enter_write { let $p = alloca(8); copyinto(args.buf, 8, $p); @[*(uint32 *)$p] = count(); }",
+        I::Allocate,
+    ),
+    function(
+        "bcopy",
+        (3, 3),
+        "bcopy(source, destination, bytes): bool",
+        "Copies bytes into memory of alloca(): of what a pointer points to, or of a string or an array. False where it would go past the end of that memory, which is counted and told, or where the source cannot be read.",
+        "BEGIN { let $p = alloca(8); bcopy(comm, $p, 4); print(str($p)); }",
+        I::CopyBytes,
+    ),
+    function(
         "bswap",
         (1, 1),
         "bswap(number): the same type",

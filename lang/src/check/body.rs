@@ -307,8 +307,15 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         let id = LocalId(self.locals.len() as u32);
         let known = self.checker.local_types.get(&(self.number, id.index())).cloned().unwrap_or(Type::Unknown);
         let ty = unify(&known, &stored(ty)).unwrap_or_else(|| stored(ty));
-        self.locals.push(Local { name: name.to_string(), ty: ty.clone() });
+        self.locals.push(Local { name: name.to_string(), ty: ty.clone(), allocated: None });
         self.remember(id, &ty);
+        id
+    }
+
+    /// A variable whose memory is handed out: so many bytes of it, from its start.
+    pub fn hidden_memory(&mut self, ty: &Type, bytes: u32) -> LocalId {
+        let id = self.hidden("alloca", ty);
+        self.locals[id.index()].allocated = Some(bytes);
         id
     }
 

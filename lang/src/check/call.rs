@@ -101,6 +101,7 @@ impl Body<'_, '_, '_> {
         };
         match intrinsic {
             Intrinsic::Str => self.str(arguments, span),
+            Intrinsic::Allocate => self.allocated(&arguments[0].value, span),
             Intrinsic::Delete | Intrinsic::HasKey => self.keyed(intrinsic, arguments, span),
             Intrinsic::Len if !matches!(arguments[0].value.kind, ast::ExprKind::Map { .. }) => {
                 self.length(row, &arguments[0].value, span)
@@ -241,6 +242,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Unwatch
             | Intrinsic::System
             | Intrinsic::Cat
+            | Intrinsic::Reopen
             | Intrinsic::DebugLine
             | Intrinsic::Packet
             | Intrinsic::ErrorMessage
@@ -256,6 +258,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::ByteSwap
             | Intrinsic::CompareStrings
             | Intrinsic::Concatenate
+            | Intrinsic::CopyBytes
             | Intrinsic::ErrorText
             | Intrinsic::Inet
             | Intrinsic::KernelPointer
@@ -414,6 +417,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::Printf
                 | Intrinsic::PrintJoined
                 | Intrinsic::System
+                | Intrinsic::Reopen
                 | Intrinsic::Print
                 | Intrinsic::Printa
                 | Intrinsic::Normalize
@@ -441,6 +445,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::Printf
             | Intrinsic::PrintJoined
             | Intrinsic::System
+            | Intrinsic::Reopen
             | Intrinsic::Cat
             | Intrinsic::DebugLine
             | Intrinsic::ErrorMessage
@@ -616,6 +621,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::Printf => RecordKind::Printf(pieces),
             Intrinsic::PrintJoined => RecordKind::Join(pieces),
             Intrinsic::Cat => RecordKind::Cat(pieces),
+            Intrinsic::Reopen => RecordKind::Reopen(pieces),
             Intrinsic::ErrorMessage | Intrinsic::WarningMessage => {
                 RecordKind::Message { is_error: intrinsic == Intrinsic::ErrorMessage, pieces }
             }

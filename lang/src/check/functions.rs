@@ -112,6 +112,7 @@ impl Body<'_, '_, '_> {
                 },
                 None => self.wrong_type(row, &first, "six bytes in memory"),
             },
+            Intrinsic::CopyBytes => self.copy_bytes(row, &values, span),
             Intrinsic::Override => self.override_return(row, first, span),
             Intrinsic::WriteUser => {
                 let (source, length) = (values[1].clone(), values[2].clone());
@@ -216,7 +217,7 @@ impl Body<'_, '_, '_> {
     }
 
     /// A pointer to the bytes of a value, and how many there are where its type says so.
-    fn bytes_at(&mut self, value: &Expr) -> Option<(Expr, Option<u32>)> {
+    pub fn bytes_at(&mut self, value: &Expr) -> Option<(Expr, Option<u32>)> {
         match &value.ty {
             Type::Pointer { .. } => Some((value.clone(), None)),
             Type::Array { .. } | Type::Str(_) | Type::Struct(_) | Type::Buffer(_) => {

@@ -211,7 +211,9 @@ impl Body<'_, '_, '_> {
                 Expr { kind, ty: Type::U64, span }
             }
             Intrinsic::CgroupPath
+            | Intrinsic::Allocate
             | Intrinsic::Clear
+            | Intrinsic::CopyBytes
             | Intrinsic::Delete
             | Intrinsic::Denormalize
             | Intrinsic::Commit
@@ -252,6 +254,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::KernelPointer
             | Intrinsic::Mac
             | Intrinsic::Register
+            | Intrinsic::Reopen
             | Intrinsic::SignalName
             | Intrinsic::StaticAssert
             | Intrinsic::StringLength

@@ -65,6 +65,7 @@ fn record_name(kind: &RecordKind) -> String {
         RecordKind::Printf(_) => "printf".to_string(),
         RecordKind::Join(_) => "join".to_string(),
         RecordKind::System(_) => "system".to_string(),
+        RecordKind::Reopen(_) => "freopen".to_string(),
         RecordKind::Cat(_) => "cat".to_string(),
         RecordKind::Packet { path } => format!("packet for {path:?}"),
         RecordKind::Message { is_error, .. } => if *is_error { "errorf" } else { "warnf" }.to_string(),
@@ -231,6 +232,9 @@ impl Dumper<'_> {
                 format!("signal{}({})", if *thread { "_thread" } else { "" }, self.text(number))
             }
             ExprKind::Override(value) => format!("override({})", self.text(value)),
+            ExprKind::CopyBytes { from, to, length, most } => {
+                format!("copy({}, {}, {}, at most {most})", self.text(from), self.text(to), self.text(length))
+            }
             ExprKind::WriteUser { address, buffer } => {
                 format!("write_user({}, {})", self.text(address), self.text(buffer))
             }

@@ -199,6 +199,11 @@ impl Expr {
             // The statements of a block are no parts: see `note_block`.
             | ExprKind::Block { value: inner, .. }
             | ExprKind::UpdateLocal { operand: inner, .. } => f(inner),
+            ExprKind::CopyBytes { from, to, length, .. } => {
+                f(from);
+                f(to);
+                f(length);
+            }
             ExprKind::ReadString { pointer, limit, .. } => {
                 f(pointer);
                 limit.iter().for_each(|limit| f(limit));

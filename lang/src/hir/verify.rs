@@ -170,6 +170,9 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::Length(inner)
         | ExprKind::ByteSwap { value: inner, .. }
         | ExprKind::Deref { pointer: inner, .. } => expr(hir, program, inner),
+        ExprKind::CopyBytes { from, to, length, .. } => {
+            [from, to, length].into_iter().try_for_each(|part| expr(hir, program, part))
+        }
         ExprKind::ReadString { pointer, limit, .. } => {
             expr(hir, program, pointer)?;
             limit.iter().try_for_each(|limit| expr(hir, program, limit))

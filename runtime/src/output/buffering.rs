@@ -1,6 +1,7 @@
 //! When what is printed is written out: as events come, a moment's worth of them together, or not before it fills the buffer.
 
 use std::io;
+use std::path::Path;
 
 use crate::event::Event;
 
@@ -38,6 +39,10 @@ impl Sink for Buffered {
             Buffering::Full => Ok(()),
             Buffering::Line | Buffering::None => self.inner.flush(),
         }
+    }
+
+    fn reopen(&mut self, path: Option<&Path>) -> io::Result<io::Result<()>> {
+        self.inner.reopen(path)
     }
 
     fn finish(&mut self) -> io::Result<()> {

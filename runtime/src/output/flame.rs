@@ -34,6 +34,10 @@ impl Sink for Flame {
         self.inner.flush()
     }
 
+    fn reopen(&mut self, path: Option<&Path>) -> io::Result<io::Result<()>> {
+        self.inner.reopen(path)
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         self.inner.finish()?;
         let (maps, problems) = self.stacks.take();

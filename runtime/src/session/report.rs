@@ -93,6 +93,7 @@ impl Session<'_> {
                     format!("there was no room for long keys of {name}, which show cut")
                 }
                 ErrorKind::Index => "an index was outside of its array, which gave 0".to_string(),
+                ErrorKind::Copy => "a copy did not fit the memory of alloca() and was left out".to_string(),
                 ErrorKind::Loop => "a loop was ended: it takes more rounds than this kernel allows".to_string(),
                 ErrorKind::Stack => "a stack could not be taken or kept".to_string(),
                 ErrorKind::Unwind => {

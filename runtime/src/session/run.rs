@@ -1,9 +1,11 @@
 //! The life of a session: BEGIN, attach, events as they come, detach, END, and the maps at the end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -562,6 +564,14 @@ impl Session<'_> {
                 let time = clock::wall_of_boot(word(bytes, 8));
                 let there = (word(bytes, 24) as usize).min(bytes.len().saturating_sub(32));
                 return Ok(self.packets.append(path, time, &bytes[32..32 + there], word(bytes, 16))?);
+            }
+            RecordKind::Reopen(pieces) => {
+                let path = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                let path = std::path::Path::new(OsStr::from_bytes(&path));
+                let there = (!path.as_os_str().is_empty()).then_some(path);
+                let Err(error) = sink.reopen(there).map_err(SessionError::Output)? else { return Ok(()) };
+                let text = format!("freopen() cannot write to {}: {error}", path.display());
+                Event::Message { is_error: false, text: text.into_bytes(), place: self.place(record.span) }
             }
             RecordKind::System(pieces) => {
                 let command = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));

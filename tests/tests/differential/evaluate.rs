@@ -375,6 +375,7 @@ impl Evaluator<'_> {
             | ExprKind::Signal { .. }
             | ExprKind::Override(_)
             | ExprKind::WriteUser { .. }
+            | ExprKind::CopyBytes { .. }
             | ExprKind::WallOffset
             | ExprKind::Speculation => panic!("not generated: {e:?}"),
         }

@@ -129,7 +129,8 @@ impl Outcome {
                 | ErrorKind::KeyCut(_)
                 | ErrorKind::Stack
                 | ErrorKind::Unwind
-                | ErrorKind::Loop => {
+                | ErrorKind::Loop
+                | ErrorKind::Copy => {
                     assert_eq!(count, 0, "{site:?}");
                 }
             }

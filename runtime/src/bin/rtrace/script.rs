@@ -17,6 +17,7 @@ use rtrace_runtime::driver::{Stage, drive};
 use rtrace_runtime::metrics::MetricsServer;
 use rtrace_runtime::output::buffering::Buffered;
 use rtrace_runtime::output::flame::Flame;
+use rtrace_runtime::output::redirected::Redirected;
 use rtrace_runtime::output::{Bars, FORMATS, Format, Sink, format_named, notices};
 use rtrace_runtime::session::{Session, SessionError, SessionOptions, SharedMap, SharedStacks};
 
@@ -377,7 +378,7 @@ fn run_in_kernel(
     };
     let mut sink: Box<dyn Sink> = match &arguments.stack_file {
         Some(file) => file.sink(writer),
-        None => (format.make)(writer, bars),
+        None => Box::new(Redirected::new(format, writer, bars)),
     };
     if let Some(buffering) = arguments.buffering {
         sink = Box::new(Buffered { inner: sink, buffering: buffering.into() });
