@@ -17,6 +17,7 @@ mod tree;
 mod turns;
 mod unloaded;
 mod unwind;
+mod wakeups;
 mod ways;
 
 use std::collections::{HashMap, HashSet};

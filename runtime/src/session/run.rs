@@ -1,6 +1,6 @@
 //! The life of a session: BEGIN, attach, events as they come, detach, END, and the maps at the end.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -24,7 +24,7 @@ use crate::event::{Event, TextKind, Value};
 use crate::maps;
 use crate::metrics::MetricsServer;
 use crate::output::{Sink, notices, printf, prometheus};
-use crate::signals::{self, Ending, SignalWaiter, Timer};
+use crate::signals::{self, Ending};
 use crate::symbols::MappingEvents;
 
 use super::progress::Progress;
@@ -32,6 +32,7 @@ use super::recording::RecordingLine;
 use super::replaced::traced_files;
 use super::tree::ProcessTree;
 use super::unloaded::traced_modules;
+use super::wakeups::Wakeup;
 use super::ways::Ways;
 use super::{Session, SessionError, ends_by_itself, pins, refusal};
 
@@ -42,29 +43,6 @@ pub struct Ended {
     pub code: i32,
     /// The status of the command of `-c`.
     pub child: Option<i32>,
-}
-
-/// What makes the tool run programs itself while it traces.
-enum Wakeup {
-    Timer(Timer),
-    Signal(SignalWaiter),
-}
-
-impl Wakeup {
-    fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Wakeup::Timer(timer) => timer.as_raw_fd(),
-            Wakeup::Signal(signal) => signal.as_raw_fd(),
-        }
-    }
-
-    /// Whether it is due; once for each time.
-    fn take(&self) -> bool {
-        match self {
-            Wakeup::Timer(timer) => timer.take() > 0,
-            Wakeup::Signal(signal) => signal.take(),
-        }
-    }
 }
 
 /// More of them may need more descriptors than a process has to begin with: up to two each.
@@ -282,40 +260,6 @@ impl Session<'_> {
         order.retain(|number| self.hir.maps[*number].owner == Owner::Script);
         order.sort_by(|a, b| self.hir.maps[*a].name.cmp(&self.hir.maps[*b].name));
         order
-    }
-
-    /// The programs of probes that the tool itself runs while it traces, and when.
-    fn wakeups(&self) -> Result<Vec<(Vec<usize>, Wakeup)>, SessionError> {
-        let mut wakeups = Vec::new();
-        // Of several descriptors for one signal only one would see it.
-        let mut signals: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-        for (number, program) in self.object.programs.iter().enumerate() {
-            for site in &program.sites {
-                match self.hir.sites[site.index()].attach {
-                    Attach::Timer { nanoseconds } => {
-                        let timer = Timer::new(Duration::from_nanos(nanoseconds))
-                            .map_err(|error| SessionError::System("timerfd", error))?;
-                        wakeups.push((vec![number], Wakeup::Timer(timer)));
-                    }
-                    Attach::Signal { number: signal } => signals.entry(signal).or_default().push(number),
-                    Attach::Begin
-                    | Attach::End
-                    | Attach::Kprobe { .. }
-                    | Attach::Uprobe { .. }
-                    | Attach::Tracepoint { .. }
-                    | Attach::RawTracepoint { .. }
-                    | Attach::Trampoline
-                    | Attach::Iterator { .. }
-                    | Attach::PerfEvent { .. }
-                    | Attach::Watchpoint { .. } => {}
-                }
-            }
-        }
-        for (number, programs) in signals {
-            let signal = SignalWaiter::new(&[number]).map_err(|error| SessionError::System("signalfd", error))?;
-            wakeups.push((programs, Wakeup::Signal(signal)));
-        }
-        Ok(wakeups)
     }
 
     /// Runs the programs whose site is of that kind, in their order; none after a call of exit().
