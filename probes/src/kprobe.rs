@@ -246,15 +246,11 @@ impl Kprobe {
         let site = |(name, module): (&str, Option<&str>)| {
             let full = full_name(self.name(), module, name);
             let wanted = Wanted { module, ..*wanted };
-            ProbeSite {
-                attach: Attach::Kprobe {
-                    function: symbol(module, name),
-                    offset: 0,
-                    is_return: self.is_return,
-                    is_matched: true,
-                },
-                ..self.site(machine, &wanted, name, full, multi, options)
+            let mut site = self.site(machine, &wanted, name, full, multi, options);
+            if let Attach::Kprobe { is_matched, .. } = &mut site.attach {
+                *is_matched = true;
             }
+            site
         };
         Ok(found.into_iter().map(site).collect())
     }
@@ -275,9 +271,10 @@ impl Kprobe {
         } else {
             entry_layout()
         };
+        let function: Arc<str> = function.into();
         ProbeSite {
             name: name.into(),
-            function: function.into(),
+            function: function.clone(),
             provider: self.name(),
             program: ProgramKind::Kprobe { multi, user: false },
             layout,
@@ -364,10 +361,10 @@ impl Kprobe {
 pub(crate) const KERNEL: &str = "vmlinux";
 
 /// The kernel takes a module's function by both names.
-fn symbol(module: Option<&str>, function: &str) -> Arc<str> {
+fn symbol(module: Option<&str>, function: Arc<str>) -> Arc<str> {
     match module {
         Some(module) if module != KERNEL => format!("{module}:{function}").into(),
-        Some(_) | None => function.into(),
+        Some(_) | None => function,
     }
 }
 
@@ -404,12 +401,12 @@ fn listed_address(machine: &Machine, site: &ProbeSite) -> Option<u64> {
 
 /// Names of functions that may be traced, as far as the kernel tells.
 fn function_names<'a>(machine: &'a Machine) -> Box<dyn Iterator<Item = &'a str> + 'a> {
-    match (machine.traceable_set(), machine.btf()) {
-        (Some(list), _) => Box::new(list.iter()),
-        (None, Some(btf)) => {
-            Box::new(btf.records().filter(|record| record.kind == Kind::Func).map(|record| btf.name(&record)))
-        }
-        (None, None) => Box::new(std::iter::empty()),
+    if let Some(list) = machine.traceable_set() {
+        return Box::new(list.iter());
+    }
+    match machine.btf() {
+        Some(btf) => Box::new(btf.records().filter(|record| record.kind == Kind::Func).map(|record| btf.name(&record))),
+        None => Box::new(std::iter::empty()),
     }
 }
 
@@ -501,7 +498,7 @@ fn exists(machine: &Machine, module: Option<&str>, function: &str) -> bool {
     let is_of_module = |found: ListedFunction<'_>| module.is_none_or(|module| found.module.unwrap_or(KERNEL) == module);
     known
         || machine.traceable_set().is_some_and(|list| list.named(function).any(is_of_module))
-        || is_probed(machine, &symbol(module, function))
+        || is_probed(machine, &symbol(module, function.into()))
 }
 
 /// Whether the kernel knows the function: it makes a kprobe, or refuses it for another reason than its name.

@@ -20,7 +20,8 @@ pub struct ListedFunction<'a> {
 
 impl FunctionList {
     pub fn new(text: String, has_addresses: bool) -> FunctionList {
-        let mut names: Vec<(u32, u16)> = Vec::with_capacity(text.len() / 24);
+        // With the first bytes of each name, which tell most of them apart.
+        let mut names: Vec<(u64, (u32, u16))> = Vec::with_capacity(text.len() / 24);
         let mut at = 0;
         for line in text.lines() {
             let start = if has_addresses { line.find(' ').map_or(line.len(), |space| space + 1) } else { 0 };
@@ -28,12 +29,12 @@ impl FunctionList {
             let length = name.find([' ', '\t']).unwrap_or(name.len());
             // Names that the compiler or ftrace made up can't be asked for: `__ftrace_invalid_address___64`.
             if length > 0 && length <= usize::from(u16::MAX) && !name.starts_with("__ftrace_invalid") {
-                names.push(((at + start) as u32, length as u16));
+                names.push((first_bytes(&name[..length]), ((at + start) as u32, length as u16)));
             }
             at += line.len() + 1;
         }
-        names.sort_by(|a, b| name_at(&text, *a).cmp(name_at(&text, *b)));
-        FunctionList { text, names }
+        names.sort_by(|(a, at), (b, other)| a.cmp(b).then_with(|| name_at(&text, *at).cmp(name_at(&text, *other))));
+        FunctionList { names: names.into_iter().map(|(_, place)| place).collect(), text }
     }
 
     fn function(&self, place: (u32, u16)) -> ListedFunction<'_> {
@@ -68,6 +69,14 @@ impl FunctionList {
     }
 }
 
+/// As a number that is less where the name is.
+fn first_bytes(name: &str) -> u64 {
+    let mut first = [0; 8];
+    let length = name.len().min(8);
+    first[..length].copy_from_slice(&name.as_bytes()[..length]);
+    u64::from_be_bytes(first)
+}
+
 fn name_at(text: &str, place: (u32, u16)) -> &str {
     &text[place.0 as usize..][..usize::from(place.1)]
 }
@@ -78,9 +87,11 @@ mod tests {
 
     #[test]
     fn names_sorted() {
-        let text = "vfs_read\nfoo [nf_tables]\nvfs_open\nvfs_read\n__ftrace_invalid_address___64\n";
+        let text =
+            "vfs_read\nfoo [nf_tables]\nvfs_read_iter\nvfs_open\nvfs_read\n__ftrace_invalid_address___64\nvfs_readv\n";
         let list = FunctionList::new(text.to_string(), false);
-        assert_eq!(list.iter().collect::<Vec<_>>(), ["foo", "vfs_open", "vfs_read", "vfs_read"]);
+        let names = ["foo", "vfs_open", "vfs_read", "vfs_read", "vfs_read_iter", "vfs_readv"];
+        assert_eq!(list.iter().collect::<Vec<_>>(), names);
         assert!(list.contains("foo") && !list.contains("fo") && !list.contains("nf_tables"));
         let foo = ListedFunction { name: "foo", module: Some("nf_tables"), address: None };
         assert_eq!(list.named("foo").collect::<Vec<_>>(), [foo]);
