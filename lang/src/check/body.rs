@@ -387,12 +387,12 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         )
     }
 
-    /// Adds an event that this program sends.
     /// Whether what the program prints goes into the file of an iterator.
     pub fn is_pinned(&self) -> bool {
         self.group.layout.step.as_ref().is_some_and(|step| step.is_pinned)
     }
 
+    /// Adds an event that this program sends.
     pub fn record(&mut self, kind: RecordKind, parts: Vec<Type>, span: Span) -> RecordId {
         if self.is_pinned() {
             self.report(

@@ -25,7 +25,6 @@ impl Wakeup {
     }
 
     /// Whether it is due; once for each time.
-    /// Whether it has come since the last time.
     pub(super) fn take(&self) -> bool {
         match self {
             Wakeup::Timer(timer) => timer.take() > 0,
