@@ -235,8 +235,9 @@ impl Completion {
     pub fn read_ahead(&self, text: &str) {
         let word = text.rfind([' ', '\t', '\n', ',', '}', ';']).map_or(text, |at| &text[at + 1..]);
         let Some(provider) = provider_of(word) else { return };
-        let is_known = self.0.probes.try_lock().is_ok_and(|known| known.contains_key(provider.name()));
-        if provider.has_kernel_points() && !is_known {
+        // Whoever holds the lock reads a list: the next key asks again.
+        let is_due = self.0.probes.try_lock().is_ok_and(|known| !known.contains_key(provider.name()));
+        if provider.has_kernel_points() && is_due {
             let all = self.clone();
             // Without a thread it is read when it is asked for.
             let _ = std::thread::Builder::new().spawn(move || drop(all.all_probes(provider.name())));
