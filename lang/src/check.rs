@@ -18,6 +18,7 @@ mod kernel_lines;
 mod known;
 mod loops;
 mod maps;
+pub mod moved;
 mod names;
 mod operators;
 mod options;

@@ -14,8 +14,10 @@ const THREADS: u64 = 2;
 const CALLS: u64 = 200_000;
 /// The same in a guest, which computes in software.
 const CALLS_IN_GUEST: u64 = 20_000;
-/// Fewer would be no test of what happens in between.
+/// Fewer would be no test of what happens in between: a machine that is slow at printing gets more calls to count meanwhile.
 const LEAST_ROUNDS: usize = 5;
+/// How often the calls are doubled for that.
+const DOUBLINGS: u32 = 5;
 
 /// Of each kind of map, some by keys that are kept short.
 const SCRIPT: &str = r#"
@@ -42,7 +44,19 @@ const MAPS: [&str; 10] =
     ["@count", "@plain", "@hist", "@total", "@by", "@steps", "@zeroed", "@long", "@shared", "@recent"];
 
 pub fn check(programs: &Programs, in_guest: bool) -> Result<()> {
-    let calls = if in_guest { CALLS_IN_GUEST } else { CALLS };
+    let least = if in_guest { CALLS_IN_GUEST } else { CALLS };
+    let mut rounds = 0;
+    for calls in (0..=DOUBLINGS).map(|doubled| least << doubled) {
+        rounds = rounds_of(programs, calls)?;
+        if rounds >= LEAST_ROUNDS {
+            return Ok(());
+        }
+    }
+    bail!("a map was printed {rounds} times while {} calls were counted", THREADS * (least << DOUBLINGS))
+}
+
+/// How often the map that was printed least was printed, if all of them have counted every call.
+fn rounds_of(programs: &Programs, calls: u64) -> Result<usize> {
     let output = Command::new(&programs.rtrace)
         .env("PATH", &programs.workloads)
         .args(["-f", "json", "-e", SCRIPT, "-c", &format!("workload hits {THREADS} {calls}")])
@@ -60,12 +74,13 @@ pub fn check(programs: &Programs, in_guest: bool) -> Result<()> {
             *rounds += 1;
         }
     }
+    let mut least_rounds = usize::MAX;
     for map in MAPS {
         let (sum, rounds) = sums.get(map).copied().unwrap_or_default();
-        ensure!(rounds >= LEAST_ROUNDS, "{map} was printed {rounds} times");
         ensure!(sum == THREADS * calls, "{map}: {sum} of {} were printed, in {rounds} rounds", THREADS * calls);
+        least_rounds = least_rounds.min(rounds);
     }
-    Ok(())
+    Ok(least_rounds)
 }
 
 /// What a map has counted: a number, counts of buckets, or those of each key.

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rtrace_lang::check::moved::RENAMED;
 use rtrace_lang::target::fake::FakeTarget;
 use rtrace_runtime::driver::Stage;
 use rtrace_runtime::output::messages::of_diagnostic;
@@ -26,6 +27,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("notices", check_notices),
     ("refused", check_refused),
     ("bug_report", check_bug_report),
+    ("moved_members", check_moved_members),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,6 +113,41 @@ fn check_mistakes(programs: &Programs, cases: &Path, schema: &Schema) -> Result<
         ensure!(has_error != json.status.success(), "{name:?} ended with {}, and has {messages:?}", json.status);
     }
     ensure!(count > 100, "only {count} mistaken scripts");
+    Ok(())
+}
+
+/// Members that kernels renamed: this kernel has at least one of the names, and where a script uses another, it is told that one.
+fn check_moved_members(programs: &Programs, _: &Path, schema: &Schema) -> Result<()> {
+    let uses: Vec<(&str, &[&str], &str)> =
+        RENAMED.iter().flat_map(|(of, places)| places.iter().map(move |place| (*of, *places, *place))).collect();
+    // Each has a line of its own.
+    let script: String = uses
+        .iter()
+        .map(|(of, _, place)| format!("BEGIN {{ print(sizeof(((struct {of} *)0)->{place})); }}\n"))
+        .collect();
+    let messages =
+        lines(&run(Command::new(&programs.rtrace).args(["--message-format=json", "--check", "-e", &script]))?, schema)?;
+    let told = |at: usize| messages.iter().find(|message| message["spans"][0]["line"] == at + 1);
+    for (at, (of, places, place)) in uses.iter().enumerate() {
+        let there: Vec<&str> = uses
+            .iter()
+            .enumerate()
+            .filter(|(at, (other, known, _))| other == of && known == places && told(*at).is_none())
+            .map(|(_, (.., place))| *place)
+            .collect();
+        ensure!(!there.is_empty(), "struct {of} has none of {places:?}");
+        let first = place.split(['.', '-']).next().unwrap_or_default();
+        if let Some(message) = told(at)
+            && message["title"] == format!("struct {of} has no field `{first}`")
+        {
+            let help = message["help"][0].as_str().context("no help")?;
+            let name = help.strip_prefix("here it is `").and_then(|names| names.split('`').next());
+            // It may be a part of the way: the script goes on with the rest.
+            let steps = |place: &str| format!(".{}.", place.replace("->", "."));
+            let leads = name.is_some_and(|name| there.iter().any(|place| steps(place).contains(&steps(name))));
+            ensure!(leads, "{of}.{place} is told {help}, and {there:?} are there");
+        }
+    }
     Ok(())
 }
 

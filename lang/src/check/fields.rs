@@ -11,6 +11,7 @@ use crate::target::{Absence, Location, ProgramKind, ProgramSymbol};
 use crate::types::{Field, Space, StructRef, Type};
 
 use super::body::Body;
+use super::moved::Members;
 
 /// A member that a name reaches, through anonymous members where needed.
 struct Found {
@@ -88,16 +89,19 @@ impl Body<'_, '_, '_> {
 
     fn no_field(&mut self, of: &StructRef, name: &ast::Name) -> Expr {
         let ty = Type::Struct(of.clone());
-        let mut names = Vec::new();
-        self.field_names(of, &mut names, 0);
+        let fields = |of: &StructRef| self.fields_of(of);
+        let members = Members(&fields);
+        let moved = members.help(of, &name.text);
+        let names: Vec<Arc<str>> = members.all(of).into_iter().map(|field| field.name).collect();
         let mut diagnostic =
             Diagnostic::error(Code::UnknownField, name.span, format!("{ty:#} has no field `{}`", name.text))
                 .label("no such field");
-        diagnostic = match did_you_mean(&near_misses(&name.text, names.iter().map(String::as_str))) {
+        let near = did_you_mean(&near_misses(&name.text, names.iter().map(|name| &**name)));
+        diagnostic = match moved.or(near) {
             Some(help) => diagnostic.help(help),
             None if names.is_empty() => diagnostic.help("this type is known by its name only"),
             None => {
-                let some: Vec<&str> = names.iter().take(12).map(String::as_str).collect();
+                let some: Vec<&str> = names.iter().take(12).map(|name| &**name).collect();
                 let more = if names.len() > 12 { ", ..." } else { "" };
                 diagnostic.help(format!("its fields: {}{more}", some.join(", ")))
             }
@@ -109,15 +113,6 @@ impl Body<'_, '_, '_> {
         match self.checker.types.fields(of) {
             Some(fields) => fields.to_vec(),
             None => self.checker.target.fields(of),
-        }
-    }
-
-    fn field_names(&self, of: &StructRef, names: &mut Vec<String>, depth: usize) {
-        for field in self.fields_of(of) {
-            match &field.ty {
-                Type::Struct(inner) if field.name.is_empty() && depth < 8 => self.field_names(inner, names, depth + 1),
-                _ => names.push(field.name.to_string()),
-            }
         }
     }
 

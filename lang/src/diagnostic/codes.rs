@@ -70,7 +70,8 @@ codes! {
         "A $variable lives in the block that first assigns it, from there on.",
         "BEGIN { print($x); }";
     UnknownField = "R0013", "no such field",
-        "The struct has no member of this name.",
+        "The struct has no member of this name. Kernels rename members and move them into other structs: where \
+         this one has it under another name, in a struct inside or behind a pointer, the message names the place.",
         "BEGIN { print(curtask.com); }";
     UnknownType = "R0014", "unknown type",
         "The kernel's BTF and the script know no type of this name.",
