@@ -118,6 +118,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         diagnostics.push(match clause {
             Some(_) => Diagnostic::error(Code::ProbeNotFound, span, "this machine has none of the script's probes")
                 .label("nothing to trace")
+                .help("`missing_probes = \"error\"` in the config block says why each is missing")
                 .on_machine(),
             None => Diagnostic::error(Code::NoProbes, span, "the script has no probe")
                 .label("nothing to trace")

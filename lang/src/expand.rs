@@ -236,7 +236,8 @@ impl Expander<'_> {
             if self.expansions == MOST_EXPANSIONS + 1 {
                 self.diagnostics.push(
                     Diagnostic::error(Code::Macro, span, format!("more than {MOST_EXPANSIONS} macros are expanded"))
-                        .label("here"),
+                        .label("here")
+                        .help("a function (`fn`) is called, not expanded: it may be used any number of times"),
                 );
             }
             return None;

@@ -198,7 +198,8 @@ impl Lexer<'_> {
             "endif" if self.conditions > 0 => self.conditions -= 1,
             "else" | "elif" | "endif" => self.report(
                 Diagnostic::error(Code::Syntax, Span::new(start, self.at), format!("`#{word}` without an `#if`"))
-                    .label("no `#if` is open here"),
+                    .label("no `#if` is open here")
+                    .help("a part that may be left out begins with `#if`, `#ifdef` or `#ifndef`"),
             ),
             "define" => {
                 let name_end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
@@ -511,13 +512,11 @@ impl Lexer<'_> {
                 Ok(Number::Int(value)) => Token::Int(value),
                 Ok(Number::Duration(value)) => Token::Duration(value),
                 Err(reason) => {
-                    let mut diagnostic =
+                    self.report(
                         Diagnostic::error(Code::BadNumber, Span::new(start, end), format!("`{slice}` is no number"))
-                            .label(reason.label);
-                    if let Some(help) = reason.help {
-                        diagnostic = diagnostic.help(help);
-                    }
-                    self.report(diagnostic);
+                            .label(reason.label)
+                            .help(reason.help),
+                    );
                     Token::Int(0)
                 }
             },

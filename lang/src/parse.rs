@@ -108,6 +108,8 @@ fn explain(error: &ParseError<u32, Token, ()>, text: &str, tokens: &[(Token, Spa
         "a value"
     } else if expects("probe") {
         "a probe"
+    } else if expects("name") {
+        "a name"
     } else {
         ""
     };
@@ -121,16 +123,13 @@ fn explain(error: &ParseError<u32, Token, ()>, text: &str, tokens: &[(Token, Spa
     } else {
         format!("expected {wanted}, found {what}")
     };
-    let mut diagnostic = Diagnostic::error(Code::Syntax, span, message).label(match found {
+    let diagnostic = Diagnostic::error(Code::Syntax, span, message).label(match found {
         None => "the script ends here",
         Some(_) => "not expected here",
     });
     let count = tokens.iter().take_while(|(_, token)| token.end <= span.start).count();
     let before: Vec<&Token> = tokens[..count].iter().map(|(token, _)| token).collect();
-    if let Some(help) = advice(&before, found, wanted, &expects) {
-        diagnostic = diagnostic.help(help);
-    }
-    diagnostic
+    diagnostic.help(advice(&before, found, wanted, &expects))
 }
 
 /// A statement that goes on in another line surely lacks its semicolon at the end of the line before.
@@ -147,8 +146,8 @@ fn missing_semicolon(found: Span, what: &str, text: &str, tokens: &[(Token, Span
 }
 
 /// What to do about a syntax error, where the words tell.
-fn advice(before: &[&Token], found: Option<&Token>, wanted: &str, expects: &dyn Fn(&str) -> bool) -> Option<String> {
-    let advice = match (found, wanted) {
+fn advice(before: &[&Token], found: Option<&Token>, wanted: &str, expects: &dyn Fn(&str) -> bool) -> &'static str {
+    match (found, wanted) {
         (Some(Token::LParen), _) if matches!(before, [.., Token::Map(_)]) => "keys stand in brackets: `@x[key]`",
         (Some(Token::Variable(_)), _) if matches!(before, [.., Token::Map(_)]) => {
             "a map's name is fixed; what varies is its key: `@x[$key]`"
@@ -181,9 +180,9 @@ fn advice(before: &[&Token], found: Option<&Token>, wanted: &str, expects: &dyn 
         (_, "`{`") => "the body of if, while and for stands in braces",
         (_, "a value") => "a value is a number, a string, a $variable, an @map, a builtin or a call",
         (_, "a probe") => "a script is a list of `probe { actions }`",
-        _ => return None,
-    };
-    Some(advice.to_string())
+        (_, "a name") => "a type, a member, a function or a macro is named here",
+        _ => "leave it out, or end what comes before it with `;`",
+    }
 }
 
 // What the grammar's actions build.

@@ -145,7 +145,7 @@ pub(crate) fn parse_rate(provider: &dyn Provider, spec: &ProbeSpec) -> Result<Ra
             kind: ResolveErrorKind::Form,
             message: format!("{} can't wait that long", provider.name()),
             label: "too long".to_string(),
-            help: Vec::new(),
+            help: vec!["The longest is 292 years.".to_string()],
             part: Some(at),
         }
     })

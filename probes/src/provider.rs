@@ -227,13 +227,13 @@ pub(crate) fn empty_layout() -> Arc<Layout> {
 
 /// The error for a specification with the wrong number or form of parts.
 pub(crate) fn wrong_form(provider: &dyn Provider, label: impl Into<String>, part: Option<usize>) -> ResolveError {
-    let usage = provider.documentation().usage;
+    let Documentation { usage, example, .. } = provider.documentation();
     ResolveError {
         kind: ResolveErrorKind::Form,
         message: format!("{} is written `{}`", provider.name(), usage.first().copied().unwrap_or_default()),
         label: label.into(),
         help: match usage {
-            [] | [_] => Vec::new(),
+            [] | [_] => vec![format!("For example: {example}")],
             [_, rest @ ..] => vec![format!("Other forms: {}.", quoted_list(rest.iter().copied()))],
         },
         part,

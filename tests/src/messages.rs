@@ -49,8 +49,18 @@ pub fn check_case(case: &Case, target: &FakeTarget, schema: &Schema) -> Result<(
     Ok(())
 }
 
+/// Each place of a message says what is there, and the message what to do.
+fn check_words(message: &Value) -> Result<()> {
+    let spans = message["spans"].as_array().context("no list")?;
+    let labels = spans.iter().all(|span| span["label"].as_str().is_some_and(|label| !label.is_empty()));
+    let help = message["help"].as_array().is_some_and(|help| !help.is_empty());
+    ensure!(labels && help, "no label or no help: {message}");
+    Ok(())
+}
+
 /// Bytes, lines and columns of a message mean the same places, and the first is where its text points.
 fn check_places<'a>(message: &Value, text_of: impl Fn(&str) -> Option<&'a str>) -> Result<()> {
+    check_words(message)?;
     let spans = message["spans"].as_array().context("no list")?;
     for span in spans {
         let file = span["file"].as_str().context("no file")?;
@@ -106,6 +116,7 @@ fn check_mistakes(programs: &Programs, cases: &Path, schema: &Schema) -> Result<
         let json = run(rtrace().args(["--message-format", "json"]).arg(name))?;
         ensure!(text.status == json.status, "{name:?}: {} and {}", text.status, json.status);
         let messages = lines(&json, schema).with_context(|| format!("{name:?}"))?;
+        messages.iter().try_for_each(check_words).with_context(|| format!("{name:?}"))?;
         let rendered: String = messages.iter().filter_map(|message| message["rendered"].as_str()).collect();
         let text = String::from_utf8_lossy(&text.errors);
         ensure!(rendered == text, "{name:?}: {rendered}\nand\n{text}");

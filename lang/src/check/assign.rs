@@ -10,6 +10,7 @@ use crate::target::Feature;
 use crate::types::Type;
 
 use super::body::Body;
+use super::operators::instead_of_number;
 
 impl Body<'_, '_, '_> {
     pub fn assign(
@@ -208,7 +209,8 @@ impl Body<'_, '_, '_> {
                     operand.span,
                     format!("`{}=` takes an integer, not {ty:#}", op.symbol()),
                 )
-                .label(format!("of type {ty:#}")),
+                .label(format!("of type {ty:#}"))
+                .help(instead_of_number(&ty)),
             );
             return None;
         }
@@ -226,7 +228,8 @@ impl Body<'_, '_, '_> {
                         written_map(self.checker.maps.name(map))
                     ),
                 )
-                .label(format!("holds {before:#}")),
+                .label(format!("holds {before:#}"))
+                .help(instead_of_number(&before)),
             );
             return None;
         }

@@ -79,12 +79,11 @@ impl Body<'_, '_, '_> {
             (a, b) if b == a + 1 => format!("{a} or {b} arguments"),
             (a, b) => format!("{a} to {b} arguments"),
         };
-        let mut diagnostic = Diagnostic::error(Code::Arguments, span, format!("{name}() takes {what}, not {given}"))
-            .label(format!("given {given}"));
-        if !about.is_empty() {
-            diagnostic = diagnostic.help(about);
-        }
-        self.report(diagnostic);
+        self.report(
+            Diagnostic::error(Code::Arguments, span, format!("{name}() takes {what}, not {given}"))
+                .label(format!("given {given}"))
+                .help(about),
+        );
         false
     }
 
@@ -111,7 +110,8 @@ impl Body<'_, '_, '_> {
                     if self.checker.last_round && self.checker.maps.key(map).is_none_or(<[Type]>::is_empty) {
                         return self.fail(
                             Diagnostic::error(Code::TypeMismatch, span, "len() takes a map with keys")
-                                .label("has no keys"),
+                                .label("has no keys")
+                                .help("`@x[pid] = count();` makes one with keys, and len(@x) counts them"),
                         );
                     }
                     if !self.need_helper("len() of a map", calls::FOR_EACH_MAP_ELEM, span) {
@@ -308,8 +308,11 @@ impl Body<'_, '_, '_> {
                 return self.wrong_type(row, &limit.clone(), "a length");
             }
             if limit.constant().is_some_and(|n| n < 0) {
-                let message = "a length below zero";
-                return self.fail(Diagnostic::error(Code::BadValue, limit.span, message).label("negative"));
+                return self.fail(
+                    Diagnostic::error(Code::BadValue, limit.span, "a length below zero")
+                        .label("negative")
+                        .help("without a length, the whole string is read"),
+                );
             }
         }
         // A string stays one, or what it begins with; a number from the command line becomes its digits.

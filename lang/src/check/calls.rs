@@ -39,13 +39,17 @@ impl Body<'_, '_, '_> {
         self.functions.calls += 1;
         let declared = &self.checker.items.functions[name.text.as_str()];
         let (defined, parameters) = (declared.name.span, declared.parameters);
+        let names = |parameters: &[ast::Parameter]| {
+            parameters.iter().map(|parameter| format!("${}", parameter.name.text)).collect::<Vec<_>>().join(", ")
+        };
         if parameters.len() != arguments.len() {
             let count = |n: usize| format!("{n} argument{}", if n == 1 { "" } else { "s" });
             let message = format!("{}() takes {}, not {}", name.text, count(parameters.len()), arguments.len());
             return self.fail(
                 Diagnostic::error(Code::Arguments, span, message)
                     .label(format!("given {}", arguments.len()))
-                    .other(defined, "defined here"),
+                    .other(defined, "defined here")
+                    .help(format!("call it as it is defined: {}({})", name.text, names(parameters))),
             );
         }
         if self.functions.open.iter().any(|open| open.name == name.text) {

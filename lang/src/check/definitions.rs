@@ -27,7 +27,8 @@ pub fn definitions(script: &Script, target: &dyn Target, diagnostics: &mut Vec<D
                 if own.size > LARGEST_STRUCT {
                     definer.diagnostics.push(
                         Diagnostic::error(Code::TooLarge, *span, format!("the struct takes {} bytes", own.size))
-                            .label(format!("at most {LARGEST_STRUCT} bytes")),
+                            .label(format!("at most {LARGEST_STRUCT} bytes"))
+                            .help("leave out the members behind the last that the script reads"),
                     );
                 }
             }
@@ -147,7 +148,8 @@ impl Definer<'_> {
         }
         self.diagnostics.push(
             Diagnostic::error(Code::NotConstant, e.span, "an enumerator's value is a constant")
-                .label("not known when the script is compiled"),
+                .label("not known when the script is compiled")
+                .help("write it with numbers, enumerators before it and operators"),
         );
         0
     }

@@ -8,6 +8,7 @@ use crate::span::Span;
 use crate::types::Type;
 
 use super::body::Body;
+use super::operators::{instead_of_number, one_of_both};
 use super::options;
 
 impl Body<'_, '_, '_> {
@@ -90,7 +91,8 @@ impl Body<'_, '_, '_> {
                 if value.constant().is_none() && value.ty != Type::Unknown {
                     return self.fail(
                         Diagnostic::error(Code::NotConstant, span, "this is not known when the script is compiled")
-                            .label("not a constant"),
+                            .label("not a constant")
+                            .help("without `comptime` it is computed when the probe fires"),
                     );
                 }
                 value
@@ -223,7 +225,8 @@ impl Body<'_, '_, '_> {
             let (a, b) = (then.ty.clone(), otherwise.ty.clone());
             return self.fail(
                 Diagnostic::error(Code::TypeMismatch, span, format!("the two values are of type {a:#} and {b:#}"))
-                    .label("both sides of `:` take one type"),
+                    .label("both sides of `:` take one type")
+                    .help(one_of_both(&a, &b)),
             );
         };
         let kind = ExprKind::Ternary {
@@ -292,7 +295,8 @@ impl Body<'_, '_, '_> {
                             span,
                             format!("${name} holds {ty:#} and cannot be stepped"),
                         )
-                        .label(format!("of type {ty:#}")),
+                        .label(format!("of type {ty:#}"))
+                        .help(instead_of_number(&ty)),
                     );
                 }
                 let by = match &value.ty {

@@ -12,6 +12,7 @@ use crate::types::{Field, Space, StructRef, Type};
 
 use super::body::Body;
 use super::moved::Members;
+use super::operators::instead_of_number;
 
 /// A member that a name reaches, through anonymous members where needed.
 struct Found {
@@ -79,12 +80,16 @@ impl Body<'_, '_, '_> {
     }
 
     fn no_struct(&mut self, span: Span, ty: &Type) -> Expr {
-        let mut diagnostic = Diagnostic::error(Code::TypeMismatch, span, format!("{ty:#} has no fields"))
-            .label(format!("of type {ty:#}"));
-        if ty.is_integer() {
-            diagnostic = diagnostic.help("say what it points to: `((struct task_struct *)x).pid`");
-        }
-        self.fail(diagnostic)
+        let help = match ty {
+            Type::Str(_) => "parts of a string are taken by functions: substr(), strlen(), basename()",
+            Type::Tuple(_) => "parts of a tuple are numbered from 0: `@x.0`",
+            _ => "say what it points to: `((struct task_struct *)x).pid`",
+        };
+        self.fail(
+            Diagnostic::error(Code::TypeMismatch, span, format!("{ty:#} has no fields"))
+                .label(format!("of type {ty:#}"))
+                .help(help),
+        )
     }
 
     fn no_field(&mut self, of: &StructRef, name: &ast::Name) -> Expr {
@@ -176,21 +181,18 @@ impl Body<'_, '_, '_> {
         let value = self.expr(base);
         match (&value.ty, value.kind) {
             (Type::Unknown, kind) => Expr { kind, ty: Type::Unknown, span },
-            (Type::Tuple(_), ExprKind::Tuple(parts)) => match parts.into_iter().nth(index as usize) {
-                Some(part) => part,
-                None => self.fail(
-                    Diagnostic::error(Code::UnknownField, span, format!("the tuple has no part {index}"))
-                        .label("counted from 0"),
-                ),
-            },
             (Type::Tuple(parts), kind) => {
                 let Some(ty) = parts.get(index as usize).cloned() else {
                     let count = parts.len();
                     return self.fail(
                         Diagnostic::error(Code::UnknownField, span, format!("the tuple has no part {index}"))
-                            .label(format!("it has {count}, counted from 0")),
+                            .label(format!("it has {count}, counted from 0"))
+                            .help(format!("the last is `.{}`", count.saturating_sub(1))),
                     );
                 };
+                if let ExprKind::Tuple(values) = kind {
+                    return values.into_iter().nth(index as usize).expect("a tuple has a value for each of its types");
+                }
                 let offset = parts[..index as usize].iter().map(Type::stored_bytes).sum();
                 let base = Box::new(Expr { kind, ty: value.ty.clone(), span: base.span });
                 Expr { kind: ExprKind::Part { base, offset }, ty, span }
@@ -202,7 +204,11 @@ impl Body<'_, '_, '_> {
             ),
             (ty, _) => {
                 let message = format!("{ty:#} has no part {index}");
-                self.fail(Diagnostic::error(Code::TypeMismatch, span, message).label("not a tuple"))
+                self.fail(
+                    Diagnostic::error(Code::TypeMismatch, span, message)
+                        .label("not a tuple")
+                        .help("a tuple is written `(pid, comm)`, and its parts `.0` and `.1`"),
+                )
             }
         }
     }
@@ -225,7 +231,8 @@ impl Body<'_, '_, '_> {
             let ty = index.ty.clone();
             return self.fail(
                 Diagnostic::error(Code::TypeMismatch, index.span, format!("an index is an integer, not {ty:#}"))
-                    .label(format!("of type {ty:#}")),
+                    .label(format!("of type {ty:#}"))
+                    .help(instead_of_number(&ty)),
             );
         }
         let (pointer, offset, of, length) = match (value.ty.clone(), value.kind.clone()) {
@@ -257,10 +264,7 @@ impl Body<'_, '_, '_> {
         if let (Some(length), Some(n)) = (length, index.constant())
             && (n < 0 || n >= i64::from(length))
         {
-            return self.fail(
-                Diagnostic::error(Code::BadValue, index.span, format!("index {n} is outside the array"))
-                    .label(format!("the array has {length} elements, counted from 0")),
-            );
+            return self.outside(n, length, index.span);
         }
         let size = i64::from(of.size());
         let (pointer, offset) = match index.constant() {
@@ -283,6 +287,18 @@ impl Body<'_, '_, '_> {
         Expr { kind: ExprKind::Deref { pointer: Box::new(pointer), offset, bits: None }, ty: Type::clone(&of), span }
     }
 
+    fn outside(&mut self, index: i64, length: u32, span: Span) -> Expr {
+        let help = match length.checked_sub(1) {
+            Some(last) => format!("the last is `[{last}]`"),
+            None => "it has none that could be read".to_string(),
+        };
+        self.fail(
+            Diagnostic::error(Code::BadValue, span, format!("index {index} is outside the array"))
+                .label(format!("the array has {length} elements, counted from 0"))
+                .help(help),
+        )
+    }
+
     /// An element of an array that is kept in a variable, a map or a tuple.
     fn kept_element(&mut self, base: Expr, of: &Type, length: u32, index: &Expr, span: Span) -> Expr {
         match index.constant() {
@@ -290,10 +306,7 @@ impl Body<'_, '_, '_> {
                 let offset = n as u32 * of.size();
                 Expr { kind: ExprKind::Member { base: Box::new(base), offset, bits: None }, ty: of.clone(), span }
             }
-            Some(n) => self.fail(
-                Diagnostic::error(Code::BadValue, index.span, format!("index {n} is outside the array"))
-                    .label(format!("the array has {length} elements, counted from 0")),
-            ),
+            Some(n) => self.outside(n, length, index.span),
             None if of.is_scalar() => {
                 let kind = ExprKind::Element { base: Box::new(base), index: Box::new(index.clone()) };
                 Expr { kind, ty: of.clone(), span }

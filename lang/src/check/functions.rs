@@ -414,7 +414,11 @@ impl Body<'_, '_, '_> {
             _ => "static_assert() does not hold".to_string(),
         };
         match value.constant() {
-            Some(0) => self.report(Diagnostic::error(Code::BadValue, span, message).label("does not hold")),
+            Some(0) => self.report(
+                Diagnostic::error(Code::BadValue, span, message)
+                    .label("does not hold")
+                    .help("the script itself asks for this before it runs"),
+            ),
             Some(_) => {}
             None if value.ty == Type::Unknown => {}
             None => self.report(

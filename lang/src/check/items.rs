@@ -146,14 +146,20 @@ fn setting(name: &Name, value: &Expr, settings: &mut Settings, diagnostics: &mut
     if let Some(known) = SETTINGS.iter().find(|known| known.name == lower) {
         if !(known.set)(settings, &value.kind) {
             let message = format!("`{lower}` takes {}", known.takes);
-            diagnostics.push(Diagnostic::error(Code::BadValue, value.span, message).label("this value"));
+            let usual = (known.written)(&Settings::default());
+            diagnostics.push(
+                Diagnostic::error(Code::BadValue, value.span, message)
+                    .label("this value")
+                    .help(format!("without it, it is `{lower} = {usual}`")),
+            );
         }
     } else if !IGNORED.contains(&lower) {
         let message = format!("there is no setting `{}`", name.text);
         let mut diagnostic = Diagnostic::error(Code::Config, name.span, message).label("not a setting");
-        if let Some(help) = did_you_mean(&near_misses(lower, settings::names())) {
-            diagnostic = diagnostic.help(help);
-        }
+        diagnostic = diagnostic.help(match did_you_mean(&near_misses(lower, settings::names())) {
+            Some(help) => help,
+            None => format!("the settings: {}", settings::names().collect::<Vec<_>>().join(", ")),
+        });
         diagnostics.push(diagnostic);
     }
 }

@@ -13,6 +13,26 @@ use super::maps::unify;
 /// Larger values take too many instructions to compare.
 const MOST_COMPARED_BYTES: u32 = 1024;
 
+/// What can be done with a value that is no integer, where one is wanted.
+pub fn instead_of_number(ty: &Type) -> &'static str {
+    match ty {
+        Type::Str(_) => "strings are compared, joined with `+` and printed; strlen() tells the length",
+        Type::Tuple(_) => "take a part of it: `.0`",
+        Type::Record(_) => "take a part of it by its name",
+        Type::Struct(_) => "take a member of it",
+        Type::Array { .. } => "take an element of it: `[0]`",
+        _ => "it can be printed, kept in a map, and be a key of one",
+    }
+}
+
+/// How two values that do not fit become one.
+pub fn one_of_both(a: &Type, b: &Type) -> &'static str {
+    match (a, b) {
+        (Type::Str(_), other) | (other, Type::Str(_)) if other.is_integer() => "lltostr() makes a string of a number",
+        _ => "where they stay two, a statement for each does it: `if (...) { ... } else { ... }`",
+    }
+}
+
 impl Body<'_, '_, '_> {
     /// The operation of an arithmetic operator; None for those that compare or decide.
     pub fn arithmetic(&mut self, op: Op, signed: bool) -> Option<BinaryOp> {
@@ -103,16 +123,15 @@ impl Body<'_, '_, '_> {
         for side in [&left, &right] {
             if !side.ty.is_integer() {
                 let ty = side.ty.clone();
-                let mut diagnostic = Diagnostic::error(
-                    Code::TypeMismatch,
-                    side.span,
-                    format!("`{}` takes integers, not {ty:#}", op.symbol()),
-                )
-                .label(format!("of type {ty:#}"));
-                if let Type::Str(_) = ty {
-                    diagnostic = diagnostic.help("strings can be compared with == and !=, and printed");
-                }
-                return self.fail(diagnostic);
+                return self.fail(
+                    Diagnostic::error(
+                        Code::TypeMismatch,
+                        side.span,
+                        format!("`{}` takes integers, not {ty:#}", op.symbol()),
+                    )
+                    .label(format!("of type {ty:#}"))
+                    .help(instead_of_number(&ty)),
+                );
             }
         }
         // A shift takes its signedness from what is shifted alone.
@@ -222,17 +241,19 @@ impl Body<'_, '_, '_> {
         for (side, other) in [(&left, &right), (&right, &left)] {
             if !comparable(&side.ty) {
                 let (ty, with) = (side.ty.clone(), other.ty.clone());
-                let mut diagnostic =
-                    Diagnostic::error(Code::TypeMismatch, span, format!("{ty:#} cannot be compared with {with:#}"))
-                        .label(format!("{:#} and {:#}", left.ty, right.ty));
-                if let (Type::Str(_), Type::Pointer { .. } | Type::Int { .. }) = (&ty, &with) {
-                    diagnostic = diagnostic.help(if other.constant().is_some() {
-                        "a string is compared with a string: `comm == \"bash\"`"
-                    } else {
+                let help = match (&ty, &with) {
+                    (Type::Str(_), Type::Pointer { .. } | Type::Int { .. }) if other.constant().is_none() => {
                         "read the string that it points to: `str(arg0) == \"text\"`"
-                    });
-                }
-                return self.fail(diagnostic);
+                    }
+                    (Type::ProbeName, _) => "it is compared with a text: `probe == \"BEGIN\"`",
+                    (Type::Str(_), _) => "a string is compared with a string: `comm == \"bash\"`",
+                    _ => instead_of_number(&ty),
+                };
+                return self.fail(
+                    Diagnostic::error(Code::TypeMismatch, span, format!("{ty:#} cannot be compared with {with:#}"))
+                        .label(format!("{:#} and {:#}", left.ty, right.ty))
+                        .help(help),
+                );
             }
         }
         let unsigned = |ty: &Type| wide_unsigned(ty) || matches!(ty, Type::Pointer { .. } | Type::Symbol { .. });
@@ -379,7 +400,8 @@ impl Body<'_, '_, '_> {
             let ty = value.ty.clone();
             return self.fail(
                 Diagnostic::error(Code::TypeMismatch, span, format!("`{}` takes an integer, not {ty:#}", op.symbol()))
-                    .label(format!("of type {ty:#}")),
+                    .label(format!("of type {ty:#}"))
+                    .help(instead_of_number(&ty)),
             );
         }
         let unsigned = wide_unsigned(&value.ty);

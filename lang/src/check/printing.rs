@@ -94,7 +94,8 @@ impl Body<'_, '_, '_> {
                         format!("`{}` of print() is given twice", PRINT_ARGUMENTS[number]),
                     )
                     .label("again")
-                    .other(first, "first here"),
+                    .other(first, "first here")
+                    .help("leave one of them out"),
                 );
                 return None;
             }
@@ -150,7 +151,8 @@ impl Body<'_, '_, '_> {
             None => {
                 self.report(
                     Diagnostic::error(Code::NotConstant, value.span, format!("{name} of print() must be a constant"))
-                        .label("known only when the probe fires"),
+                        .label("known only when the probe fires")
+                        .help("a number, or one from the command line: `$1`"),
                 );
                 None
             }

@@ -61,7 +61,8 @@ impl Body<'_, '_, '_> {
                                     value.span,
                                     "the number of frames must be a constant",
                                 )
-                                .label("known only when the probe fires"),
+                                .label("known only when the probe fires")
+                                .help("a number, or one from the command line: `$1`"),
                             );
                         }
                     }

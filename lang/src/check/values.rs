@@ -13,6 +13,7 @@ use crate::types::Type;
 
 use super::body::Body;
 use super::maps::{stored, unify};
+use super::operators::one_of_both;
 
 impl Body<'_, '_, '_> {
     /// `(x = 1, y = 2)`
@@ -24,7 +25,8 @@ impl Body<'_, '_, '_> {
             if names.iter().any(|known| **known == *name.text) {
                 return self.fail(
                     Diagnostic::error(Code::TypeMismatch, name.span, format!("the record has `{}` twice", name.text))
-                        .label("named before"),
+                        .label("named before")
+                        .help("each part of a record has a name of its own"),
                 );
             }
             names.push(name.text.as_str().into());
@@ -104,7 +106,8 @@ impl Body<'_, '_, '_> {
             let (a, b) = (then.ty.clone(), otherwise.ty.clone());
             return self.fail(
                 Diagnostic::error(Code::TypeMismatch, span, format!("the two values are of type {a:#} and {b:#}"))
-                    .label("both sides of an `if` give one type"),
+                    .label("both sides of an `if` give one type")
+                    .help(one_of_both(&a, &b)),
             );
         };
         let local = self.hidden("if", &ty);

@@ -12,7 +12,7 @@ pub enum Number {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadNumber {
     pub label: String,
-    pub help: Option<String>,
+    pub help: String,
 }
 
 /// Suffixes that C allows and that change nothing.
@@ -41,8 +41,8 @@ const SIZES: &[(&str, u64)] = &[
 
 /// Reads a literal that begins with a digit.
 pub fn parse_number(text: &str) -> Result<Number, BadNumber> {
-    let bad = |label: &str| BadNumber { label: label.to_string(), help: None };
-    let too_large = || bad("does not fit 64 bits");
+    let bad = |label: &str, help: &str| BadNumber { label: label.to_string(), help: help.to_string() };
+    let too_large = || bad("does not fit 64 bits", "the largest is 18446744073709551615, which is 0xffffffffffffffff");
     let lower = text.to_ascii_lowercase();
     for (prefix, radix, name) in [("0x", 16, "hexadecimal"), ("0o", 8, "octal"), ("0b", 2, "binary")] {
         if let Some(digits) = lower.strip_prefix(prefix) {
@@ -50,7 +50,10 @@ pub fn parse_number(text: &str) -> Result<Number, BadNumber> {
             let (digits, suffix) = digits.split_at(end);
             let digits: String = digits.chars().filter(|c| *c != '_').collect();
             if digits.is_empty() || !(suffix.is_empty() || C_SUFFIXES.contains(&suffix)) {
-                return Err(bad(&format!("not a {name} number")));
+                let help = format!(
+                    "digits of base {radix} come after `{prefix}`, with `_` between them where that helps to read"
+                );
+                return Err(bad(&format!("not a {name} number"), &help));
             }
             return u64::from_str_radix(&digits, radix).map(Number::Int).map_err(|_| too_large());
         }
@@ -64,7 +67,7 @@ pub fn parse_number(text: &str) -> Result<Number, BadNumber> {
             Ok(value) => Ok(Number::Int(value)),
             Err(_) => Err(BadNumber {
                 label: "a number with a leading 0 is octal".to_string(),
-                help: Some(format!("for the decimal number write `{}`", digits.trim_start_matches('0'))),
+                help: format!("for the decimal number write `{}`", digits.trim_start_matches('0')),
             }),
         };
     }
@@ -89,7 +92,7 @@ pub fn parse_number(text: &str) -> Result<Number, BadNumber> {
     }
     Err(BadNumber {
         label: format!("`{suffix}` is no suffix"),
-        help: Some("suffixes are ns us ms s m h d for durations, K M G T for sizes, and C's u and l".to_string()),
+        help: "suffixes are ns us ms s m h d for durations, K M G T for sizes, and C's u and l".to_string(),
     })
 }
 

@@ -139,7 +139,7 @@ impl Trampoline {
             kind: ResolveErrorKind::Unsupported,
             message,
             label: "programs can't be listed".to_string(),
-            help: Vec::new(),
+            help: vec!["Functions of the kernel are named without `bpf`: `fentry:FUNCTION`.".to_string()],
             part: Some(1),
         }
     }

@@ -101,7 +101,8 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
         ("uprobe" | "uretprobe", [path, function]) => uprobes(target, provider, path, function, is_return, options),
         _ => {
             let message = format!("{provider} takes another number of parts");
-            Err(ResolveError { part: None, ..error(ResolveErrorKind::Form, message, &[], 0) })
+            let help = vec![format!("`rtrace -l '{provider}:*'` lists those that there are.")];
+            Err(ResolveError { part: None, help, ..error(ResolveErrorKind::Form, message, &[], 0) })
         }
     }
 }
