@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::target::TypeTag;
 use crate::types::{EnumRef, Field, StructKind, StructRef, Type};
 
 /// Types of the script have numbers from here on; those of the kernel's BTF are far below.
@@ -121,8 +122,10 @@ impl ScriptTypes {
         found.map(|one| one.own.clone())
     }
 
-    pub fn struct_names(&self) -> impl Iterator<Item = &str> {
-        self.structs.iter().map(|one| &*one.own.name).filter(|name| !name.is_empty())
+    pub fn names(&self) -> impl Iterator<Item = (TypeTag, &str)> {
+        let structs = self.structs.iter().map(|one| (one.own.kind.into(), &*one.own.name));
+        let enums = self.enums.iter().map(|one| (TypeTag::Enum, &*one.own.name));
+        structs.chain(enums).filter(|(_, name)| !name.is_empty())
     }
 
     /// None for a struct that the script does not define.

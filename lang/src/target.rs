@@ -64,8 +64,8 @@ pub trait Target {
     /// Whether the kernel offers it: probed, never concluded from a version.
     fn has(&self, feature: Feature) -> bool;
 
-    /// Names of structs for a near-miss search.
-    fn struct_names(&self) -> Vec<String>;
+    /// Names of structs, unions, enums and typedefs for a near-miss search.
+    fn type_names(&self) -> Vec<(TypeTag, String)>;
 
     /// Processors that may ever be online; per-CPU values have that many parts.
     fn possible_cpus(&self) -> u32;
@@ -113,6 +113,27 @@ pub enum TypeTag {
     Enum,
     /// None: a typedef.
     Plain,
+}
+
+impl TypeTag {
+    /// The type as C writes it.
+    pub fn written(self, name: &str) -> String {
+        match self {
+            TypeTag::Struct => format!("struct {name}"),
+            TypeTag::Union => format!("union {name}"),
+            TypeTag::Enum => format!("enum {name}"),
+            TypeTag::Plain => name.to_string(),
+        }
+    }
+}
+
+impl From<StructKind> for TypeTag {
+    fn from(kind: StructKind) -> TypeTag {
+        match kind {
+            StructKind::Struct => TypeTag::Struct,
+            StructKind::Union => TypeTag::Union,
+        }
+    }
 }
 
 /// A function or variable of a program.

@@ -471,10 +471,20 @@ impl Target for Machine {
         answer || matches!(feature, Feature::Helper(_)) && self.features.may_not_load()
     }
 
-    fn struct_names(&self) -> Vec<String> {
+    fn type_names(&self) -> Vec<(TypeTag, String)> {
         let Some(btf) = self.btf() else { return Vec::new() };
-        let structs = btf.records().filter(|record| matches!(record.kind, Kind::Struct | Kind::Union));
-        structs.map(|record| btf.name(&record).to_string()).filter(|name| !name.is_empty()).collect()
+        let tagged = btf.records().filter_map(|record| {
+            let tag = match record.kind {
+                Kind::Struct => TypeTag::Struct,
+                Kind::Union => TypeTag::Union,
+                Kind::Enum | Kind::Enum64 => TypeTag::Enum,
+                Kind::Typedef => TypeTag::Plain,
+                _ => return None,
+            };
+            let name = btf.name(&record);
+            (!name.is_empty()).then(|| (tag, name.to_string()))
+        });
+        tagged.collect()
     }
 
     fn possible_cpus(&self) -> u32 {

@@ -28,6 +28,7 @@ impl Body<'_, '_, '_> {
                 .filter(|row| !row.bare || row.arguments.1 > 0)
                 .map(|row| row.name)
                 .chain(self.checker.items.functions.keys().copied())
+                .chain(self.checker.items.macros.iter().copied())
                 .chain(aggregations::AGGREGATIONS.iter().map(|row| row.name));
             let mut diagnostic =
                 Diagnostic::error(Code::UnknownFunction, name.span, format!("there is no function `{}`", name.text))

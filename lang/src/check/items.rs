@@ -14,6 +14,8 @@ pub struct Items<'a> {
     pub settings: Settings,
     pub maps: HashMap<&'a str, DeclaredMap>,
     pub functions: HashMap<&'a str, DeclaredFunction<'a>>,
+    /// Names of macros, which are expanded where they are known.
+    pub macros: Vec<&'a str>,
 }
 
 /// `let @m = kind(entries);`
@@ -38,13 +40,19 @@ const MAP_KINDS: &[(&str, bool)] =
     &[("hash", false), ("lruhash", true), ("percpuhash", false), ("percpulruhash", true)];
 
 pub fn items<'a>(ast: &'a Script, options: &CheckOptions, diagnostics: &mut Vec<Diagnostic>) -> Items<'a> {
-    let mut found = Items { settings: options.settings.clone(), maps: HashMap::new(), functions: HashMap::new() };
+    let mut found = Items {
+        settings: options.settings.clone(),
+        maps: HashMap::new(),
+        functions: HashMap::new(),
+        macros: Vec::new(),
+    };
     let mut enumerators = HashMap::new();
     for item in &ast.items {
         match item {
             // Types come from the kernel itself, so headers have nothing to add; definitions are expanded, and imports
             // are read before.
-            Item::Clause(_) | Item::Macro { .. } | Item::Directive { .. } | Item::Import { .. } => {}
+            Item::Clause(_) | Item::Directive { .. } | Item::Import { .. } => {}
+            Item::Macro { name, .. } => found.macros.push(&name.text),
             Item::Struct { members, .. } => different_members(members, diagnostics),
             Item::Enum { members, .. } => {
                 for (member, _) in members {

@@ -99,7 +99,7 @@ impl Resolver<'_> {
             TypeBase::Union(tag) => self.tagged(StructKind::Union, tag, name),
             TypeBase::Enum(tag) => match self.enum_named(tag).or_else(|| self.of_program(TypeTag::Enum, tag)) {
                 Some(found) => found,
-                None => self.unknown_type(&format!("enum {tag}"), name, None),
+                None => self.unknown_tagged(TypeTag::Enum, tag, name),
             },
             TypeBase::Named(words) => self.named_type(words, name),
             // Only a body of statements has values to take the type of.
@@ -173,24 +173,13 @@ impl Resolver<'_> {
     }
 
     fn tagged(&mut self, kind: StructKind, tag: &str, name: &TypeName) -> Type {
-        let program_tag = match kind {
-            StructKind::Struct => TypeTag::Struct,
-            StructKind::Union => TypeTag::Union,
-        };
-        if let Some(found) = self.struct_named(kind, tag).or_else(|| self.of_program(program_tag, tag)) {
+        if let Some(found) = self.struct_named(kind, tag).or_else(|| self.of_program(kind.into(), tag)) {
             return found;
         }
         if self.takes_opaque && name.suffixes.first() == Some(&TypeSuffix::Pointer) {
             return Type::Void;
         }
-        let word = if kind == StructKind::Struct { "struct" } else { "union" };
-        let mut names = self.site.map_or_else(Vec::new, |site| self.target.program_struct_names(site));
-        names.extend(self.target.struct_names());
-        let all = names.iter().map(String::as_str).chain(self.types.struct_names());
-        let near: Vec<String> = near_misses(tag, all).iter().map(|near| format!("{word} {near}")).collect();
-        let near: Vec<&str> = near.iter().map(String::as_str).collect();
-        let help = did_you_mean(&near);
-        self.unknown_type(&format!("{word} {tag}"), name, help)
+        self.unknown_tagged(kind.into(), tag, name)
     }
 
     fn named_type(&mut self, words: &str, name: &TypeName) -> Type {
@@ -222,8 +211,28 @@ impl Resolver<'_> {
                 return found;
             }
         }
-        let help = did_you_mean(&near_misses(&plain, WORDS.iter().map(|(word, _)| *word)));
-        self.unknown_type(&plain, name, help)
+        self.unknown_tagged(TypeTag::Plain, &plain, name)
+    }
+
+    /// The types whose names are near, as they are written: those of the tag that was written first.
+    fn near_types(&self, tag: TypeTag, name: &str) -> Vec<String> {
+        let words = WORDS.iter().map(|(word, _)| (TypeTag::Plain, word.to_string()));
+        let structs = self.site.map_or_else(Vec::new, |site| self.target.program_struct_names(site));
+        let own = self.types.names().map(|(tag, name)| (tag, name.to_string()));
+        let mut all: Vec<(TypeTag, String)> = words.chain(own).chain(self.target.type_names()).collect();
+        all.extend(structs.into_iter().map(|name| (TypeTag::Struct, name)));
+        let near = near_misses(name, all.iter().map(|(_, name)| name.as_str()));
+        let tag_of = |near: &str| {
+            let tags = all.iter().filter(|(_, name)| name == near).map(|(tag, _)| *tag);
+            tags.clone().find(|other| *other == tag).or(tags.clone().next()).unwrap_or(tag)
+        };
+        near.into_iter().map(|near| tag_of(near).written(near)).collect()
+    }
+
+    fn unknown_tagged(&mut self, tag: TypeTag, sought: &str, name: &TypeName) -> Type {
+        let near = self.near_types(tag, sought);
+        let help = did_you_mean(&near.iter().map(String::as_str).collect::<Vec<_>>());
+        self.unknown_type(&tag.written(sought), name, help)
     }
 
     fn unknown_type(&mut self, what: &str, name: &TypeName, help: Option<String>) -> Type {

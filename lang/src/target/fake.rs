@@ -32,7 +32,7 @@ mod resolve;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Argument, Feature, ProbeSite, ResolveError, ResolveOptions, Target};
+use super::{Argument, Feature, ProbeSite, ResolveError, ResolveOptions, Target, TypeTag};
 use crate::probe::ProbeSpec;
 use crate::types::{EnumRef, Field, StructKind, StructRef, Type};
 
@@ -168,8 +168,12 @@ impl Target for FakeTarget {
         self.features.contains(&feature)
     }
 
-    fn struct_names(&self) -> Vec<String> {
-        self.structs.iter().map(|found| found.of.name.to_string()).filter(|name| !name.is_empty()).collect()
+    fn type_names(&self) -> Vec<(TypeTag, String)> {
+        let structs = self.structs.iter().filter(|found| !found.of.name.is_empty());
+        let structs = structs.map(|found| (found.of.kind.into(), found.of.name.to_string()));
+        let enums = self.enums.iter().map(|found| (TypeTag::Enum, found.of.name.to_string()));
+        let typedefs = self.typedefs.iter().map(|(name, _)| (TypeTag::Plain, name.clone()));
+        structs.chain(enums).chain(typedefs).collect()
     }
 
     fn possible_cpus(&self) -> u32 {

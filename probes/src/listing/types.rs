@@ -20,9 +20,8 @@ pub fn list_types(machine: &Machine, pattern: &str, verbose: bool) -> Option<Vec
         _ => return None,
     };
     let mut names = if is_pattern(name) {
-        let mut names = machine.struct_names();
-        names.retain(|known| wildcard_match(name, known));
-        names
+        let all = machine.type_names().into_iter().filter(|(tag, _)| *tag == kind.into());
+        all.map(|(_, known)| known).filter(|known| wildcard_match(name, known)).collect()
     } else {
         vec![name.to_string()]
     };

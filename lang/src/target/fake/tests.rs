@@ -61,7 +61,8 @@ fn types_are_as_described() {
     assert_eq!(target.enumerator("GREEN").map(|(value, of)| (value, of.to_owned().name)), Some((1, "color".into())));
     assert_eq!(target.type_named("pid_t"), Some(Type::Int { bytes: 4, signed: true }));
     assert!(target.has(Feature::Helper(174)) && !target.has(Feature::UprobeMulti));
-    assert_eq!(target.struct_names(), ["task"]);
+    let names: Vec<String> = target.type_names().iter().map(|(tag, name)| tag.written(name)).collect();
+    assert_eq!(names, ["struct task", "enum color", "pid_t"]);
 }
 
 #[test]

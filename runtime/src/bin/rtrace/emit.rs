@@ -10,7 +10,7 @@ use rtrace_lang::{ast, hir};
 use rtrace_runtime::driver::Driven;
 use rtrace_runtime::output::notices;
 
-use crate::script::fail;
+use crate::script::{fail, near_and_all};
 
 /// The stages by name, but for `elf=FILE`.
 pub const STAGES: &[&str] = &["ast", "hir", "ir", "bpf", "asm", "manifest"];
@@ -35,7 +35,7 @@ pub fn run(stage: &str, driven: &Driven, source: &Source) -> i32 {
         _ => {
             return fail(
                 &format!("there is no stage `{stage}`"),
-                &[format!("stages: {}, elf=FILE", STAGES.join(", "))],
+                &near_and_all(stage, "stages", &[STAGES, &["elf=FILE"]].concat()),
             );
         }
     };

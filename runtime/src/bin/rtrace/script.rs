@@ -70,6 +70,12 @@ pub fn fail(message: &str, help: &[String]) -> i32 {
     MISTAKE
 }
 
+/// The names that a mistaken word may mean, and all that there are.
+pub fn near_and_all(word: &str, kind: &str, names: &[&str]) -> Vec<String> {
+    let near = did_you_mean(&near_misses(word, names.iter().copied()));
+    near.into_iter().chain([format!("{kind}: {}", names.join(", "))]).collect()
+}
+
 pub fn report(diagnostics: &[Diagnostic], source: &Source) {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     notices::report(diagnostics, source, colour);
@@ -88,8 +94,9 @@ pub fn explain(name: &str) -> i32 {
             0
         }
         None => {
-            let near = near_misses(name, Code::ALL.iter().map(|code| code.name()));
-            fail(&format!("there is no code {name}"), &did_you_mean(&near).into_iter().collect::<Vec<_>>())
+            let near = did_you_mean(&near_misses(name, Code::ALL.iter().map(|code| code.name())));
+            let help = near.unwrap_or_else(|| "a message shows its code behind `error`: R0011".to_string());
+            fail(&format!("there is no code {name}"), &[help])
         }
     }
 }
@@ -98,8 +105,8 @@ pub fn explain(name: &str) -> i32 {
 pub fn machine(arguments: &Arguments) -> Result<Machine, i32> {
     Machine::without(&arguments.without).map_err(|name| {
         let names: Vec<&str> = FEATURE_NAMES.iter().map(|(name, _)| *name).collect();
-        let known = format!("Features are {}, and helpers such as loop.", names.join(", "));
-        fail(&format!("there is no feature `{name}`"), &[known])
+        let help = near_and_all(&name, "features, beside helpers such as `loop`", &names);
+        fail(&format!("there is no feature `{name}`"), &help)
     })
 }
 
@@ -118,7 +125,7 @@ pub fn format(arguments: &Arguments) -> Result<&'static Format, i32> {
         let names: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
         return Err(fail(
             &format!("there is no format `{}`", arguments.format),
-            &[format!("formats: {}", names.join(", "))],
+            &near_and_all(&arguments.format, "formats", &names),
         ));
     };
     if format.is_binary && !is_only_shown(arguments) && arguments.output.is_none() && std::io::stdout().is_terminal() {
