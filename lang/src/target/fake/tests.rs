@@ -62,7 +62,7 @@ fn types_are_as_described() {
     assert_eq!(target.type_named("pid_t"), Some(Type::Int { bytes: 4, signed: true }));
     assert!(target.has(Feature::Helper(174)) && !target.has(Feature::UprobeMulti));
     let names: Vec<String> = target.type_names().iter().map(|(tag, name)| tag.written(name)).collect();
-    assert_eq!(names, ["struct task", "enum color", "pid_t"]);
+    assert_eq!(names, ["struct task", "enum color", "pid_t", "size_t"]);
 }
 
 #[test]

@@ -105,7 +105,7 @@ pub fn explain(name: &str) -> i32 {
 pub fn machine(arguments: &Arguments) -> Result<Machine, i32> {
     Machine::without(&arguments.without).map_err(|name| {
         let names: Vec<&str> = FEATURE_NAMES.iter().map(|(name, _)| *name).collect();
-        let help = near_and_all(&name, "features, beside helpers such as `loop`", &names);
+        let help = near_and_all(name, "features, beside helpers such as `loop`", &names);
         fail(&format!("there is no feature `{name}`"), &help)
     })
 }
