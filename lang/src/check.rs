@@ -49,6 +49,7 @@ pub use maps::FixedMap;
 use maps::MapTable;
 pub use options::ScriptOption;
 pub(crate) use typenames::c_integer;
+use warnings::Shown;
 
 /// What the command line adds to the script.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +76,15 @@ pub struct CheckOptions {
     pub fixed_maps: Vec<FixedMap>,
     /// Other programs may use its maps.
     pub shares_maps: bool,
+    /// Others ask for its maps while it runs.
+    pub serves_maps: bool,
+}
+
+impl CheckOptions {
+    /// The one process that is traced, if there is no more than one, and the program that it runs is known.
+    pub fn only_process(&self) -> Option<u32> {
+        self.pid.filter(|_| self.child.is_none() && !self.children && !self.all_tasks)
+    }
 }
 
 /// A program, if the script has no mistake, and everything that is to be said about the script.
@@ -172,7 +182,12 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         diagnostics.retain(|d| !is_echo(d));
     }
     if !diagnostics.iter().any(Diagnostic::is_error) {
-        diagnostics.append(&mut warnings::warnings(script));
+        let shown = match checker.items.settings.print_maps_on_exit {
+            _ if groups::are_pins(&groups, &sites) => Shown::OnlyByPrintf,
+            true => Shown::AtTheEnd,
+            false => Shown::Nowhere,
+        };
+        diagnostics.append(&mut warnings::warnings(script, shown, options));
         let all = || groups.iter().map(|group| group.clause).zip(&programs);
         // Where each site has a program of its own, a predicate may choose among them.
         let running: HashSet<*const Clause> =

@@ -70,6 +70,11 @@ pub trait Target {
     /// Processors that may ever be online; per-CPU values have that many parts.
     fn possible_cpus(&self) -> u32;
 
+    /// Whether the process has loaded the file that a user-space probe is in. None for other probes, and where it can't be known.
+    fn is_in_reach(&self, _site: &ProbeSite, _pid: u32) -> Option<bool> {
+        None
+    }
+
     /// A type of the program that a user-space probe is in. Asked after the script and the kernel know none.
     fn program_type(&self, _site: &ProbeSite, _tag: TypeTag, _name: &str) -> Option<Type> {
         None

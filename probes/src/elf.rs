@@ -7,7 +7,7 @@ mod notes;
 mod stripped;
 
 pub use crate::dwarf::{debug_file, search_debug_files_in, unpacked};
-pub use locate::{Located, locate, locate_expected};
+pub use locate::{Located, has_mapped, locate, locate_expected};
 pub use names::shown as shown_name;
 pub use notes::Note;
 

@@ -15,7 +15,7 @@ use rtrace_lang::target::{
 use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 
 use crate::dwarf::{DebugError, DebugInfo};
-use crate::elf::{ElfError, Located, locate, locate_expected};
+use crate::elf::{ElfError, Located, has_mapped, locate, locate_expected};
 use crate::kernel::bpf::InKernel;
 use crate::kernel::btf::{Access, BTF_DIRECTORY, Btf, Kind, SOURCE_SHIFT};
 use crate::kernel::features::{self, Features};
@@ -493,6 +493,13 @@ impl Target for Machine {
             let fallback = || std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
             system::possible_cpus().ok().and_then(|cpus| cpus.into_iter().max()).map_or_else(fallback, |cpu| cpu + 1)
         })
+    }
+
+    fn is_in_reach(&self, site: &ProbeSite, pid: u32) -> Option<bool> {
+        match &site.attach {
+            Attach::Uprobe { path, .. } => has_mapped(pid, path),
+            _ => None,
+        }
     }
 
     fn program_type(&self, site: &ProbeSite, tag: TypeTag, name: &str) -> Option<Type> {

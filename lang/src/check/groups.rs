@@ -100,10 +100,34 @@ pub fn of_clause<'a>(
             diagnostics.push(no_cgroup(&spec));
             continue;
         }
+        if let Some(pid) = options.only_process()
+            && let Some(first) = found.first()
+            && found.iter().all(|site| target.is_in_reach(site, pid) == Some(false))
+        {
+            diagnostics.push(out_of_reach(&spec, first, pid));
+        }
         for site in found {
             placer.place(site);
         }
     }
+}
+
+/// A probe of a file that the process has not loaded.
+fn out_of_reach(spec: &ProbeSpec, site: &ProbeSite, pid: u32) -> Diagnostic {
+    let file = match &site.attach {
+        Attach::Uprobe { path, .. } => path.display().to_string(),
+        _ => site.name.to_string(),
+    };
+    Diagnostic::warning(Code::CannotFire, spec.span, format!("process {pid} has not loaded {file}"))
+        .label("cannot fire there")
+        .help("it fires once the process loads that file; for other processes leave out `-p`")
+        .on_machine()
+}
+
+/// Whether all that the script attaches to stays when it has ended.
+pub fn are_pins(groups: &[Group], sites: &[ProbeSite]) -> bool {
+    let is_pin = |site: &SiteId| matches!(&sites[site.index()].attach, Attach::Iterator { pin: Some(_), .. });
+    groups.iter().flat_map(|group| &group.sites).all(is_pin)
 }
 
 /// A pinned iterator stays when the script has ended, which it does at once: other probes would see nothing.

@@ -258,6 +258,9 @@ impl Body<'_, '_, '_> {
         }
         let unsigned = |ty: &Type| wide_unsigned(ty) || matches!(ty, Type::Pointer { .. } | Type::Symbol { .. });
         let signed = !(unsigned(&left.ty) || unsigned(&right.ty));
+        if !matches!(op, Op::Equal | Op::NotEqual) {
+            self.mixed_signs(op, &left, &right);
+        }
         let (operation, left, right) = match (op, signed) {
             (Op::Equal, _) => (BinaryOp::Equal, left, right),
             (Op::NotEqual, _) => (BinaryOp::NotEqual, left, right),
@@ -277,6 +280,27 @@ impl Body<'_, '_, '_> {
             kind: ExprKind::Binary { op: operation, left: Box::new(left), right: Box::new(right) },
             ty: Type::Bool,
             span,
+        }
+    }
+
+    /// A value below zero, compared with an unsigned one, counts as a very large one.
+    fn mixed_signs(&mut self, op: Op, left: &Expr, right: &Expr) {
+        for (side, other) in [(left, right), (right, left)] {
+            let may_be_negative =
+                matches!(side.ty, Type::Int { signed: true, .. }) && side.constant().is_none_or(|value| value < 0);
+            if may_be_negative && wide_unsigned(&other.ty) {
+                let (signed, unsigned) = (side.ty.clone(), other.ty.clone());
+                self.report(
+                    Diagnostic::warning(
+                        Code::MixedSigns,
+                        side.span,
+                        format!("`{}` compares a signed number with an unsigned one", op.symbol()),
+                    )
+                    .label(format!("{signed:#}: below zero it counts as more than 9223372036854775807"))
+                    .other(other.span, format!("{unsigned:#}"))
+                    .help("cast the unsigned one, `(int64)...`, where it is the sign that counts"),
+                );
+            }
         }
     }
 

@@ -160,6 +160,15 @@ codes! {
     PrintsOften = "R0057", "output that comes too often to be read",
         "`--check-rate` has counted how often the statement would print. What is printed for each event costs much more than what is counted in a map, and may be lost. Count in a map and print that, choose events by a predicate, or print one of many.",
         "";
+    MixedSigns = "R0058", "comparison of signed with unsigned",
+        "One side is a uint64, and so the comparison is unsigned, as in C: a value below zero on the other side counts as a very large one. A cast of the unsigned side to int64 makes it signed.",
+        "BEGIN { $left = 5 - 8; if ($left < nsecs) { print($left); } }";
+    NeverShown = "R0059", "map that is never shown",
+        "The map is written, and nothing reads or prints it: maps are not printed at the end of this script, or this one is emptied before.",
+        "config = { print_maps_on_exit = false } BEGIN { @reads = count(); }";
+    CannotFire = "R0060", "probe that cannot fire",
+        "`-p` restricts the script to a process in which this probe has nothing to fire at: it has not loaded the file, or the predicate asks for another process.",
+        "";
     PositionalMissing = "R0051", "missing parameter",
         "A positional parameter that is not given is 0, or an empty string.",
         "BEGIN { print($1); }";

@@ -127,6 +127,14 @@ fn has_other_root(pid: u32) -> bool {
     differs("ns/mnt") || differs("root")
 }
 
+/// Whether a process has mapped code of a file. None where that can't be found out.
+pub fn has_mapped(pid: u32, path: &Path) -> Option<bool> {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
+    let wanted = identity(path)?;
+    let mapped = mapped_files(pid).ok().filter(|mapped| !mapped.is_empty())?;
+    Some(mapped.iter().any(|file| identity(&file.path) == Some(wanted)))
+}
+
 /// The files whose code a process has mapped, each once, in the order of their addresses.
 fn mapped_files(pid: u32) -> Result<Vec<Located>, ElfError> {
     let path = PathBuf::from(format!("/proc/{pid}/maps"));

@@ -279,6 +279,7 @@ fn prepared(
         allow_unsafe: arguments.allow_unsafe,
         fixed_maps: sharing.fixed,
         shares_maps: sharing.is_on,
+        serves_maps: arguments.listen.is_some(),
         ..CheckOptions::default()
     };
     let stage = match arguments.emit.as_deref() {
