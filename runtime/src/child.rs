@@ -87,6 +87,11 @@ impl Child {
         self.process.as_raw_fd()
     }
 
+    /// The same, for another owner.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.process.try_clone()
+    }
+
     /// Asks the command to end, if it still runs: once.
     pub fn ask_to_end(&mut self, signal: i32) {
         self.gate = None;

@@ -1,12 +1,12 @@
 //! Signals that end the tool, and timers, as descriptors that a loop can wait for. Never runs anything itself.
-//! Unsafe: calls signalfd, timerfd, poll and fork.
+//! Unsafe: calls signalfd, eventfd, timerfd, poll and fork.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 fn owned(result: RawFd) -> io::Result<OwnedFd> {
@@ -17,8 +17,35 @@ fn owned(result: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
 
+const FOREVER: Duration = Duration::MAX;
+
 /// What ends the tool in good order.
-const ENDING: [i32; 2] = [libc::SIGINT, libc::SIGTERM];
+const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+/// What a command of `-c` gets that was sent to the tool, and that ends neither by itself.
+const PASSED_ON: [i32; 2] = [libc::SIGUSR1, libc::SIGUSR2];
+
+/// The ending signals, but for SIGHUP where the tool was started to outlive its terminal, as nohup does.
+fn ending() -> Vec<i32> {
+    // SAFETY: only reads what is set, into a struct that is large enough.
+    let outlives = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    };
+    ENDING.into_iter().filter(|number| *number != libc::SIGHUP || !outlives).collect()
+}
+
+/// Lets a signal pass without any effect, but for the probes of a script. Commands that are run have its usual effect.
+pub fn take_no_notice(number: i32) {
+    extern "C" fn nothing(_: i32) {}
+    // SAFETY: the function does nothing at all.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as extern "C" fn(i32) as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(number, &action, std::ptr::null_mut());
+    }
+}
 
 fn set_of(numbers: &[i32]) -> libc::sigset_t {
     // SAFETY: sigemptyset initializes the set; the other calls only write to it.
@@ -58,6 +85,13 @@ impl SignalWaiter {
         self.take_info().is_some()
     }
 
+    /// Gives up the descriptor, and leaves the signals blocked.
+    fn into_fd(self) -> OwnedFd {
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: the original is never dropped, and nothing else in it needs to be.
+        unsafe { std::ptr::read(&raw const this.fd) }
+    }
+
     /// The number of a signal that has arrived, and whether a process has sent it: not the terminal.
     fn take_info(&self) -> Option<(i32, bool)> {
         // SAFETY: a struct of plain integers; all zeroes is a value of it.
@@ -91,48 +125,124 @@ pub struct Asked {
     pub is_ended: Arc<AtomicBool>,
 }
 
+/// A thread that takes the ending signals, so that they are noticed also while a session waits for who reads its output. From the
+/// first one on a second one ends the process at once.
+pub struct Listener {
+    arrived: Arc<Arrived>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread tells.
+struct Arrived {
+    /// Readable from the first signal on.
+    told: OwnedFd,
+    /// Readable when the thread is to end.
+    stop: OwnedFd,
+    /// The signal that a process has sent to the tool.
+    sent: AtomicI32,
+}
+
+impl Listener {
+    /// `command`: a descriptor of the process of `-c`. `taken`: signals that the script has probes for.
+    fn new(command: Option<OwnedFd>, taken: &[i32]) -> io::Result<Listener> {
+        // SAFETY: plain system calls.
+        let event = || owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) });
+        let arrived = Arc::new(Arrived { told: event()?, stop: event()?, sent: AtomicI32::new(libc::SIGTERM) });
+        let mut numbers = ending();
+        if command.is_some() {
+            numbers.extend(PASSED_ON);
+        }
+        numbers.retain(|number| !taken.contains(number));
+        // The thread begins with all these blocked, as they are here from now on.
+        block(taken);
+        let fd = SignalWaiter::new(&numbers)?.into_fd();
+        let telling = arrived.clone();
+        let listen = move || listen(&telling, SignalWaiter { fd, set: set_of(&numbers) }, command);
+        let thread = std::thread::Builder::new().name("signals".to_string()).spawn(listen)?;
+        Ok(Listener { arrived, thread: Some(thread) })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        add(&self.arrived.stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        unblock_ending();
+    }
+}
+
+fn listen(arrived: &Arrived, waiter: SignalWaiter, command: Option<OwnedFd>) {
+    loop {
+        let Ok(ready) = wait(&[waiter.as_raw_fd(), arrived.stop.as_raw_fd()], FOREVER) else { break };
+        if ready[1] {
+            // One that came while the session was ending anyway must not end the tool as well: dropping takes it.
+            return;
+        }
+        if let Some((number, is_sent)) = waiter.take_info() {
+            if let (Some(command), false) = (&command, ENDING.contains(&number)) {
+                let (command, nothing) = (command.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
+                // SAFETY: a descriptor of a process, which may have ended, and numbers.
+                unsafe { libc::syscall(libc::SYS_pidfd_send_signal, command, number, nothing, 0) };
+                continue;
+            }
+            // A terminal's Ctrl-C reaches the command without the tool.
+            if is_sent {
+                arrived.sent.store(number, Ordering::Release);
+            }
+            add(&arrived.told);
+            break;
+        }
+    }
+    unblock(&ENDING);
+    let _ = wait(&[arrived.stop.as_raw_fd()], FOREVER);
+}
+
+/// Makes an eventfd readable.
+fn add(event: &OwnedFd) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: the bytes are as long as said.
+    unsafe {
+        libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len());
+    }
+}
+
 /// What ends a session.
 pub enum Ending {
-    /// SIGINT or SIGTERM. From then on a second one ends the process at once.
-    Signals {
-        waiter: SignalWaiter,
-        /// The signal that a process has sent to the tool.
-        sent: Cell<i32>,
-    },
+    /// SIGINT, SIGTERM or SIGHUP.
+    Signals(Listener),
     Asked(Asked),
 }
 
 impl Ending {
-    pub fn by_signals() -> io::Result<Ending> {
-        Ok(Ending::Signals { waiter: SignalWaiter::new(&ENDING)?, sent: Cell::new(libc::SIGTERM) })
+    /// `command`: a descriptor of the process of `-c`. `taken`: signals that the script has probes for.
+    pub fn by_signals(command: Option<OwnedFd>, taken: &[i32]) -> io::Result<Ending> {
+        Ok(Ending::Signals(Listener::new(command, taken)?))
     }
 
     /// Becomes readable when the session may have to end.
     pub fn as_raw_fd(&self) -> RawFd {
         match self {
-            Ending::Signals { waiter, sent: _ } => waiter.as_raw_fd(),
+            Ending::Signals(listener) => listener.arrived.told.as_raw_fd(),
             Ending::Asked(asked) => asked.wakeups.as_raw_fd(),
         }
     }
 
-    /// Leaves the signals without effect until the process ends, unless one has arrived before.
+    /// Leaves the first signal without effect until the process ends.
     pub fn keep_blocked(self) {
         std::mem::forget(self);
     }
 
-    /// True if the session is to end. Gives the next signal its usual effect.
+    /// True if the session is to end.
     pub fn take(&self) -> bool {
         match self {
-            Ending::Signals { waiter, sent } => {
-                let arrived = waiter.take_info();
-                if let Some((number, is_sent)) = arrived {
-                    waiter.unblock();
-                    // A terminal's Ctrl-C reaches the command without the tool.
-                    if is_sent {
-                        sent.set(number);
-                    }
-                }
-                arrived.is_some()
+            Ending::Signals(listener) => {
+                let mut count = [0u8; 8];
+                // SAFETY: an eventfd gives 8 bytes.
+                let read =
+                    unsafe { libc::read(listener.arrived.told.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+                read == count.len() as isize
             }
             Ending::Asked(asked) => asked.is_ended.load(Ordering::Acquire),
         }
@@ -141,7 +251,7 @@ impl Ending {
     /// What ends the command of `-c`: the signal that a process has sent to the tool, or SIGTERM.
     pub fn pass_on(&self) -> i32 {
         match self {
-            Ending::Signals { waiter: _, sent } => sent.get(),
+            Ending::Signals(listener) => listener.arrived.sent.load(Ordering::Acquire),
             Ending::Asked(_) => libc::SIGTERM,
         }
     }
@@ -149,7 +259,11 @@ impl Ending {
 
 /// Leaves the ending signals to other threads.
 pub fn block_ending() {
-    let set = set_of(&ENDING);
+    block(&ENDING);
+}
+
+fn block(numbers: &[i32]) {
+    let set = set_of(numbers);
     // SAFETY: the set is initialized.
     unsafe {
         libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
@@ -158,7 +272,11 @@ pub fn block_ending() {
 
 /// Lets the ending signals have their usual effect, in this process and those it starts.
 pub fn unblock_ending() {
-    let set = set_of(&ENDING);
+    unblock(&[&ENDING[..], &PASSED_ON].concat());
+}
+
+fn unblock(numbers: &[i32]) {
+    let set = set_of(numbers);
     // SAFETY: the set is initialized.
     unsafe {
         libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
@@ -226,10 +344,11 @@ pub fn process_fd(pid: u32) -> io::Result<OwnedFd> {
 
 /// Waits until one of the descriptors is readable, at most that long; gives which are.
 pub fn wait(fds: &[RawFd], timeout: Duration) -> io::Result<Vec<bool>> {
+    let milliseconds = if timeout == FOREVER { -1 } else { timeout.as_millis().try_into().unwrap_or(i32::MAX) };
     let mut polls: Vec<libc::pollfd> =
         fds.iter().map(|fd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 }).collect();
     // SAFETY: the array is as long as said.
-    let result = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, timeout.as_millis() as i32) };
+    let result = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, milliseconds) };
     if result < 0 {
         let error = io::Error::last_os_error();
         return if error.kind() == io::ErrorKind::Interrupted { Ok(vec![false; fds.len()]) } else { Err(error) };

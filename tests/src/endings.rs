@@ -2,10 +2,11 @@
 //! than the buffer holds. And who may trace: a user with two capabilities and nothing else.
 
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::child::{Child, Ended};
 use crate::directives::{Workload, WorkloadMode};
@@ -23,6 +24,8 @@ pub const ALL: &[(&str, Check)] = &[
     ("burst", check_burst),
     ("signal_passed_on", check_signal_passed_on),
     ("stubborn_command", check_stubborn_command),
+    ("other_signals", check_other_signals),
+    ("output_that_waits", check_output_that_waits),
 ];
 
 /// Those that take util-linux' setpriv, which guests lack. Kernels before 5.11 want the right to lock memory, too.
@@ -177,8 +180,10 @@ pub fn count_burst(programs: &Programs, work: &[&str], calls: u64) -> Result<()>
 
 /// A signal that rtrace is sent reaches the command, whose status becomes that of rtrace.
 fn check_signal_passed_on(programs: &Programs) -> Result<()> {
-    let shell = "sh -c 'trap \"exit 7\" INT; trap \"exit 8\" TERM; echo ready; while :; do sleep 0.01; done'";
-    for (signal, status) in [(libc::SIGINT, 7), (libc::SIGTERM, 8)] {
+    let shell = "sh -c 'trap \"exit 7\" INT; trap \"exit 8\" TERM; trap \"exit 9\" HUP; trap \"exit 10\" USR1; \
+                 trap \"exit 11\" USR2; echo ready; while :; do sleep 0.01; done'";
+    let signals = [(libc::SIGINT, 7), (libc::SIGTERM, 8), (libc::SIGHUP, 9), (libc::SIGUSR1, 10), (libc::SIGUSR2, 11)];
+    for (signal, status) in signals {
         let mut command = Command::new(&programs.rtrace);
         command.args(["-q", "--propagate-exit", "-e", "interval:s:100 { }", "-c", shell]);
         let child = Child::start(&mut command, Instant::now() + PATIENCE)?;
@@ -188,6 +193,60 @@ fn check_signal_passed_on(programs: &Programs) -> Result<()> {
         if ended.status.code() != Some(status) {
             bail!("sent signal {signal}, it ended with {}: {}", ended.status, errors(&ended));
         }
+    }
+    Ok(())
+}
+
+/// A signal that no probe of the script asks for changes nothing; a terminal that is closed ends the script in good order.
+fn check_other_signals(programs: &Programs) -> Result<()> {
+    let mut command = Command::new(&programs.rtrace);
+    command.args(["-e", "BEGIN { @ = 5; } interval:s:100 { } END { printf(\"ends\\n\"); }"]);
+    let child = Child::start(&mut command, Instant::now() + PATIENCE)?;
+    child.await_error("Attached")?;
+    child.signal(libc::SIGUSR1);
+    child.signal(libc::SIGHUP);
+    let ended = child.finish()?;
+    let output = String::from_utf8_lossy(&ended.output);
+    if output != "ends\n\n\n@: 5\n" || !ended.status.success() {
+        bail!("it ended with {} and printed {output:?}: {}", ended.status, errors(&ended));
+    }
+    Ok(())
+}
+
+/// Nobody reads the output, and it waits: a second signal ends it at once.
+fn check_output_that_waits(programs: &Programs) -> Result<()> {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let (reader, writer) = std::io::pipe()?;
+        let mut command = Command::new(&programs.rtrace);
+        command.args(["-q", "-e", "interval:ms:1 { printf(\"%r\", buf(curtask, 1000)); }"]);
+        let mut child = command.stdout(writer).stderr(Stdio::null()).spawn()?;
+        drop(command);
+        let deadline = Instant::now() + PATIENCE;
+        let is_waiting = || -> Result<bool> {
+            let place = std::fs::read_to_string(format!("/proc/{}/syscall", child.id()))?;
+            // write(2) is number 1; a process that runs has no number.
+            Ok(place.starts_with("1 "))
+        };
+        let mut times = 0;
+        while times < 20 {
+            ensure!(Instant::now() < deadline, "its output never waits");
+            times = if is_waiting()? { times + 1 } else { 0 };
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let send = |number| {
+            // SAFETY: two numbers; the child is ours and not waited for.
+            unsafe { libc::kill(child.id() as i32, number) };
+            std::thread::sleep(Duration::from_millis(200));
+        };
+        send(signal);
+        send(signal);
+        let status = child.try_wait()?;
+        if status.is_none() {
+            child.kill()?;
+            child.wait()?;
+        }
+        drop(reader);
+        ensure!(status.and_then(|status| status.signal()) == Some(signal), "sent signal {signal} twice: {status:?}");
     }
     Ok(())
 }

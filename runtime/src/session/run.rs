@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
 use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordId, RecordKind, SiteId, Table};
-use rtrace_lang::target::{Attach, MultiKind, ProgramKind};
+use rtrace_lang::target::{Attach, MultiKind, ProbeSite, ProgramKind};
 use rtrace_lang::types::Type;
 use rtrace_probes::kernel::bpf::{self, TestRun};
 use rtrace_probes::kernel::system;
@@ -68,7 +68,11 @@ impl Session<'_> {
     pub fn run(&mut self, mut child: Option<Child>, sink: &mut dyn Sink) -> Result<Ended, SessionError> {
         let ending = match &self.requests {
             Some(requests) => requests.asked().map(Ending::Asked),
-            None => Ending::by_signals(),
+            None => child
+                .as_ref()
+                .map(Child::descriptor)
+                .transpose()
+                .and_then(|command| Ending::by_signals(command, &signals_of(&self.hir))),
         };
         let ending = ending.map_err(|error| SessionError::System("signalfd", error))?;
         let followed = match self.options.pid {
@@ -294,7 +298,7 @@ impl Session<'_> {
             // Only who asks for it pays for a cookie.
             let wants_cookie = program.wants_cookie;
             let number = |site: &SiteId| if wants_cookie { u64::from(self.hir.numbers[site.index()].0) } else { 0 };
-            let sites: Vec<(u64, &rtrace_lang::target::ProbeSite)> =
+            let sites: Vec<(u64, &ProbeSite)> =
                 program.sites.iter().map(|site| (number(site), &self.hir.sites[site.index()])).collect();
             let Some((_, first)) = sites.first() else { continue };
             if matches!(first.attach, Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. }) {
@@ -647,4 +651,13 @@ fn system(command: &[u8]) -> Vec<u8> {
         Ok(output) => output.stdout,
         Err(error) => format!("cannot run the shell: {error}\n").into_bytes(),
     }
+}
+
+/// Signals that the script has probes for.
+fn signals_of(hir: &Hir) -> Vec<i32> {
+    let signal = |site: &ProbeSite| match site.attach {
+        Attach::Signal { number } => Some(number),
+        _ => None,
+    };
+    hir.sites.iter().filter_map(signal).collect()
 }

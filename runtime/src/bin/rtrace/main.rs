@@ -21,10 +21,12 @@ mod script;
 use std::process::ExitCode;
 
 use rtrace_runtime::output::notices;
+use rtrace_runtime::signals;
 
 use arguments::{Arguments, MessageForm, Origin};
 
 fn main() -> ExitCode {
+    signals::take_no_notice(libc::SIGUSR1);
     match std::env::args().nth(1).as_deref() {
         Some("fmt") => return ExitCode::from(fmt::run(std::env::args().skip(1)) as u8),
         Some("profile") => return ExitCode::from(profile::run(std::env::args().skip(1)) as u8),
