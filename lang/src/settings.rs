@@ -2,7 +2,7 @@
 //! may have. Messages and the documentation follow from the rows.
 
 use crate::ast::ExprKind;
-use crate::limits::{DEFAULT_MAX_CAT_BYTES, DEFAULT_MAX_MAP_KEYS, DEFAULT_MAX_STRLEN, LARGEST_MAX_STRLEN};
+use crate::limits::{DEFAULT_MAX_CAT_BYTES, DEFAULT_MAX_MAP_KEYS, DEFAULT_MAX_STRLEN, LARGEST_MAX_STRLEN, MAX_PROBES};
 use crate::types::StackMode;
 
 /// What the config block and the command line decide.
@@ -15,6 +15,11 @@ pub struct Settings {
     pub missing_probes: MissingProbes,
     pub stack_mode: StackMode,
     pub show_debug_info: bool,
+    pub cpp_demangle: bool,
+    /// Probes that the script may attach to.
+    pub max_probes: u64,
+    /// Pages of the buffer through which events travel; 0 leaves its size to the compiler.
+    pub perf_rb_pages: u32,
 }
 
 /// What becomes of a probe that this machine does not have.
@@ -53,6 +58,9 @@ impl Default for Settings {
             missing_probes: MissingProbes::default(),
             stack_mode: StackMode::default(),
             show_debug_info: false,
+            cpp_demangle: true,
+            max_probes: MAX_PROBES as u64,
+            perf_rb_pages: 0,
         }
     }
 }
@@ -72,6 +80,13 @@ pub struct Setting {
 
 pub static SETTINGS: &[Setting] = &[
     Setting {
+        name: "cpp_demangle",
+        takes: "true or false",
+        doc: "Whether functions of programs are named as their source has them.",
+        set: |settings, value| truth(value).map(|on| settings.cpp_demangle = on).is_some(),
+        written: |settings| settings.cpp_demangle.to_string(),
+    },
+    Setting {
         name: "max_cat_bytes",
         takes: "a number of bytes",
         doc: "The most that `cat()` prints of a file.",
@@ -84,6 +99,13 @@ pub static SETTINGS: &[Setting] = &[
         doc: "Entries of each map with keys that has no declaration.",
         set: |settings, value| number(value, 1, u32::MAX.into()).map(|n| settings.max_map_keys = n).is_some(),
         written: |settings| settings.max_map_keys.to_string(),
+    },
+    Setting {
+        name: "max_probes",
+        takes: "a number from 1 to 65536",
+        doc: "Probes that the script may attach to.",
+        set: |settings, value| number(value, 1, MAX_PROBES as u64).map(|n| settings.max_probes = n).is_some(),
+        written: |settings| settings.max_probes.to_string(),
     },
     Setting {
         name: "max_strlen",
@@ -103,6 +125,14 @@ pub static SETTINGS: &[Setting] = &[
             found.map(|chosen| settings.missing_probes = chosen).is_some()
         },
         written: |settings| settings.missing_probes.name().to_string(),
+    },
+    Setting {
+        name: "perf_rb_pages",
+        takes: "a number from 0 to 65536",
+        doc: "Pages of 4 KiB of the buffer through which events travel, as a power of two; 0 is 1024, or 64 where only BEGIN, END and \
+              timers print.",
+        set: |settings, value| number(value, 0, 65536).map(|n| settings.perf_rb_pages = n as u32).is_some(),
+        written: |settings| settings.perf_rb_pages.to_string(),
     },
     Setting {
         name: "print_maps_on_exit",
@@ -127,34 +157,110 @@ pub static SETTINGS: &[Setting] = &[
     },
 ];
 
-/// Settings of bpftrace that change nothing here; scripts may have them.
-pub const IGNORED: &[&str] = &[
-    "cache_user_symbols",
-    "cpp_demangle",
-    "lazy_symbolication",
-    "license",
-    "log_size",
-    "max_bpf_progs",
-    "max_probes",
-    "on_stack_limit",
-    "perf_rb_pages",
-    "str_trunc_trailer",
-    "symbol_source",
+/// A setting of bpftrace that changes nothing here: scripts may have it.
+#[derive(Debug)]
+pub struct Idle {
+    pub name: &'static str,
+    pub takes: &'static str,
+    /// Why it decides nothing.
+    pub why: &'static str,
+    pub fits: fn(&ExprKind) -> bool,
+}
+
+const LICENSES: [&str; 6] =
+    ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
+
+pub static IDLE: &[Idle] = &[
+    Idle {
+        name: "cache_user_symbols",
+        takes: "PER_PID, PER_PROGRAM or NONE",
+        why: "Programs of one file share their symbols always.",
+        fits: |value| is_one_of(value, &["PER_PID", "PER_PROGRAM", "NONE"]),
+    },
+    Idle {
+        name: "lazy_symbolication",
+        takes: "true or false",
+        why: "Names are looked up when they are shown, of processes that end before that when they end.",
+        fits: |value| truth(value).is_some(),
+    },
+    Idle {
+        name: "license",
+        takes: "one of the licenses that the kernel counts as GPL, such as \"GPL\"",
+        why: "Programs are loaded as GPL, which all of these are to the kernel.",
+        fits: |value| is_one_of(value, &LICENSES),
+    },
+    Idle {
+        name: "log_size",
+        takes: "a number of bytes",
+        why: "The verifier's log is read whole.",
+        fits: |value| number(value, 0, u64::MAX).is_some(),
+    },
+    Idle {
+        name: "max_bpf_progs",
+        takes: "a number",
+        why: "`max_probes` bounds the programs as well.",
+        fits: |value| number(value, 1, u64::MAX).is_some(),
+    },
+    Idle {
+        name: "on_stack_limit",
+        takes: "a number of bytes",
+        why: "What is large is kept beside the stack by itself.",
+        fits: |value| number(value, 0, u64::MAX).is_some(),
+    },
+    Idle {
+        name: "str_trunc_trailer",
+        takes: "a string",
+        why: "Nothing is put behind a string that was cut.",
+        fits: |value| matches!(value, ExprKind::Str(_)),
+    },
+    Idle { name: "unstable_dw_ustack", takes: STABILITY, why: "It is part of the language.", fits: is_stability },
+    Idle {
+        name: "unstable_import_statement",
+        takes: STABILITY,
+        why: "It is part of the language.",
+        fits: is_stability,
+    },
+    Idle { name: "unstable_tseries", takes: STABILITY, why: "It is part of the language.", fits: is_stability },
+    Idle { name: "unstable_typeinfo", takes: STABILITY, why: "It is part of the language.", fits: is_stability },
+    Idle {
+        name: "use_blazesym",
+        takes: "true or false",
+        why: "There is one way to look up symbols.",
+        fits: |value| truth(value).is_some(),
+    },
+];
+
+const STABILITY: &str = "enable, warn or error";
+
+fn is_stability(value: &ExprKind) -> bool {
+    is_one_of(value, &["enable", "warn", "error"])
+}
+
+fn is_one_of(value: &ExprKind, words: &[&str]) -> bool {
+    word(value).is_some_and(|word| words.contains(&word))
+}
+
+/// Settings that bpftrace once had: a script that still has them gets a warning.
+pub const BYGONE: &[&str] = &[
     "max_type_res_iterations",
+    "symbol_source",
     "unstable_addr",
-    "unstable_dw_ustack",
     "unstable_import",
-    "unstable_import_statement",
     "unstable_macro",
     "unstable_map_decl",
-    "unstable_tseries",
-    "unstable_typeinfo",
-    "use_blazesym",
+];
+
+/// Names that settings once had in bpftrace, and what they are called now.
+pub const RENAMED: &[(&str, &str)] = &[
+    ("cat_bytes_max", "max_cat_bytes"),
+    ("map_keys_max", "max_map_keys"),
+    ("no_cpp_demangle", "cpp_demangle"),
+    ("strlen", "max_strlen"),
 ];
 
 /// Every name that a config block may have.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().map(|setting| setting.name).chain(IGNORED.iter().copied())
+    SETTINGS.iter().map(|setting| setting.name).chain(IDLE.iter().map(|idle| idle.name))
 }
 
 /// What begins the names of settings in the environment.
@@ -180,16 +286,23 @@ pub fn of_environment(variables: impl Iterator<Item = (String, String)>) -> Resu
     let mut found = Vec::new();
     for (variable, text) in variables {
         let Some(name) = PREFIXES.iter().find_map(|prefix| variable.strip_prefix(prefix)) else { continue };
-        let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name.to_ascii_lowercase()) else { continue };
+        let name = name.to_ascii_lowercase();
         let value = match (text.parse(), text.parse()) {
             (Ok(n), _) => ExprKind::Int(n),
             (_, Ok(on)) => ExprKind::Bool(on),
             (Err(_), Err(_)) => ExprKind::Ident(text.clone()),
         };
-        if !(setting.set)(&mut Settings::default(), &value) {
-            return Err(format!("{variable} is {}, not `{text}`", setting.takes));
+        let setting = SETTINGS.iter().find(|setting| setting.name == name);
+        let idle = IDLE.iter().find(|idle| idle.name == name);
+        let (takes, fits) = match (setting, idle) {
+            (Some(setting), _) => (setting.takes, (setting.set)(&mut Settings::default(), &value)),
+            (None, Some(idle)) => (idle.takes, (idle.fits)(&value) || idle.name == "str_trunc_trailer"),
+            (None, None) => continue,
+        };
+        if !fits {
+            return Err(format!("{variable} is {takes}, not `{text}`"));
         }
-        found.push(Override { name: setting.name, value });
+        found.extend(setting.map(|setting| Override { name: setting.name, value }));
     }
     Ok(found)
 }
@@ -248,7 +361,8 @@ mod tests {
         assert_eq!(set("BPFTRACE_MAX_STRLEN", "200").max_strlen, 200);
         assert_eq!(set("RTRACE_STACK_MODE", "perf").stack_mode, StackMode::Perf);
         assert!(!set("BPFTRACE_PRINT_MAPS_ON_EXIT", "0").print_maps_on_exit);
-        assert_eq!(set("BPFTRACE_PERF_RB_PAGES", "none"), Settings::default());
+        assert_eq!(set("BPFTRACE_LOG_SIZE", "4096"), Settings::default());
+        assert!(read("BPFTRACE_LOG_SIZE", "none").is_err());
         assert_eq!(set("MAX_STRLEN", "200"), Settings::default());
         let wrong = read("BPFTRACE_MAX_STRLEN", "many").unwrap_err();
         assert_eq!(wrong, "BPFTRACE_MAX_STRLEN is a number from 1 to 65536, not `many`");

@@ -7,6 +7,7 @@ use rtrace_lang::hir::Hir;
 use rtrace_lang::target::Target;
 use rtrace_lang::types::{StackMode, SymbolPart, Type};
 
+use crate::controls::without_controls;
 use crate::event::{Frame, Value};
 use crate::names::{self, Names};
 use crate::symbols::{KernelSymbols, MappedCode, MappingEvent, UserSymbols};
@@ -57,9 +58,9 @@ pub fn word(bytes: &[u8], at: usize) -> u64 {
 impl Decoder {
     pub fn new(hir: Arc<Hir>, for_terminal: bool) -> Decoder {
         Decoder {
-            hir,
             kernel: KernelSymbols::new(),
-            user: UserSymbols::new(),
+            user: UserSymbols::named(!hir.settings.cpp_demangle),
+            hir,
             enumerators: HashMap::new(),
             names: Names::default(),
             stacks: HashMap::new(),
@@ -306,62 +307,6 @@ fn file_name(module: &str) -> Arc<str> {
     module.rsplit('/').next().unwrap_or(module).into()
 }
 
-/// The value with the control characters of its strings and names as `\x1b`: traced programs choose them, and a terminal
-/// would obey. Line feeds and tabs stay.
-pub fn without_controls(value: Value) -> Value {
-    match value {
-        Value::Str(bytes) => Value::Str(escape_controls(bytes)),
-        Value::Named { text, number } => Value::Named { text: escape_text(text), number },
-        Value::Symbol(text) => Value::Symbol(escape_text(text)),
-        Value::Stack { frames, mode, user } => {
-            let escaped = |frame: &Frame| Frame {
-                symbol: frame.symbol.clone().map(escape_text),
-                module: frame.module.clone().map(escape_text),
-                line: frame.line.clone().map(escape_text),
-                ..frame.clone()
-            };
-            Value::Stack { frames: frames.iter().map(escaped).collect(), mode, user }
-        }
-        Value::Tuple(parts) => Value::Tuple(parts.into_iter().map(without_controls).collect()),
-        Value::Record(parts) => {
-            Value::Record(parts.into_iter().map(|(name, part)| (name, without_controls(part))).collect())
-        }
-        Value::Array(parts) => Value::Array(parts.into_iter().map(without_controls).collect()),
-        Value::Int(_) | Value::Uint(_) | Value::Bool(_) | Value::Buffer(_) | Value::Pointer(_) | Value::Enum { .. } => {
-            value
-        }
-    }
-}
-
-fn escape_text(text: Arc<str>) -> Arc<str> {
-    if text.chars().any(is_control) {
-        String::from_utf8_lossy(&escape_controls(text.as_bytes().to_vec())).into()
-    } else {
-        text
-    }
-}
-
-fn is_control(c: char) -> bool {
-    c.is_control() && !matches!(c, '\n' | '\t')
-}
-
-/// Bytes that are no UTF-8 are escaped as well: alone, some of them are controls.
-fn escape_controls(bytes: Vec<u8>) -> Vec<u8> {
-    if std::str::from_utf8(&bytes).is_ok_and(|text| !text.chars().any(is_control)) {
-        return bytes;
-    }
-    let escape = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
-    let mut out = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            let mut buffer = [0; 4];
-            if is_control(c) { out.push_str(&escape(c.encode_utf8(&mut buffer).as_bytes())) } else { out.push(c) }
-        }
-        out.push_str(&escape(chunk.invalid()));
-    }
-    out.into_bytes()
-}
-
 /// A number of up to 8 bytes; those that are missing are zero.
 fn unaligned(bytes: &[u8], size: usize) -> u64 {
     let mut word = [0; 8];
@@ -375,19 +320,4 @@ fn is_own_frame(name: &str) -> bool {
     ["bpf_prog_", "bpf_trace_run", "__bpf_trace_", "bpf_trampoline_", "__traceiter_"]
         .iter()
         .any(|own| name.starts_with(own))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_terminal_gets_no_controls() {
-        let shown = |bytes: &[u8]| String::from_utf8(escape_controls(bytes.to_vec())).expect("text");
-        assert_eq!(shown("sch\u{f6}n\t1\n".as_bytes()), "sch\u{f6}n\t1\n");
-        assert_eq!(shown(b"\x1b[2Jx\x07\r\x7f"), "\\x1b[2Jx\\x07\\x0d\\x7f");
-        // C1, as UTF-8 and alone.
-        assert_eq!(shown(b"\xc2\x9b2J"), "\\xc2\\x9b2J");
-        assert_eq!(shown(b"\x9b2J"), "\\x9b2J");
-    }
 }

@@ -4,6 +4,7 @@
 mod cells;
 pub mod child;
 mod clock;
+pub mod controls;
 mod decode;
 pub mod driver;
 pub mod event;

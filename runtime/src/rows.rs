@@ -10,7 +10,8 @@ use rtrace_lang::types::Type;
 use smallvec::SmallVec;
 
 use crate::cells;
-use crate::decode::{simple, without_controls, word};
+use crate::controls::without_controls;
+use crate::decode::{simple, word};
 use crate::event::{Cell, Value};
 
 /// A key, part by part, and what the map holds for it.

@@ -174,8 +174,7 @@ impl Drop for Listener {
 }
 
 fn listen(arrived: &Arrived, waiter: SignalWaiter, command: Option<OwnedFd>) {
-    loop {
-        let Ok(ready) = wait(&[waiter.as_raw_fd(), arrived.stop.as_raw_fd()], FOREVER) else { break };
+    while let Ok(ready) = wait(&[waiter.as_raw_fd(), arrived.stop.as_raw_fd()], FOREVER) {
         if ready[1] {
             // One that came while the session was ending anyway must not end the tool as well: dropping takes it.
             return;

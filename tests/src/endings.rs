@@ -1,5 +1,6 @@
 //! Where the output goes, and what becomes of it: a full disk, a reader that has gone, a terminal, a burst of more events
 //! than the buffer holds. And who may trace: a user with two capabilities and nothing else.
+//! Unsafe: kill(2) on a child's own id.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -52,6 +53,18 @@ fn check_full_disk(programs: &Programs) -> Result<()> {
             bail!("{script} ended with {} and said: {}", ended.status, errors(&ended));
         }
     }
+    let asked: [&[&str]; 4] =
+        [&["-l", "software:*"], &["--info"], &["--explain", "R0001"], &["--emit", "ast", "-e", "BEGIN { }"]];
+    for words in asked {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let ended = Command::new(&programs.rtrace).args(words).stdout(full).output()?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(
+            ended.status.code() == Some(1) && said.contains("No space left"),
+            "{words:?}: {}, {said}",
+            ended.status
+        );
+    }
     Ok(())
 }
 
@@ -88,16 +101,17 @@ fn check_closed_pipe(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// Strings can't move the cursor of a terminal; in a pipe they are as they are.
-fn check_terminal(programs: &Programs) -> Result<()> {
-    let script = "BEGIN { printf(\"<%s>\\n\", \"a\\x1b[2Jb\"); @[\"k\\x07\"] = 1; exit(); }";
+/// What a terminal gets of the output, or of what is said beside it; colours aside, which are rtrace's own.
+fn on_terminal(programs: &Programs, words: &[&str], errors: bool) -> Result<String> {
     let (mut master, slave) = scale::terminal()?;
-    let mut child = Command::new(&programs.rtrace)
-        .args(["-q", "-e", script])
-        .stdin(Stdio::null())
-        .stdout(slave)
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut command = Command::new(&programs.rtrace);
+    command.args(words).env("NO_COLOR", "1").stdin(Stdio::null());
+    match errors {
+        true => command.stdout(Stdio::null()).stderr(slave),
+        false => command.stdout(slave).stderr(Stdio::null()),
+    };
+    let mut child = command.spawn()?;
+    drop(command);
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait()?.is_none() {
         if Instant::now() > deadline {
@@ -109,10 +123,26 @@ fn check_terminal(programs: &Programs) -> Result<()> {
     }
     let mut shown = [0; 4096];
     let count = master.read(&mut shown).context("the terminal shows nothing")?;
-    let shown = String::from_utf8_lossy(&shown[..count]);
+    Ok(String::from_utf8_lossy(&shown[..count]).into_owned())
+}
+
+/// Strings can't move the cursor of a terminal; in a pipe they are as they are.
+fn check_terminal(programs: &Programs) -> Result<()> {
+    let script = "BEGIN { printf(\"<%s>\\n\", \"a\\x1b[2Jb\"); @[\"k\\x07\"] = 1; exit(); }";
+    let shown = on_terminal(programs, &["-q", "-e", script], false)?;
     if shown.contains(['\x1b', '\x07']) || !shown.contains("<a\\x1b[2Jb>") || !shown.contains("@[k\\x07]: 1") {
         bail!("a terminal is shown {shown:?}");
     }
+    // What goes to stderr, the output among it where maps alone are the result.
+    let said = "BEGIN { errorf(\"%s\", \"a\\x1b[2Jb\"); printf(\"<%s>\\n\", \"a\\x1b[2Jb\"); @ = 1; exit(); }";
+    for format in ["text", "csv"] {
+        let shown = on_terminal(programs, &["-q", "-f", format, "-e", said], true)?;
+        let has_output = format == "text" || shown.contains("<a\\x1b[2Jb>");
+        ensure!(!shown.contains('\x1b') && shown.contains("error: a\\x1b[2Jb") && has_output, "{format}: {shown:?}");
+    }
+    let shown =
+        on_terminal(programs, &["-q", "-f", "json", "-e", "BEGIN { print(\"\\xc2\\x9b\\x7f\"); exit(); }"], false)?;
+    ensure!(shown.contains("\\u009b\\u007f"), "JSON on a terminal: {shown:?}");
     let piped = run(Command::new(&programs.rtrace).args(["-q", "-e", script]))?;
     if !piped.output.starts_with(b"<a\x1b[2Jb>\n") {
         bail!("a pipe is given {:?}", String::from_utf8_lossy(&piped.output));

@@ -150,7 +150,11 @@ impl Shared {
                 kind: MapKind::RingBuffer,
                 key_bytes: 0,
                 value_bytes: 0,
-                entries: if hir.uses().streams { RING_BYTES } else { SMALL_RING_BYTES },
+                entries: match hir.settings.perf_rb_pages {
+                    0 if hir.uses().streams => RING_BYTES,
+                    0 => SMALL_RING_BYTES,
+                    pages => (pages * 4096).next_power_of_two(),
+                },
                 allocate_on_use: false,
                 is_mapped: false,
                 whole_keys: None,

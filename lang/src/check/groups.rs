@@ -10,7 +10,6 @@ use crate::ast::{self, Clause, Expr, ExprKind, Item, Script, TypeBase, TypeName}
 use crate::builtins;
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::hir::{Dispatch, SiteId};
-use crate::limits::MAX_PROBES;
 use crate::probe::ProbeSpec;
 use crate::settings::MissingProbes;
 use crate::span::Span;
@@ -88,11 +87,12 @@ pub fn of_clause<'a>(
             }
         };
         let count = placer.sites.len() + found.len();
-        if count > MAX_PROBES {
+        let most = items.settings.max_probes;
+        if count as u64 > most {
             diagnostics.push(
                 Diagnostic::error(Code::TooManyProbes, spec.span, format!("the script would attach to {count} probes"))
                     .label(format!("{} of them match this", found.len()))
-                    .help(format!("a script may attach to {MAX_PROBES}; narrow the wildcard")),
+                    .help(format!("`max_probes` lets it attach to {most}; narrow the wildcard")),
             );
             continue;
         }

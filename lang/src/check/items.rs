@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::ast::{Block, Expr, ExprKind, Item, Member, Name, Parameter, Script, TypeName};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
-use crate::settings::{self, IGNORED, SETTINGS, Settings};
+use crate::settings::{self, BYGONE, IDLE, RENAMED, SETTINGS, Settings};
 use crate::span::Span;
 
 use super::CheckOptions;
@@ -161,7 +161,21 @@ fn setting(name: &Name, value: &Expr, settings: &mut Settings, diagnostics: &mut
                     .help(format!("without it, it is `{lower} = {usual}`")),
             );
         }
-    } else if !IGNORED.contains(&lower) {
+    } else if let Some(idle) = IDLE.iter().find(|idle| idle.name == lower) {
+        if !(idle.fits)(&value.kind) {
+            let message = format!("`{lower}` takes {}", idle.takes);
+            let help = format!("take it out, it changes nothing: {}", idle.why);
+            diagnostics.push(Diagnostic::error(Code::BadValue, value.span, message).label("this value").help(help));
+        }
+    } else if BYGONE.contains(&lower) {
+        let message = format!("`{lower}` decides nothing any more");
+        diagnostics
+            .push(Diagnostic::warning(Code::Config, name.span, message).label("no setting now").help("take it out"));
+    } else if let Some((_, now)) = RENAMED.iter().find(|(old, _)| *old == lower) {
+        let message = format!("`{lower}` has another name now");
+        let help = format!("it is `{now}`");
+        diagnostics.push(Diagnostic::error(Code::Config, name.span, message).label("its old name").help(help));
+    } else {
         let message = format!("there is no setting `{}`", name.text);
         let mut diagnostic = Diagnostic::error(Code::Config, name.span, message).label("not a setting");
         diagnostic = diagnostic.help(match did_you_mean(&near_misses(lower, settings::names())) {

@@ -152,6 +152,9 @@ impl Body<'_, '_, '_> {
             missing_probes: _,
             stack_mode: _,
             show_debug_info: _,
+            cpp_demangle: _,
+            max_probes: _,
+            perf_rb_pages: _,
         } = self.checker.items.settings.clone();
         let number =
             |name: &str, value: u64| (Arc::from(name), Expr { ty: Type::U64, ..Expr::int(value as i64, span) });

@@ -25,10 +25,10 @@ pub fn render(diagnostic: &Diagnostic, source: &Source, colour: bool) -> String 
         (file, boundary(span.start as usize)..boundary(span.end as usize))
     };
     let (file, range) = place(diagnostic.span);
-    let mut labels = vec![Label::primary(file, range).with_message(&diagnostic.label)];
+    let mut labels = vec![Label::primary(file, range).with_message(visible(&diagnostic.label))];
     for (span, label) in &diagnostic.others {
         let (file, range) = place(*span);
-        labels.push(Label::secondary(file, range).with_message(label));
+        labels.push(Label::secondary(file, range).with_message(visible(label)));
     }
     let start = match diagnostic.severity {
         Severity::Error => Rendered::error(),
@@ -36,9 +36,9 @@ pub fn render(diagnostic: &Diagnostic, source: &Source, colour: bool) -> String 
     };
     let rendered = start
         .with_code(diagnostic.code.name())
-        .with_message(&diagnostic.message)
+        .with_message(visible(&diagnostic.message))
         .with_labels(labels)
-        .with_notes(diagnostic.help.iter().map(|help| format!("help: {help}")).collect());
+        .with_notes(diagnostic.help.iter().map(|help| format!("help: {}", visible(help))).collect());
     let config = term::Config::default();
     let mut out = Vec::new();
     let result = if colour {
@@ -52,4 +52,16 @@ pub fn render(diagnostic: &Diagnostic, source: &Source, colour: bool) -> String 
         Ok(()) => String::from_utf8_lossy(&out).into_owned(),
         Err(_) => format!("error[{}]: {}\n", diagnostic.code.name(), diagnostic.message),
     }
+}
+
+/// Files and programs choose some of the names in a message: without the control characters that a terminal would obey.
+fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_control() && c != '\n' => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
 }

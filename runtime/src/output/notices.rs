@@ -1,12 +1,13 @@
 //! What the tool says of itself, on stderr, as text or as lines of JSON. That nobody reads it is no reason to stop.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rtrace_lang::diagnostic::{Diagnostic, render};
 use rtrace_lang::source::Source;
 
+use crate::controls::escape_controls;
 use crate::event::{Event, Place};
 
 use super::messages;
@@ -83,7 +84,7 @@ impl Notice {
     pub fn tell(&self) {
         match is_json() {
             true => tell_line(&messages::of_notice(self)),
-            false => tell_bytes(self.text().as_bytes()),
+            false => tell_text(self.text().into_bytes()),
         }
     }
 }
@@ -95,7 +96,7 @@ fn total(in_total: bool) -> &'static str {
 /// Says something that is neither an error nor a warning; the text ends its lines itself.
 pub fn tell(text: &str) {
     match text.is_empty() || !is_json() {
-        true => tell_bytes(text.as_bytes()),
+        true => tell_text(text.as_bytes().to_vec()),
         false => Notice::new(Level::Note, text.trim_end()).tell(),
     }
 }
@@ -140,7 +141,7 @@ pub fn tell_all_but_maps(event: &Event) {
 fn tell_output(bytes: &[u8]) {
     match is_json() {
         true => Notice::new(Level::Output, String::from_utf8_lossy(bytes)).tell(),
-        false => tell_bytes(bytes),
+        false => tell_text(bytes.to_vec()),
     }
 }
 
@@ -168,6 +169,12 @@ type Tell = Box<dyn Fn(&[u8]) + Send + Sync>;
 /// Hands what is told from now on to `tell`: for a tool that shares its terminal with a line that is being edited.
 pub fn tell_through(tell: impl Fn(&[u8]) + Send + Sync + 'static) {
     let _ = ELSEWHERE.set(Box::new(tell));
+}
+
+/// On a terminal without the control characters that it would obey.
+fn tell_text(bytes: Vec<u8>) {
+    let is_shown = ELSEWHERE.get().is_some() || io::stderr().is_terminal();
+    tell_bytes(&if is_shown { escape_controls(bytes) } else { bytes });
 }
 
 fn tell_bytes(bytes: &[u8]) {

@@ -210,7 +210,7 @@ fn of_cell(cell: &Cell) -> Option<Vec<Part>> {
         Cell::Quantiles { count, points, signed } => {
             let point = |(point, value): &(u32, i64)| {
                 // Of a percentile in thousandths the part of one.
-                let part = percent(*point).parse::<f64>().unwrap_or_default() / 100.0;
+                let part = (percent(*point).parse::<f64>().unwrap_or_default() * 1e7).round() / 1e9;
                 ("", Some(label("quantile", &part.to_string())), integer(*value, *signed))
             };
             Some(points.iter().map(point).chain([("_count", None, (*count).into())]).collect())

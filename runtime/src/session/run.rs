@@ -19,6 +19,7 @@ use rtrace_probes::provider_named;
 
 use crate::child::Child;
 use crate::clock;
+use crate::controls::escape_controls;
 use crate::decode::word;
 use crate::event::{Event, TextKind, Value};
 use crate::maps;
@@ -506,6 +507,7 @@ impl Session<'_> {
             RecordKind::Cat(pieces) => {
                 let path = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
                 let Some(text) = contents(&path, self.hir.settings.max_cat_bytes) else { return Ok(()) };
+                let text = if self.options.for_terminal { escape_controls(text) } else { text };
                 Event::Text { kind: TextKind::Cat, text }
             }
             RecordKind::Packet { path } => {

@@ -62,6 +62,13 @@ pub struct UserSymbols {
     /// None until a script asks for lines.
     lines: Option<SourceLines>,
     symbolizer: Symbolizer,
+    /// Names are shown as the file has them.
+    mangled: bool,
+}
+
+/// A function's name as it is shown.
+fn shown(name: &str, mangled: bool) -> String {
+    if mangled { name.to_string() } else { shown_name(name).into_owned() }
 }
 
 impl Default for UserSymbols {
@@ -72,12 +79,17 @@ impl Default for UserSymbols {
 
 impl UserSymbols {
     pub fn new() -> UserSymbols {
+        UserSymbols::named(false)
+    }
+
+    /// `mangled`: names are shown as the files have them.
+    pub fn named(mangled: bool) -> UserSymbols {
         // The open files that the paths stand for never change.
         let symbolizer = Symbolizer::builder()
             .enable_auto_reload(false)
             .enable_code_info(false)
             .enable_inlined_fns(false)
-            .enable_demangling(true)
+            .enable_demangling(!mangled)
             .build();
         UserSymbols {
             files: Files::default(),
@@ -89,6 +101,7 @@ impl UserSymbols {
             elsewhere: HashMap::new(),
             lines: None,
             symbolizer,
+            mangled,
         }
     }
 
@@ -225,7 +238,7 @@ impl UserSymbols {
             let found = self.symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(&offsets));
             // A file that can't be read, or is no ELF file, has no names.
             let named = |symbol: &Symbolized<'_>| match symbol {
-                Symbolized::Sym(symbol) => Some((shown_name(&symbol.name).into_owned(), symbol.offset as u64)),
+                Symbolized::Sym(symbol) => Some((shown(&symbol.name, self.mangled), symbol.offset as u64)),
                 Symbolized::Unknown(_) => None,
             };
             let mut found: Vec<Option<(String, u64)>> = found.unwrap_or_default().iter().map(named).collect();
@@ -245,11 +258,12 @@ impl UserSymbols {
     /// The function that has the code at an offset of a stripped file, by what `.gnu_debugdata` or a file with debug
     /// information has kept of its names, and the bytes from its start.
     fn find_elsewhere(&mut self, file: FileId, offset: u64) -> Option<(String, u64)> {
+        let mangled = self.mangled;
         let functions = self.elsewhere.entry(file).or_insert_with(|| by_offset(&self.files.path(file)));
         let at = functions.partition_point(|function| function.address <= offset).checked_sub(1)?;
         let function = &functions[at];
         let from = offset - function.address;
-        (from < function.size).then(|| (shown_name(&function.name).into_owned(), from))
+        (from < function.size).then(|| (shown(&function.name, mangled), from))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The document about the config block: one row for each setting.
 
-use rtrace_lang::settings::{IGNORED, SETTINGS, Settings};
+use rtrace_lang::settings::{BYGONE, IDLE, SETTINGS, Settings};
 
 use super::{cell, head, paragraph};
 
@@ -17,6 +17,12 @@ pub fn settings() -> String {
         out.push_str(&format!("| `{}` | {} | `{}` | {} |\n", line[0], line[1], line[2], line[3]));
     }
     out.push_str("\nScripts for bpftrace may also have these, which change nothing here:\n\n");
-    out.push_str(&paragraph(IGNORED.iter().map(|name| format!("`{name}`"))));
+    out.push_str("| setting | takes | why it changes nothing |\n| --- | --- | --- |\n");
+    for idle in IDLE {
+        let line = [idle.name, idle.takes, idle.why].map(cell);
+        out.push_str(&format!("| `{}` | {} | {} |\n", line[0], line[1], line[2]));
+    }
+    out.push_str("\nThose that bpftrace once had are warned of:\n\n");
+    out.push_str(&paragraph(BYGONE.iter().map(|name| format!("`{name}`"))));
     out
 }

@@ -1,7 +1,5 @@
 //! `--emit`: the stages of a compilation as text, and the object as an ELF file.
 
-use std::io::Write;
-
 use rtrace_compiler::encode::disassemble;
 use rtrace_compiler::object::{Object, elf};
 use rtrace_compiler::{Compiled, ir};
@@ -10,7 +8,7 @@ use rtrace_lang::{ast, hir};
 use rtrace_runtime::driver::Driven;
 use rtrace_runtime::output::notices;
 
-use crate::script::{fail, near_and_all};
+use crate::script::{fail, near_and_all, print};
 
 /// The stages by name, but for `elf=FILE`.
 pub const STAGES: &[&str] = &["ast", "hir", "ir", "bpf", "asm", "manifest"];
@@ -39,8 +37,7 @@ pub fn run(stage: &str, driven: &Driven, source: &Source) -> i32 {
             );
         }
     };
-    let _ = std::io::stdout().write_all(out.as_bytes());
-    0
+    print(out.as_bytes())
 }
 
 /// What `-v` says of the programs, on stderr.

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write;
 
 use rtrace_lang::calls;
 use rtrace_lang::target::{Feature, Target};
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::system;
 use rtrace_runtime::output::FORMATS;
+
+use crate::script::print;
 
 /// A feature, its name, and what scripts lack without it.
 const FEATURES: &[(Feature, &str, &str)] = &[
@@ -31,9 +32,7 @@ const FEATURES: &[(Feature, &str, &str)] = &[
 ];
 
 pub fn run() -> i32 {
-    // A closed pipe has seen enough.
-    let _ = std::io::stdout().write_all(report(&Machine::new()).as_bytes());
-    0
+    print(report(&Machine::new()).as_bytes())
 }
 
 pub fn report(machine: &Machine) -> String {

@@ -1,12 +1,13 @@
 //! `-l`: which probes there are, what types look like, and what a script would attach to.
 
 use std::collections::HashSet;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 
 use rtrace_lang::check::CheckOptions;
 use rtrace_lang::source::Source;
 use rtrace_lang::target::ResolveErrorKind;
 use rtrace_probes::{ListedProbe, list, list_types};
+use rtrace_runtime::controls::escape_controls;
 use rtrace_runtime::driver::{Stage, drive};
 
 use crate::arguments::{Arguments, Origin};
@@ -86,16 +87,15 @@ pub fn of_script(arguments: &Arguments, origin: Origin<'_>) -> i32 {
 
 /// A line each, and the arguments below.
 fn show(probes: impl Iterator<Item = ListedProbe>) -> i32 {
-    let mut out = BufWriter::new(std::io::stdout());
-    for probe in probes {
-        // Whoever reads may have seen enough.
-        if writeln!(out, "{}", probe.name).is_err() {
-            return 0;
-        }
-        for argument in &probe.arguments {
-            let _ = writeln!(out, "    {argument}");
-        }
-    }
-    let _ = out.flush();
-    0
+    let stdout = std::io::stdout();
+    // Files choose the names of their functions.
+    let is_terminal = stdout.is_terminal();
+    let shown = |line: String| if is_terminal { escape_controls(line.into_bytes()) } else { line.into_bytes() };
+    let mut out = BufWriter::new(stdout);
+    let mut write = |line: String| out.write_all(&shown(line + "\n"));
+    let written = probes.into_iter().try_for_each(|probe| {
+        write(probe.name)?;
+        probe.arguments.into_iter().try_for_each(|argument| write(format!("    {argument}")))
+    });
+    script::is_written(written.and_then(|()| out.flush()))
 }

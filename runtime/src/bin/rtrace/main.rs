@@ -18,6 +18,7 @@ mod recording;
 mod report;
 mod script;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use rtrace_runtime::output::notices;
@@ -27,19 +28,28 @@ use arguments::{Arguments, MessageForm, Origin};
 
 fn main() -> ExitCode {
     signals::take_no_notice(libc::SIGUSR1);
-    match std::env::args().nth(1).as_deref() {
-        Some("fmt") => return ExitCode::from(fmt::run(std::env::args().skip(1)) as u8),
-        Some("profile") => return ExitCode::from(profile::run(std::env::args().skip(1)) as u8),
-        Some("flame") => return ExitCode::from(flame::run(std::env::args().skip(1)) as u8),
-        Some("report") => return ExitCode::from(report::run(std::env::args().skip(1)) as u8),
+    let words: Result<Vec<String>, OsString> = std::env::args_os().map(OsString::into_string).collect();
+    let words = match words {
+        Ok(words) => words,
+        Err(word) => {
+            let help = "bytes that are no text are written in the script: \"\\xff\"".to_string();
+            return ExitCode::from(script::fail(&format!("the argument {word:?} is not UTF-8"), &[help]) as u8);
+        }
+    };
+    let rest = || words.iter().skip(1).cloned();
+    match words.get(1).map(String::as_str) {
+        Some("fmt") => return ExitCode::from(fmt::run(rest()) as u8),
+        Some("profile") => return ExitCode::from(profile::run(rest()) as u8),
+        Some("flame") => return ExitCode::from(flame::run(rest()) as u8),
+        Some("report") => return ExitCode::from(report::run(rest()) as u8),
         Some("lsp") => return ExitCode::from(lsp::run() as u8),
         Some(_) | None => {}
     }
-    let arguments = match Arguments::read(std::env::args()) {
+    let arguments = match Arguments::read(words.iter().cloned()) {
         Ok(arguments) => arguments,
         Err(error) => {
             let is_mistake = error.use_stderr();
-            if is_mistake && Arguments::ask_for_json(std::env::args()) {
+            if is_mistake && Arguments::ask_for_json(words.iter().cloned()) {
                 notices::tell_json();
                 let text = error.to_string();
                 let (message, help) = text.split_once('\n').unwrap_or((&text, ""));

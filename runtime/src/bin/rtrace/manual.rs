@@ -1,7 +1,5 @@
 //! The manual page and the completions of shells, made from the definition of the command line.
 
-use std::io::Write;
-
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
 
@@ -21,7 +19,5 @@ pub fn run(manual: Manual) -> i32 {
         Manual::Zsh => completions(Shell::Zsh),
         Manual::Fish => completions(Shell::Fish),
     }
-    // A closed pipe has seen enough.
-    let _ = std::io::stdout().write_all(&out);
-    0
+    crate::script::print(&out)
 }

@@ -1,12 +1,10 @@
 //! What stands behind a script on the command line: `VALUE`, `--name`, `--name=VALUE`. What they mean is the script's to
 //! say.
 
-use std::io::Write;
-
 use rtrace_lang::check::ScriptOption;
 use rtrace_lang::diagnostic::{did_you_mean, near_misses};
 
-use crate::script::fail;
+use crate::script::{fail, print};
 
 /// A parameter with a name, and its value where it has one.
 type Named = (String, Option<String>);
@@ -32,8 +30,7 @@ pub fn split(words: &[String]) -> (Vec<Named>, Vec<String>) {
 pub fn answer(named: &[Named], options: &[ScriptOption], script: &str) -> Option<i32> {
     let unknown = named.iter().find(|(name, _)| !options.iter().any(|option| option.name == *name))?;
     if unknown.0 == "help" {
-        let _ = std::io::stdout().write_all(help(options, script).as_bytes());
-        return Some(0);
+        return Some(print(help(options, script).as_bytes()));
     }
     let names: Vec<String> = options.iter().map(|option| format!("--{}", option.name)).collect();
     let written = format!("--{}", unknown.0);

@@ -2,7 +2,6 @@
 //! run here as the command line would, or files that are shown without tracing anything.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -14,7 +13,7 @@ use rtrace_runtime::output::stacks::StackMap;
 use rtrace_runtime::recordings;
 
 use crate::arguments::{Arguments, Origin};
-use crate::script::{self, fail};
+use crate::script::{self, fail, print};
 
 /// What is behind the options of each command.
 pub const FORMS: &str = "The form of the result follows the file's name:\n  \
@@ -157,11 +156,7 @@ pub fn read(file: &Path, sample: Option<&str>) -> Result<StackMap, i32> {
 pub fn write(bytes: &[u8], output: Option<&Path>) -> i32 {
     let written = match output {
         Some(file) => fs::write(file, bytes).map_err(|error| format!("cannot write {}: {error}", file.display())),
-        None => match std::io::stdout().write_all(bytes) {
-            // Whoever reads has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(|error| format!("cannot write: {error}")),
-        },
+        None => return print(bytes),
     };
     match (written, output) {
         (Err(message), _) => fail(&message, &[]),

@@ -70,6 +70,32 @@ pub fn fail(message: &str, help: &[String]) -> i32 {
     MISTAKE
 }
 
+/// Prints what a command was asked for; gives its exit status.
+pub fn print(text: &[u8]) -> i32 {
+    let mut out = std::io::stdout();
+    is_written(out.write_all(text).and_then(|()| out.flush()))
+}
+
+/// The exit status of a command that writes a text: whoever reads it may have seen enough, but a full disk is told.
+pub fn is_written(result: std::io::Result<()>) -> i32 {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(&format!("cannot write the output: {error}"), &["make room, or write it elsewhere".to_string()])
+        }
+        Ok(()) | Err(_) => 0,
+    }
+}
+
+/// Whether messages have colours: on a terminal, and as the environment says.
+pub fn is_coloured() -> bool {
+    let asked = ["RTRACE_COLOR", "BPFTRACE_COLOR"].iter().find_map(|name| std::env::var(name).ok());
+    match asked.as_deref() {
+        Some("always") => true,
+        Some("never") => false,
+        _ => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    }
+}
+
 /// The names that a mistaken word may mean, and all that there are.
 pub fn near_and_all(word: &str, kind: &str, names: &[&str]) -> Vec<String> {
     let near = did_you_mean(&near_misses(word, names.iter().copied()));
@@ -77,8 +103,7 @@ pub fn near_and_all(word: &str, kind: &str, names: &[&str]) -> Vec<String> {
 }
 
 pub fn report(diagnostics: &[Diagnostic], source: &Source) {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    notices::report(diagnostics, source, colour);
+    notices::report(diagnostics, source, is_coloured());
 }
 
 /// `--explain CODE`
@@ -90,8 +115,7 @@ pub fn explain(name: &str) -> i32 {
                 example => format!("\nFor example, this is refused with it:\n\n    {example}\n"),
             };
             let text = format!("{}: {}\n\n{}\n{example}", code.name(), code.title(), code.explanation());
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            0
+            print(text.as_bytes())
         }
         None => {
             let near = did_you_mean(&near_misses(name, Code::ALL.iter().map(|code| code.name())));
