@@ -10,6 +10,7 @@ pub mod features;
 pub mod functions;
 pub(crate) mod mapping;
 pub mod perf;
+pub mod privileges;
 pub mod symbols;
 pub mod syscalls;
 pub mod system;
@@ -51,6 +52,11 @@ impl KernelError {
             KernelError::File { source, .. } => source.raw_os_error(),
             KernelError::Malformed { .. } | KernelError::Absent(_) => None,
         }
+    }
+
+    /// True where it is a perf event that was refused.
+    pub fn is_of_perf_event(&self) -> bool {
+        matches!(self, KernelError::Call { call: "perf_event_open", .. })
     }
 
     /// True where a missing privilege is the reason.

@@ -99,6 +99,12 @@ impl Provider for Kprobe {
         if wanted.is_pattern() {
             return self.matching(machine, &wanted, options);
         }
+        // One that needs no perf event, where those are refused.
+        let is_plain = wanted.module.is_none() && wanted.offset == 0;
+        let multi = match is_plain && machine.privileges().lacks_perf_events() && machine.has(Feature::KprobeMulti) {
+            true => MultiKind::KprobeMulti,
+            false => MultiKind::Single,
+        };
         if !exists(machine, wanted.module, wanted.function) {
             let parts = compiled_parts(machine, wanted.function);
             if parts.is_empty() || wanted.offset > 0 {
@@ -106,12 +112,12 @@ impl Provider for Kprobe {
             }
             let site = |part: &str| {
                 let name = format!("{}:{part}", self.name());
-                self.site(machine, &wanted, part, name, MultiKind::Single, options)
+                self.site(machine, &wanted, part, name, multi, options)
             };
             return Ok(parts.into_iter().map(site).collect());
         }
         let name = format!("{}:{}", self.name(), spec.parts.join(":"));
-        let site = self.site(machine, &wanted, wanted.function, name, MultiKind::Single, options);
+        let site = self.site(machine, &wanted, wanted.function, name, multi, options);
         Ok(vec![site])
     }
 

@@ -20,6 +20,7 @@ use crate::kernel::bpf::InKernel;
 use crate::kernel::btf::{Access, BTF_DIRECTORY, Btf, Kind, SOURCE_SHIFT};
 use crate::kernel::features::{self, Features};
 use crate::kernel::functions::FunctionList;
+use crate::kernel::privileges::Privileges;
 use crate::kernel::tracefs::Tracefs;
 use crate::kernel::{KernelError, allocation, bpf, symbols, system};
 use crate::nearest::near_misses;
@@ -79,6 +80,7 @@ pub struct Machine {
     kernel_functions: OnceLock<Vec<(u32, u32)>>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
+    privileges: OnceLock<Privileges>,
     /// A process that does not run its program yet.
     expected: Option<(u32, PathBuf)>,
 }
@@ -100,6 +102,16 @@ impl Machine {
     /// The process will run that program: until then it has mapped something else.
     pub fn expect_program(&mut self, pid: u32, program: PathBuf) {
         self.expected = Some((pid, program));
+    }
+
+    /// Whether this process may load programs.
+    pub fn may_load(&self) -> bool {
+        !self.features.may_not_load()
+    }
+
+    /// What keeps this process from tracing.
+    pub fn privileges(&self) -> &Privileges {
+        self.privileges.get_or_init(Privileges::read)
     }
 
     /// The files that the target of a user-space probe means.

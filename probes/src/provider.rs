@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
 use rtrace_lang::target::{Layout, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions};
 
+use crate::kernel::privileges::Privileges;
 use crate::kernel::{KernelError, bpf, perf};
 use crate::listing::ListedProbe;
 use crate::machine::Machine;
@@ -204,7 +205,7 @@ pub struct AttachError {
 impl AttachError {
     pub(crate) fn new(site: &ProbeSite, source: KernelError) -> AttachError {
         let help = match source.errno() {
-            Some(libc::EPERM | libc::EACCES) => vec![PRIVILEGE_HELP.to_string()],
+            Some(libc::EPERM | libc::EACCES) => Privileges::read().help(source.is_of_perf_event()),
             Some(libc::EMFILE) => vec!["Raise the limit on open files (`ulimit -n`).".to_string()],
             _ => Vec::new(),
         };
@@ -216,8 +217,6 @@ impl AttachError {
         self
     }
 }
-
-pub(crate) const PRIVILEGE_HELP: &str = "Run as root, or with the capabilities CAP_BPF and CAP_PERFMON.";
 
 /// The layout of a program that finds nothing in its context.
 pub(crate) fn empty_layout() -> Arc<Layout> {

@@ -34,6 +34,7 @@ use rtrace_lang::source::Source;
 use rtrace_lang::target::Attach;
 use rtrace_probes::kernel::KernelError;
 use rtrace_probes::kernel::cgroup::Cgroup;
+use rtrace_probes::kernel::privileges::Privileges;
 use rtrace_probes::{AttachError, Link, Machine};
 
 use crate::child::ChildError;
@@ -141,12 +142,11 @@ impl SessionError {
 
     /// What to do about it, a sentence each.
     pub fn help(&self) -> Vec<String> {
-        let capabilities = "run as root, or with the capabilities CAP_BPF and CAP_PERFMON".to_string();
         match self {
-            SessionError::Privilege(_) => vec![capabilities],
+            SessionError::Privilege(_) => Privileges::read().help(false),
             SessionError::Map { source: aya::maps::MapError::CreateError { io_error, .. }, .. } => {
                 match io_error.raw_os_error() {
-                    Some(libc::EPERM | libc::EACCES) => vec![capabilities],
+                    Some(libc::EPERM | libc::EACCES) => Privileges::read().help(false),
                     Some(libc::E2BIG | libc::ENOMEM | libc::EINVAL) => {
                         vec!["the map may be too large: lower max_map_keys, or shorten its keys".to_string()]
                     }

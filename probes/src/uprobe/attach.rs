@@ -79,12 +79,8 @@ fn attach_single(program: BorrowedFd<'_>, cookie: u64, site: &ProbeSite) -> Resu
     // Every CPU runs the program, whichever the event was opened on.
     let scope = pid.map_or(PerfScope::Cpu(0), PerfScope::Process);
     perf::perf_event_open(kind, scope).and_then(|event| link_perf_event(program, event, cookie, true)).map_err(
-        |error| {
-            let needs_more = error.is_privilege();
-            let error = AttachError::new(site, error);
-            // Kernels differ: perf-based uprobes have taken CAP_PERFMON and, before and after, CAP_SYS_ADMIN.
-            if needs_more { error.with_help("This form of uprobe may take CAP_SYS_ADMIN as well.") } else { error }
-        },
+        // Kernels differ: perf-based uprobes have taken CAP_PERFMON and, before and after, CAP_SYS_ADMIN.
+        |error| AttachError::new(site, error),
     )
 }
 

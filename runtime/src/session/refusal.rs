@@ -7,6 +7,7 @@ use rtrace_lang::source::Source;
 use rtrace_lang::span::Span;
 use rtrace_probes::AttachError;
 use rtrace_probes::kernel::KernelError;
+use rtrace_probes::kernel::privileges::{Lockdown, Privileges};
 
 use super::SessionError;
 
@@ -47,15 +48,28 @@ pub fn of_program(error: KernelError, object: &Object, program: &ProgramObject) 
     match error {
         KernelError::Refused { log, .. } if !log.is_empty() => {
             let said = reason(&log);
-            let message =
-                format!("the kernel refused the program of {probe}; this is a bug of rtrace, please report it");
-            let help = "run the same with `--bug-report FILE`, which writes what a report needs into the file";
-            let diagnostic = Diagnostic::error(Code::Refused, span(&log, program), message)
+            let privileges = Privileges::read();
+            let is_locked = privileges.lockdown == Some(Lockdown::Confidentiality) && said.contains("bpf_probe_read");
+            let (message, help) = match is_locked {
+                true => (
+                    format!(
+                        "the program of {probe} reads the kernel's memory, which this kernel is locked down against"
+                    ),
+                    privileges.help(false),
+                ),
+                false => (
+                    format!("the kernel refused the program of {probe}; this is a bug of rtrace, please report it"),
+                    vec![
+                        "run the same with `--bug-report FILE`, which writes what a report needs into the file"
+                            .to_string(),
+                    ],
+                ),
+            };
+            let mut diagnostic = Diagnostic::error(Code::Refused, span(&log, program), message)
                 .label(meaning(said))
-                .help(format!("the verifier says: {said}"))
-                .help(help)
-                .help("its whole log comes with `-v`")
-                .on_machine();
+                .help(format!("the verifier says: {said}"));
+            diagnostic.help.extend(help);
+            let diagnostic = diagnostic.help("its whole log comes with `-v`").on_machine();
             SessionError::Refused { diagnostic: Box::new(diagnostic), log }
         }
         error if matches!(error.errno(), Some(libc::EPERM | libc::EACCES)) => SessionError::Privilege(error),

@@ -6,6 +6,7 @@ use std::fs;
 use rtrace_lang::calls;
 use rtrace_lang::target::{Feature, Target};
 use rtrace_probes::Machine;
+use rtrace_probes::kernel::privileges::Lockdown;
 use rtrace_probes::kernel::system;
 use rtrace_runtime::output::FORMATS;
 
@@ -50,12 +51,19 @@ pub fn report(machine: &Machine) -> String {
     line("formats", &formats.join(" "));
     line("types of the kernel (BTF)", yes_or_no(machine.btf().is_some()));
     line("tracefs", yes_or_no(machine.tracefs().is_ok()));
-    // Every kernel that rtrace runs on has it.
-    let may_load = machine.has(Feature::Helper(calls::KTIME_GET_NS));
+    let may_load = machine.may_load();
     line("programs may be loaded", yes_or_no(may_load));
+    line("perf events may be opened", yes_or_no(may_load && !machine.privileges().lacks_perf_events()));
+    let lockdown = match machine.privileges().lockdown {
+        None => "no",
+        Some(Lockdown::Integrity) => "integrity",
+        Some(Lockdown::Confidentiality) => "confidentiality: no memory of the kernel, no kprobes",
+    };
+    line("locked down", lockdown);
     let mut report = format!("System\n{text}\nFeatures\n");
     if !may_load {
-        report.push_str("  not known: run as root, or with the capabilities CAP_BPF and CAP_PERFMON\n");
+        let help = machine.privileges().help(false).join(" ");
+        let _ = writeln!(report, "  not known. {help}");
     } else {
         for (feature, name, without) in FEATURES {
             let has = machine.has(*feature);
