@@ -12,6 +12,7 @@ pub use names::shown as shown_name;
 pub use notes::Note;
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,7 @@ pub struct Binary {
     architecture: Architecture,
     is_relocatable: bool,
     functions: OnceCell<Vec<Function>>,
+    chosen_at_start: OnceCell<BTreeSet<String>>,
 }
 
 impl Binary {
@@ -100,7 +102,15 @@ impl Binary {
             (segments.collect(), object.architecture(), object.kind() == ObjectKind::Dynamic)
         };
         let path = path.to_path_buf();
-        Ok(Binary { path, bytes, segments, architecture, is_relocatable, functions: OnceCell::new() })
+        Ok(Binary {
+            path,
+            bytes,
+            segments,
+            architecture,
+            is_relocatable,
+            functions: OnceCell::new(),
+            chosen_at_start: OnceCell::new(),
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -118,6 +128,21 @@ impl Binary {
             functions.dedup();
             functions
         })
+    }
+
+    /// Whether the name is one that is bound to one of several functions when a program starts (STT_GNU_IFUNC): its own code only
+    /// chooses. Such a name may be that of an older version's function as well.
+    pub fn is_chosen_at_start(&self, name: &str) -> bool {
+        let chosen = self.chosen_at_start.get_or_init(|| {
+            let Ok(object) = object::File::parse(self.bytes.as_slice()) else { return BTreeSet::new() };
+            let chooses = |symbol: object::Symbol<'_, '_>| {
+                let object::SymbolFlags::Elf { st_info, .. } = symbol.flags() else { return None };
+                let is_one = st_info & 0xf == STT_GNU_IFUNC && !symbol.is_undefined();
+                symbol.name().ok()?.split('@').next().filter(|_| is_one).map(str::to_string)
+            };
+            object.symbols().chain(object.dynamic_symbols()).filter_map(chooses).collect()
+        });
+        chosen.contains(name)
     }
 
     /// Functions of that name: as in the symbol table, or demangled, with or without its parameters.
@@ -295,6 +320,9 @@ impl Binary {
 }
 
 /// The functions of the symbol tables of a file.
+/// The type of such a symbol (gABI supplement, elf.h).
+const STT_GNU_IFUNC: u8 = 10;
+
 fn functions_of(object: &object::File<'_>) -> Vec<Function> {
     let is_function = |symbol: &object::Symbol<'_, '_>| {
         symbol.kind() == SymbolKind::Text && symbol.is_definition() && symbol.address() != 0

@@ -14,6 +14,7 @@ use rtrace_lang::target::{
 };
 use rtrace_lang::types::Type;
 
+use crate::kernel::KernelError;
 use crate::kernel::bpf;
 use crate::kernel::btf::{Btf, Kind, Parameter, SOURCE_SHIFT};
 use crate::kprobe::no_such_module;
@@ -93,6 +94,12 @@ impl Provider for Trampoline {
         }
         let found = self.sites(machine, module, pattern, options, self.name());
         if found.is_empty() {
+            let reason = "it passes neither structs nor so many arguments on";
+            if machine.has(Feature::Kprobes)
+                && let Ok(sites) = absent::stand_in(self, machine, reason, spec, options)
+            {
+                return Ok(sites);
+            }
             if let Some(error) = module.and_then(|module| no_such_module(machine, module, self.name())) {
                 return Err(error);
             }
@@ -275,8 +282,11 @@ pub(crate) fn traceable_functions(machine: &Machine, btf: &Btf) -> Vec<(u32, u32
     functions.into_iter().map(|(_, name, id)| (name, id)).collect()
 }
 
-/// How many words the arguments of a function take; None for what a trampoline does not pass.
+/// How many words the arguments of a function take; None for what a trampoline does not pass, a returned struct among it.
 fn argument_words(btf: &Btf, id: u32) -> Option<u32> {
+    if btf.returns_struct(id) {
+        return None;
+    }
     let mut words = 0;
     for size in btf.parameter_sizes(id)? {
         if size == 0 || size > 16 {
@@ -285,6 +295,18 @@ fn argument_words(btf: &Btf, id: u32) -> Option<u32> {
         words += size.div_ceil(8);
     }
     (words <= MOST_WORDS).then_some(words)
+}
+
+fn refused(site: &ProbeSite, error: KernelError) -> AttachError {
+    let is_busy = error.errno() == Some(libc::EBUSY);
+    let error = AttachError::new(site, error);
+    match is_busy {
+        true => error.with_help(
+            "The kernel keeps this function from being traced (notrace, noinstr), or something else has changed its first \
+             instruction.",
+        ),
+        false => error,
+    }
 }
 
 pub(crate) fn attach_trampolines(
@@ -309,7 +331,7 @@ pub(crate) fn attach_trampolines(
         } else {
             bpf::raw_tracepoint_open(None, program, None)
         };
-        links.push(Link::slow(fd.map_err(|error| AttachError::new(site, error))?));
+        links.push(Link::slow(fd.map_err(|error| refused(site, error))?));
     }
     Ok(links)
 }

@@ -475,9 +475,13 @@ fn attach_single(
         }
         let help = match error.errno() {
             Some(libc::EADDRNOTAVAIL) => Some("More than one function has this name; choose one by its address."),
-            Some(libc::EINVAL | libc::ENOENT | libc::EILSEQ) => {
-                Some("The kernel does not let this function be probed, or not at this offset.")
+            Some(libc::EILSEQ) => Some("No instruction begins at this offset."),
+            Some(libc::EINVAL | libc::ENOENT) if *offset > 0 => {
+                Some("The kernel does not let this function be probed, or has no instruction at this offset.")
             }
+            Some(libc::EINVAL | libc::ENOENT) => Some(
+                "The kernel keeps this function from being probed (noinstr, NOKPROBE_SYMBOL, or code that kprobes run on).",
+            ),
             _ => None,
         };
         let attached = AttachError::new(site, error);
@@ -560,6 +564,12 @@ fn with_arguments(machine: &Machine, module: Option<&str>, function: &str) -> Ar
     let prototype = match module {
         None | Some("vmlinux") => machine.btf().and_then(|btf| of(btf)),
         Some(module) => machine.module_btf(module).and_then(|btf| of(&btf)),
+    };
+    // A function that is named without its module.
+    let in_module = |name: &String| machine.module_btf(name).and_then(|btf| of(&btf));
+    let prototype = match module {
+        None => prototype.or_else(|| machine.module_names().iter().find_map(in_module)),
+        Some(_) => prototype,
     };
     let Some(prototype) = prototype else { return entry_layout() };
     let mut arguments = Vec::new();

@@ -105,7 +105,9 @@ impl Rate {
     }
 }
 
-const UNITS: [&str; 5] = ["hz", "s", "ms", "us", "ns"];
+const UNITS: [&str; 8] = ["hz", "s", "ms", "us", "ns", "m", "h", "d"];
+/// Those that are listed.
+const USUAL: [&str; 4] = ["hz", "s", "ms", "us"];
 
 /// Reads `hz:99`, `ms:10`, `10ms`, `99hz` and the bare number of nanoseconds.
 pub(crate) fn parse_rate(provider: &dyn Provider, spec: &ProbeSpec) -> Result<Rate, ResolveError> {
@@ -128,6 +130,9 @@ pub(crate) fn parse_rate(provider: &dyn Provider, spec: &ProbeSpec) -> Result<Ra
     };
     let scale = match unit.to_ascii_lowercase().as_str() {
         "hz" if number <= 1_000_000_000 => return Ok(Rate::Hertz(number)),
+        "d" => 86_400_000_000_000,
+        "h" => 3_600_000_000_000,
+        "m" => 60_000_000_000,
         "s" => 1_000_000_000,
         "ms" => 1_000_000,
         "us" => 1_000,
@@ -153,7 +158,7 @@ pub(crate) fn parse_rate(provider: &dyn Provider, spec: &ProbeSpec) -> Result<Ra
 
 pub(crate) fn list_units(provider: &str) -> Vec<ListedProbe> {
     let named = |unit: &&str| ListedProbe { name: format!("{provider}:{unit}:"), arguments: Vec::new() };
-    UNITS.iter().filter(|unit| **unit != "ns").map(named).collect()
+    USUAL.iter().map(named).collect()
 }
 
 #[cfg(test)]

@@ -320,6 +320,9 @@ impl Uprobe {
         if is_pattern(wanted.function) {
             return self.matching(binary, wanted, is_go);
         }
+        if binary.is_chosen_at_start(wanted.function) {
+            return Err(chosen_at_start(file, wanted));
+        }
         let functions = binary.functions_named(wanted.function);
         let Some(function) = functions.first() else { return Err(no_such_function(self, binary, file, wanted)) };
         if wanted.offset > 0 {
@@ -437,6 +440,25 @@ impl Uprobe {
             Some(_) => {}
         }
         Ok(offset)
+    }
+}
+
+/// Nothing runs under the name itself but the code that chooses, once.
+fn chosen_at_start(file: &Located, wanted: &Wanted<'_>) -> ResolveError {
+    let function = wanted.function;
+    ResolveError {
+        kind: ResolveErrorKind::Unsupported,
+        message: format!(
+            "`{function}` of {} is one of several functions, chosen when a program starts",
+            file.name.display()
+        ),
+        label: "bound to one for this processor (IFUNC)".to_string(),
+        help: vec![format!(
+            "Name the function that is chosen: `rtrace -l 'uprobe:{}:*{function}*'` lists those that the file has names for; \
+             gdb's `info symbol {function}` in a running program tells which it is.",
+            file.name.display()
+        )],
+        part: Some(wanted.part),
     }
 }
 

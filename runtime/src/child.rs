@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::signals;
 
@@ -30,6 +31,8 @@ pub struct Child {
     process: OwnedFd,
     status: Option<i32>,
     is_asked: bool,
+    /// The signal that has ended it, of itself.
+    pub ended_by: Option<i32>,
 }
 
 impl Child {
@@ -69,7 +72,15 @@ impl Child {
                 let (read, write) = unsafe { (OwnedFd::from_raw_fd(pipe[0]), OwnedFd::from_raw_fd(pipe[1])) };
                 drop(read);
                 let process = signals::process_fd(pid as u32).map_err(|error| ChildError::Call("pidfd_open", error))?;
-                Ok(Child { pid: pid as u32, program: path, gate: Some(write), process, status: None, is_asked: false })
+                Ok(Child {
+                    pid: pid as u32,
+                    program: path,
+                    gate: Some(write),
+                    process,
+                    status: None,
+                    is_asked: false,
+                    ended_by: None,
+                })
             }
         }
     }
@@ -95,7 +106,8 @@ impl Child {
     /// Asks the command to end, if it still runs: once.
     pub fn ask_to_end(&mut self, signal: i32) {
         self.gate = None;
-        if self.status.is_none() && !self.is_asked {
+        let has_ended = || signals::wait(&[self.as_raw_fd()], Duration::ZERO).is_ok_and(|ready| ready[0]);
+        if self.status.is_none() && !self.is_asked && !has_ended() {
             self.is_asked = true;
             // SAFETY: two numbers; the child is ours and not waited for yet, so the id is its own. One that has ended stays
             // as it is.
@@ -114,6 +126,7 @@ impl Child {
         // SAFETY: a plain call on our own child; the status outlives it.
         unsafe { libc::waitpid(self.pid as i32, &mut status, 0) };
         let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
+        self.ended_by = (libc::WIFSIGNALED(status) && !self.is_asked).then(|| libc::WTERMSIG(status));
         self.status = Some(code);
         code
     }

@@ -1,6 +1,7 @@
 //! A program in the kernel: loaded, attached, run until it ends, and taken out again. Dropping a session detaches
 //! everything. Formats nothing: what happens goes to a sink as events.
 
+mod attaching;
 mod globals;
 mod load;
 mod progress;

@@ -18,7 +18,6 @@ use crate::plan::Test;
 /// Codes that need a machine no test has, each with the reason.
 const UNREACHABLE: &[(Code, &str)] = &[
     (Code::Privilege, "tests run with all privileges, and the described machine has none to miss"),
-    (Code::TooManyProbes, "a described machine with that many probes would be a file of a megabyte"),
     (Code::Refused, "the kernel takes all programs: `messages::refused` breaks one"),
     (Code::PrintsOften, "it is counted: `rates::warned` has it"),
 ];

@@ -7,7 +7,7 @@ use crate::builtins::{self, Intrinsic, Lowering};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, BitField, Expr, ExprKind};
 use crate::span::Span;
-use crate::target::{Absence, Location, ProgramKind, ProgramSymbol};
+use crate::target::{Absence, Attach, Location, ProgramKind, ProgramSymbol};
 use crate::types::{Field, Space, StructRef, Type};
 
 use super::body::Body;
@@ -142,6 +142,9 @@ impl Body<'_, '_, '_> {
         if let Some(argument) = layout.arguments.iter().find(|argument| *argument.name == *name.text) {
             return Expr { kind: ExprKind::Context(argument.at.clone()), ty: argument.ty.clone(), span };
         }
+        if let Some(found) = self.common_field(name, span) {
+            return found;
+        }
         if let Some(absence) = self.absence(Some(&name.text)) {
             return self.absent(absence, name.span);
         }
@@ -165,6 +168,35 @@ impl Body<'_, '_, '_> {
             None => diagnostic.help(format!("its arguments: {}", names.join(", "))),
         };
         self.fail(diagnostic)
+    }
+
+    /// A field that all tracepoints have. The kernel shows programs none of them (`tp_prog_is_valid_access` in
+    /// kernel/trace/bpf_trace.c), but two are known otherwise.
+    fn common_field(&mut self, name: &ast::Name, span: Span) -> Option<Expr> {
+        if self.group.provider != "tracepoint" {
+            return None;
+        }
+        let mut ids = Vec::new();
+        for site in &self.group.sites {
+            if let Attach::Tracepoint { id } = self.checker.sites[site.index()].attach {
+                ids.push(id);
+            }
+        }
+        ids.dedup();
+        match (name.text.as_str(), &ids[..]) {
+            ("common_pid", _) => {
+                let task = ast::Expr { kind: ast::ExprKind::Ident("curtask".to_string()), span };
+                let pid = ast::Name { text: "pid".to_string(), span };
+                Some(self.field(&task, &pid, span))
+            }
+            ("common_type", [id]) => Some(Expr { ty: Type::U64, ..Expr::int(i64::from(*id), span) }),
+            ("common_type" | "common_flags" | "common_preempt_count", _) => Some(self.fail(
+                Diagnostic::error(Code::NotHere, name.span, format!("the kernel keeps `{}` from programs", name.text))
+                    .label("not available here")
+                    .help("`args.common_pid` and, of a single event, `args.common_type` are known; `probe` names the event"),
+            )),
+            _ => None,
+        }
     }
 
     /// What the machine has to say about `args` that are not there.

@@ -1,6 +1,6 @@
 //! The life of a session: BEGIN, attach, events as they come, detach, END, and the maps at the end.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
 use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordId, RecordKind, SiteId, Table};
+use rtrace_lang::names;
+use rtrace_lang::span::Span;
 use rtrace_lang::target::{Attach, MultiKind, ProbeSite, ProgramKind};
 use rtrace_lang::types::Type;
 use rtrace_probes::kernel::bpf::{self, TestRun};
@@ -28,6 +30,7 @@ use crate::output::{Sink, notices, printf, prometheus};
 use crate::signals::{self, Ending};
 use crate::symbols::MappingEvents;
 
+use super::attaching::attach_to_all;
 use super::progress::Progress;
 use super::recording::RecordingLine;
 use super::replaced::traced_files;
@@ -140,6 +143,12 @@ impl Session<'_> {
         // A command that takes its time keeps nobody from reading the results.
         self.print_at_end(sink)?;
         let child_status = child.as_mut().map(Child::finish);
+        if let Some(number) = child.and_then(|child| child.ended_by)
+            && !self.options.quiet
+        {
+            let name = names::signal_name(number.into()).unwrap_or_default();
+            notices::tell(&format!("The command was ended by signal {number} ({name})\n"));
+        }
         if self.options.is_last {
             ending.keep_blocked();
         }
@@ -221,6 +230,9 @@ impl Session<'_> {
                 self.answer_scrapes()?;
             }
             let process_ended = ready[processes_at..metrics_at].iter().any(|ready| *ready);
+            if followed.is_some() && process_ended && !self.options.quiet {
+                notices::tell(&format!("Process {} has ended\n", self.options.pid.unwrap_or_default()));
+            }
             let is_late = end.is_some_and(|end| Instant::now() >= end);
             let is_over = process_ended || is_late || self.exit_called() || self.has_printed_enough();
             if (ready[0] && ending.take()) || is_over {
@@ -294,6 +306,11 @@ impl Session<'_> {
             system::raise_file_limit();
         }
         let mut ways = Ways::default();
+        let mut refused = Vec::new();
+        let mut sites_of: HashMap<Span, usize> = HashMap::new();
+        for program in &self.hir.programs {
+            *sites_of.entry(program.span).or_default() += program.sites.len();
+        }
         let progress = Progress::new(self.site_count(), self.options.progress);
         for ((program, fd), clause) in self.object.programs.iter().zip(&self.programs).zip(&self.hir.programs) {
             // Only who asks for it pays for a cookie.
@@ -306,13 +323,13 @@ impl Session<'_> {
                 continue;
             }
             let provider = provider_named(first.provider).expect("a site is of a provider");
+            let is_one_of_many = sites_of.get(&clause.span).is_some_and(|count| *count > 1);
             let at_once = if attaches_singly(program.kind) { 1 } else { sites.len() };
             for sites in sites.chunks(at_once) {
                 if ending.take() {
                     return Ok(true);
                 }
-                let links = provider
-                    .attach(self.machine, fd.as_fd(), sites)
+                let links = attach_to_all(provider, self.machine, fd.as_fd(), sites, is_one_of_many, &mut refused)
                     .map_err(|error| refusal::of_probe(error, clause.span, &self.options.source))?;
                 if links.is_empty() && matches!(first.attach, Attach::Kprobe { .. }) {
                     self.left_out.extend(sites.iter().map(|(_, site)| site.name.clone()));
@@ -330,6 +347,11 @@ impl Session<'_> {
             }
         }
         drop(progress);
+        if !refused.is_empty() {
+            let names = refused.join(", ");
+            notices::warn(&format!("left out, since the kernel cannot trace them: {names}"));
+            self.left_out.append(&mut refused);
+        }
         self.modules = traced_modules(&self.hir, self.machine);
         notices::tell(&ways.text());
         Ok(false)

@@ -282,6 +282,14 @@ impl Btf {
         Some((0..count).map(move |index| self.size_of(prototype.word(index, PARAMETER, 1))))
     }
 
+    /// Whether a function returns a struct or union, as a whole.
+    pub fn returns_struct(&self, id: u32) -> bool {
+        let function = self.record(id).filter(|record| record.kind == Kind::Func);
+        let prototype = function.and_then(|function| self.record(function.size_or_type));
+        let returned = prototype.and_then(|prototype| self.strip(prototype.size_or_type));
+        returned.is_some_and(|record| matches!(record.kind, Kind::Struct | Kind::Union))
+    }
+
     /// Bytes of a value of that type; 0 where it has none.
     fn size_of(&self, id: u32) -> u32 {
         let Some(record) = self.strip(id) else { return 0 };
