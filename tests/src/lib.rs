@@ -11,6 +11,7 @@ pub mod codes;
 pub mod directives;
 pub mod directory;
 pub mod documents;
+pub mod ended_processes;
 pub mod endings;
 pub mod environment;
 pub mod expectation;

@@ -13,10 +13,10 @@ use crate::other_files::Place;
 use crate::schema::{self, Schema};
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    bpf_programs, builtins, clearing, codes, documents, endings, expectation, flame_graphs, foreign_maps, formats,
-    grammar, kernel_functions, language_server, large_kernel, leftovers, messages, modules, other_files, outputs,
-    packets, pictures, pins, profiles, prometheus, prompt, rates, real_programs, reference, run, scale, scrapes,
-    stages,
+    bpf_programs, builtins, clearing, codes, documents, ended_processes, endings, expectation, flame_graphs,
+    foreign_maps, formats, grammar, kernel_functions, language_server, large_kernel, leftovers, messages, modules,
+    other_files, outputs, packets, pictures, pins, profiles, prometheus, prompt, rates, real_programs, reference, run,
+    scale, scrapes, stages,
 };
 
 /// What became of a test.
@@ -130,6 +130,9 @@ impl Plan {
             let followed = move || other_files::check(&programs, place);
             tests.push(self.gated(format!("other_files::{name}"), 2, needs, followed));
         }
+        let programs = self.programs.clone();
+        let named = move || ended_processes::check(&programs);
+        tests.push(self.gated("ended_processes::named".to_string(), 3, vec![Need::OtherRoot], named));
         let programs = self.programs.clone();
         let named = move || other_files::check_debuginfo(&programs);
         tests.push(self.gated("other_files::debuginfo".to_string(), 2, Vec::new(), named));

@@ -35,6 +35,12 @@ pub(crate) fn file_system(file: &File) -> Option<libc::c_long> {
     (result == 0).then(|| unsafe { found.assume_init() }.f_type)
 }
 
+/// The processes that there are, kernel threads among them.
+pub fn processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// Descriptors that are enough for two each of the most probes that a script may have.
 const MANY_FILES: libc::rlim_t = 2 * MAX_PROBES as libc::rlim_t + 1024;
 

@@ -61,6 +61,9 @@ const BETWEEN_PROBLEMS: Duration = Duration::from_secs(1);
 /// Objects that an iterator goes through between two looks at its events: few enough for all of them to fit the buffer.
 const OBJECTS_AT_ONCE: usize = 64;
 
+/// Processes that are looked at between two looks at the events.
+const PROCESSES_AT_ONCE: usize = 32;
+
 /// Bytes of records that wait in the tool's memory to be printed, about: a million short ones.
 const MOST_WAITING: usize = 128 << 20;
 
@@ -87,11 +90,9 @@ impl Session<'_> {
             None => None,
         };
         let process = child.as_ref().map(|child| child.pid).or(self.options.pid);
-        if let Some(pid) = process
-            && (shows_user_addresses(&self.hir) || self.unwind.is_some())
-        {
+        if shows_user_addresses(&self.hir) || self.unwind.is_some() {
             // Refused without the right to: /proc has to do then.
-            self.mappings = MappingEvents::follow(pid, self.cpus).ok();
+            self.mappings = MappingEvents::follow(process, self.cpus).ok();
         }
         if let Some(unwind) = &mut self.unwind {
             unwind.process = process;
@@ -171,7 +172,8 @@ impl Session<'_> {
             fds.len() - 1
         });
         let mappings_at = fds.len();
-        if self.unwind.is_some() {
+        let follows_all = self.mappings.is_some() && child.is_none() && followed.is_none();
+        if self.unwind.is_some() || follows_all {
             fds.extend(self.mappings.iter().flat_map(MappingEvents::fds));
         }
         let processes_at = fds.len();
@@ -185,6 +187,8 @@ impl Session<'_> {
         let mut last_told = Instant::now();
         // Before it runs the command the child is a copy of the tool: where the kernel tells what it maps, /proc is not
         // asked.
+        // Those that were there before, a few at a time: nothing tells what they map.
+        let mut earlier = if follows_all { system::processes() } else { Vec::new() };
         let looked_at = child.filter(|_| self.mappings.is_none());
         if let Some(child) = looked_at {
             self.decoder.note_process(child.pid);
@@ -192,7 +196,8 @@ impl Session<'_> {
         loop {
             self.draw_recording();
             sink.flush().map_err(SessionError::Output)?;
-            let left = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()).min(TICK));
+            let tick = if earlier.is_empty() { TICK } else { BREATH };
+            let left = end.map_or(tick, |end| end.saturating_duration_since(Instant::now()).min(tick));
             let ready = signals::wait(&fds, left).map_err(|error| SessionError::System("poll", error))?;
             for (number, (programs, wakeup)) in wakeups.iter().enumerate() {
                 if ready[1 + number] && wakeup.take() {
@@ -212,6 +217,9 @@ impl Session<'_> {
                 self.decoder.note_process(child.pid);
             }
             self.note_mappings();
+            for pid in earlier.split_off(earlier.len().saturating_sub(PROCESSES_AT_ONCE)) {
+                self.decoder.note_process(pid);
+            }
             if ready[mappings_at..processes_at].iter().any(|ready| *ready) {
                 // They stay ready when the thread has ended that they were opened for.
                 std::thread::sleep(BREATH);

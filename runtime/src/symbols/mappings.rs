@@ -1,4 +1,4 @@
-//! What a process maps while it runs, told by the kernel as it happens: addresses of a command that has ended keep their
+//! What processes map while they run, told by the kernel as it happens: addresses of those that have ended keep their
 //! names. A perf event that counts nothing carries the news, in a small buffer for each processor. Where the kernel does
 //! not allow it there is no news; /proc has to do then.
 //! Unsafe: opens perf events and reads the buffers that it shares with the kernel.
@@ -15,12 +15,16 @@ use aya_obj::generated::{perf_event_attr, perf_sw_ids, perf_type_id};
 /// Pages of one buffer, a power of two: room for the mappings of some 200 libraries between two looks.
 const PAGES: usize = 8;
 
+/// The same where all processes are followed: for some thousand programs that start between two looks.
+const PAGES_FOR_ALL: usize = 128;
+
 // Offsets in the first page of a buffer (include/uapi/linux/perf_event.h, `struct perf_event_mmap_page`).
 const DATA_HEAD: usize = 1024;
 const DATA_TAIL: usize = 1032;
 
 // Kinds of records, and a mark on one of them.
 const RECORD_COMM: u32 = 3;
+const RECORD_FORK: u32 = 7;
 const RECORD_MMAP2: u32 = 10;
 const COMM_IS_EXEC: u16 = 1 << 13;
 
@@ -34,6 +38,11 @@ pub enum MappingEvent {
     Exec {
         pid: u32,
     },
+    /// A new process, with all that its parent has mapped.
+    Forked {
+        pid: u32,
+        parent: u32,
+    },
     Mapped {
         pid: u32,
         mapping: NewMapping,
@@ -44,7 +53,7 @@ impl MappingEvent {
     /// The process.
     pub fn pid(&self) -> u32 {
         match self {
-            MappingEvent::Exec { pid } | MappingEvent::Mapped { pid, .. } => *pid,
+            MappingEvent::Exec { pid } | MappingEvent::Forked { pid, .. } | MappingEvent::Mapped { pid, .. } => *pid,
         }
     }
 }
@@ -61,18 +70,19 @@ pub struct NewMapping {
     pub path: PathBuf,
 }
 
-/// The news of one process and of those that it makes.
+/// The news of one process and of those that it makes, or of all.
 pub struct MappingEvents {
     buffers: Vec<Buffer>,
 }
 
 impl MappingEvents {
-    /// Follows a process from now on. An error where the kernel does not allow it.
-    pub fn follow(pid: u32, cpus: u32) -> io::Result<MappingEvents> {
+    /// Follows a process from now on, or all of them. An error where the kernel does not allow it.
+    pub fn follow(pid: Option<u32>, cpus: u32) -> io::Result<MappingEvents> {
+        let pages = if pid.is_some() { PAGES } else { PAGES_FOR_ALL };
         let mut buffers = Vec::new();
         for cpu in 0..cpus {
             match open(pid, cpu) {
-                Ok(event) => buffers.push(Buffer::map(event)?),
+                Ok(event) => buffers.push(Buffer::map(event, pages)?),
                 // A processor that is offline.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
                 Err(error) => return Err(error),
@@ -97,7 +107,7 @@ impl MappingEvents {
     }
 }
 
-fn open(pid: u32, cpu: u32) -> io::Result<OwnedFd> {
+fn open(pid: Option<u32>, cpu: u32) -> io::Result<OwnedFd> {
     // SAFETY: perf_event_attr is a struct of plain integers; all zeroes is a value of it.
     let mut attribute: perf_event_attr = unsafe { std::mem::zeroed() };
     attribute.size = size_of::<perf_event_attr>() as u32;
@@ -106,17 +116,19 @@ fn open(pid: u32, cpu: u32) -> io::Result<OwnedFd> {
     attribute.sample_type = SAMPLE_TIME;
     attribute.set_sample_id_all(1);
     attribute.set_exclude_kernel(1);
-    attribute.set_inherit(1);
+    attribute.set_inherit(pid.is_some().into());
     attribute.set_mmap(1);
     attribute.set_mmap2(1);
+    attribute.set_task(1);
     attribute.set_comm(1);
     attribute.set_comm_exec(1);
     // Whoever waits is woken for each record.
     attribute.set_watermark(1);
     attribute.__bindgen_anon_2.wakeup_watermark = 1;
     let flags = u64::from(aya_obj::generated::PERF_FLAG_FD_CLOEXEC);
+    let pid = pid.map_or(-1, |pid| pid as i32);
     // SAFETY: the attribute is live and `size` is its length.
-    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw mut attribute, pid as i32, cpu as i32, -1, flags) };
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw mut attribute, pid, cpu as i32, -1, flags) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -128,19 +140,21 @@ fn open(pid: u32, cpu: u32) -> io::Result<OwnedFd> {
 struct Buffer {
     address: *mut libc::c_void,
     page_bytes: usize,
+    /// Of data.
+    pages: usize,
     /// The event lives as long as its buffer.
     event: OwnedFd,
 }
 
 impl Buffer {
-    fn map(event: OwnedFd) -> io::Result<Buffer> {
+    fn map(event: OwnedFd, pages: usize) -> io::Result<Buffer> {
         // SAFETY: asks for a number.
         let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
         // SAFETY: asks for a new mapping; nothing that exists is touched.
         let address = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                (1 + PAGES) * page_bytes,
+                (1 + pages) * page_bytes,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 event.as_raw_fd(),
@@ -150,7 +164,7 @@ impl Buffer {
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Buffer { address, page_bytes, event })
+        Ok(Buffer { address, page_bytes, pages, event })
     }
 
     fn counter(&self, offset: usize) -> &AtomicU64 {
@@ -160,7 +174,7 @@ impl Buffer {
 
     /// Hands out each record, and makes room for new ones.
     fn take(&mut self, visit: &mut dyn FnMut(&[u8])) {
-        let data_bytes = (PAGES * self.page_bytes) as u64;
+        let data_bytes = (self.pages * self.page_bytes) as u64;
         let head = self.counter(DATA_HEAD).load(Ordering::Acquire);
         let mut tail = self.counter(DATA_TAIL).load(Ordering::Relaxed);
         while tail + 8 <= head {
@@ -180,7 +194,7 @@ impl Buffer {
     }
 
     fn copy(&self, offset: u64, bytes: usize) -> Vec<u8> {
-        assert!(offset as usize + bytes <= PAGES * self.page_bytes, "inside the data");
+        assert!(offset as usize + bytes <= self.pages * self.page_bytes, "inside the data");
         let mut copy = vec![0; bytes];
         // SAFETY: inside the mapping; the kernel does not write between the tail and the head.
         unsafe {
@@ -195,7 +209,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and no reference into it outlives self.
         unsafe {
-            libc::munmap(self.address, (1 + PAGES) * self.page_bytes);
+            libc::munmap(self.address, (1 + self.pages) * self.page_bytes);
         }
     }
 }
@@ -208,6 +222,11 @@ fn parse(record: &[u8]) -> Option<(u64, MappingEvent)> {
     let (pid, time) = (half(8)?, word(record.len().checked_sub(8)?)?);
     match half(0)? {
         RECORD_COMM if marks & COMM_IS_EXEC != 0 => Some((time, MappingEvent::Exec { pid })),
+        // A new thread is one as well.
+        RECORD_FORK => {
+            let parent = half(12)?;
+            (parent != pid).then_some((time, MappingEvent::Forked { pid, parent }))
+        }
         RECORD_MMAP2 => {
             let name = record.get(72..record.len() - 8)?.split(|byte| *byte == 0).next()?;
             let mapping = NewMapping {
@@ -232,7 +251,7 @@ mod tests {
     #[test]
     fn a_command_tells_what_it_runs() {
         let mut child = Child::hold("/bin/cat /dev/null").unwrap();
-        let mut events = match MappingEvents::follow(child.pid, 256) {
+        let mut events = match MappingEvents::follow(Some(child.pid), 256) {
             Ok(events) => events,
             Err(error) => {
                 println!("skipped: perf events are refused here: {error}");
@@ -248,7 +267,7 @@ mod tests {
         assert_eq!(found.first(), Some(&MappingEvent::Exec { pid: child.pid }));
         let is_program = |event: &MappingEvent| match event {
             MappingEvent::Mapped { mapping, .. } => mapping.path.ends_with("cat") && mapping.bytes > 0,
-            MappingEvent::Exec { .. } => false,
+            MappingEvent::Exec { .. } | MappingEvent::Forked { .. } => false,
         };
         assert!(found.iter().any(is_program), "{found:?}");
         assert!(events.read().is_empty());

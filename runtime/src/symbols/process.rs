@@ -88,7 +88,7 @@ struct Mapping {
 }
 
 /// The code that a process had mapped when it was looked at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     /// Sorted by address.
     mappings: Vec<Mapping>,

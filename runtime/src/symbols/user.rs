@@ -1,7 +1,7 @@
 //! Addresses of processes to names: from the symbol tables of what they had mapped, and from the map files that
 //! just-in-time compilers write. Never stops a process.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +19,11 @@ use super::lines::{SourceLines, SourcePlace};
 use super::mappings::MappingEvent;
 use super::process::{FileId, Files, Snapshot};
 
-/// Processes that are remembered; beyond that those that have gone are forgotten first.
+/// Processes that are remembered; beyond that those that have gone are forgotten, the oldest first.
 const MOST_PROCESSES: usize = 8192;
+
+/// Processes whose makers are remembered.
+const MOST_PARENTS: usize = 65_536;
 
 /// Looks at one process over its life (exec, dlopen) that are kept.
 const MOST_SNAPSHOTS: usize = 4;
@@ -51,6 +54,10 @@ pub struct UserSymbols {
     files: Files,
     /// Newest last.
     processes: HashMap<u32, Vec<Snapshot>>,
+    /// Those processes, the ones that have been known longest first.
+    order: VecDeque<u32>,
+    /// Who made a process: what it maps is what that one did, until it runs a program.
+    parents: HashMap<u32, u32>,
     /// By file and file offset: processes that run the same file share them.
     known: HashMap<(FileId, u64), Symbol>,
     jitted: JitMaps,
@@ -94,6 +101,8 @@ impl UserSymbols {
         UserSymbols {
             files: Files::default(),
             processes: HashMap::new(),
+            order: VecDeque::new(),
+            parents: HashMap::new(),
             known: HashMap::new(),
             jitted: JitMaps::default(),
             missing: HashMap::new(),
@@ -111,22 +120,57 @@ impl UserSymbols {
         if self.processes.contains_key(&pid) {
             return;
         }
-        if self.processes.len() >= MOST_PROCESSES {
+        let snapshots = match Snapshot::read(pid, &mut self.files) {
+            Some(snapshot) => vec![snapshot],
+            None => self.inherited(pid),
+        };
+        *self.snapshots_of(pid) = snapshots;
+    }
+
+    /// What a process has mapped that has gone before it ran a program of its own.
+    fn inherited(&mut self, pid: u32) -> Vec<Snapshot> {
+        let Some(parent) = self.parents.remove(&pid) else { return Vec::new() };
+        // Each step takes a parent away: this comes to an end.
+        self.note_process(parent);
+        self.processes.get(&parent).cloned().unwrap_or_default()
+    }
+
+    /// What is known of a process, with room for it where it is a new one.
+    fn snapshots_of(&mut self, pid: u32) -> &mut Vec<Snapshot> {
+        if !self.processes.contains_key(&pid) {
             let lives = |pid: &u32| fs::exists(format!("/proc/{pid}")).unwrap_or(false);
-            self.processes.retain(|pid, _| lives(pid));
-            self.missing.retain(|pid, _| lives(pid));
-            self.jitted.retain(lives);
+            for _ in 0..self.order.len() {
+                if self.processes.len() < MOST_PROCESSES {
+                    break;
+                }
+                let Some(oldest) = self.order.pop_front() else { break };
+                if lives(&oldest) {
+                    self.order.push_back(oldest);
+                    continue;
+                }
+                self.processes.remove(&oldest);
+                self.missing.remove(&oldest);
+                self.jitted.retain(|pid| *pid != oldest);
+            }
+            if self.parents.len() >= MOST_PARENTS {
+                self.parents.retain(|pid, _| lives(pid));
+            }
+            self.order.push_back(pid);
         }
-        let snapshots = Snapshot::read(pid, &mut self.files).into_iter().collect();
-        self.processes.insert(pid, snapshots);
+        self.processes.entry(pid).or_default()
     }
 
     /// Takes in what the kernel says of a process's code: exact also for one that has ended.
     pub fn note_mapping(&mut self, event: MappingEvent) {
         match event {
+            MappingEvent::Forked { pid, parent } => {
+                self.missing.remove(&pid);
+                self.parents.insert(pid, parent);
+            }
             MappingEvent::Exec { pid } => {
                 self.missing.remove(&pid);
-                let snapshots = self.processes.entry(pid).or_default();
+                self.parents.remove(&pid);
+                let snapshots = self.snapshots_of(pid);
                 if snapshots.len() == MOST_SNAPSHOTS {
                     snapshots.remove(0);
                 }
@@ -134,11 +178,11 @@ impl UserSymbols {
             }
             MappingEvent::Mapped { pid, mapping } => {
                 self.missing.remove(&pid);
-                let snapshots = self.processes.entry(pid).or_default();
+                let snapshots = self.snapshots_of(pid);
                 if snapshots.is_empty() {
                     snapshots.push(Snapshot::default());
                 }
-                if let Some(newest) = snapshots.last_mut() {
+                if let Some(newest) = self.processes.get_mut(&pid).and_then(|snapshots| snapshots.last_mut()) {
                     newest.add(pid, &mapping, &mut self.files);
                 }
             }
