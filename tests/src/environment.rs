@@ -13,7 +13,7 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
-use crate::{browser, grammar, modules, other_files, prometheus, real_programs, scrapes, tasks};
+use crate::{browser, grammar, modules, other_files, prometheus, real_programs, scrapes, tasks, typed_lines};
 
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +45,10 @@ pub enum Need {
     Python,
     /// The distribution's PostgreSQL, with probes of its own.
     Postgresql,
+    /// A bash that reads its lines itself.
+    Bash,
+    /// OpenSSL as a library and as a command.
+    Openssl,
     /// The checker of metrics that Prometheus comes with.
     Promtool,
     /// A browser without a window.
@@ -88,6 +92,8 @@ const NEEDS: &[(&str, Need)] = &[
     ("namespaces", Need::Namespaces),
     ("python", Need::Python),
     ("postgresql", Need::Postgresql),
+    ("bash", Need::Bash),
+    ("openssl", Need::Openssl),
     ("promtool", Need::Promtool),
     ("browser", Need::Browser),
     ("prometheus", Need::Prometheus),
@@ -137,6 +143,8 @@ impl Need {
             Need::Namespaces => tasks::can_make_namespaces(),
             Need::Python => real_programs::python().is_some(),
             Need::Postgresql => real_programs::postgresql().is_some(),
+            Need::Bash => typed_lines::bash().is_some(),
+            Need::Openssl => typed_lines::openssl().is_some(),
             Need::Promtool => scrapes::promtool().is_some(),
             Need::Browser => browser::program().is_some(),
             Need::Prometheus => prometheus::server().is_some(),
@@ -154,7 +162,7 @@ impl Need {
             Need::Browser => in_guest,
             // Not every machine has them installed, and no guest has.
             Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql => true,
-            Need::Promtool | Need::Prometheus | Need::Node | Need::Vim => true,
+            Need::Bash | Need::Openssl | Need::Promtool | Need::Prometheus | Need::Node | Need::Vim => true,
             Need::Hardware | Need::Watchpoints => true,
             // Kernels before 5.11 have no types of modules.
             Need::TunTypes => true,

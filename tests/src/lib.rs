@@ -44,4 +44,5 @@ pub mod scrapes;
 pub mod stages;
 pub mod tasks;
 mod terminal;
+pub mod typed_lines;
 pub mod workload;

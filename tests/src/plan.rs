@@ -16,7 +16,7 @@ use crate::{
     bpf_programs, builtins, clearing, codes, documents, ended_processes, endings, expectation, flame_graphs,
     foreign_maps, formats, grammar, kernel_functions, language_server, large_kernel, leftovers, messages, modules,
     other_files, outputs, packets, pictures, pins, profiles, prometheus, prompt, rates, real_programs, reference, run,
-    scale, scrapes, stages,
+    scale, scrapes, stages, typed_lines,
 };
 
 /// What became of a test.
@@ -200,6 +200,12 @@ impl Plan {
         let (programs, examples) = (self.programs.clone(), root.join("examples"));
         let postgresql = move || real_programs::check_postgresql(&programs, &examples);
         tests.push(self.gated("real_programs::postgresql".to_string(), 2, vec![Need::Postgresql], postgresql));
+        let (programs, examples) = (self.programs.clone(), root.join("examples"));
+        let shown = move || typed_lines::check_bash(&programs, &examples);
+        tests.push(self.gated("typed_lines::bash".to_string(), 2, vec![Need::Bash], shown));
+        let (programs, examples) = (self.programs.clone(), root.join("examples"));
+        let shown = move || typed_lines::check_openssl(&programs, &examples);
+        tests.push(self.gated("typed_lines::openssl".to_string(), 2, vec![Need::Openssl], shown));
         let programs = self.programs.clone();
         let served = move || language_server::check(&programs);
         tests.push(self.gated("language_server::dialogue".to_string(), 2, Vec::new(), served));

@@ -140,8 +140,8 @@ fn check(case: &Case, programs: &Programs, stdout: Option<Expected>, ended: &End
         return compare(case, Expected::Errors, &errors);
     }
     // What nobody expects must not be said.
-    let is_expected =
-        |line: &str| line.starts_with(ATTACHED) || line.starts_with("Process ") && line.ends_with(" has ended");
+    let is_end = |line: &str| line.starts_with("Process ") && line.ends_with(" has ended");
+    let is_expected = |line: &str| line.is_empty() || line.starts_with(ATTACHED) || is_end(line);
     let unexpected: Vec<&str> = errors.lines().filter(|line| !is_expected(line)).collect();
     if !unexpected.is_empty() {
         bail!("it says on stderr (a file {}.err would expect it):\n{}", case.name, unexpected.join("\n"));
