@@ -10,7 +10,8 @@ const BAR: u128 = 40;
 pub fn picture(rows: &[Bucket], divisor: u64, bars: Bars) -> String {
     let total: u128 = rows.iter().map(|row| u128::from(row.count.unsigned_abs())).sum();
     let (above, below) = (rows.iter().any(|row| row.count > 0), rows.iter().any(|row| row.count < 0));
-    let mut out = format!("{:>16} {:>41} {:<9}\n", "value", "------------- Distribution -------------", "count");
+    let label = rows.iter().map(|row| row.label.len()).max().unwrap_or(0).max(16);
+    let mut out = format!("{:>label$} {:>41} {:<9}\n", "value", "------------- Distribution -------------", "count");
     for row in rows {
         // Where counts of both signs are, the bars go both ways from the middle.
         let width = if above && below { BAR / 2 } else { BAR };
@@ -32,7 +33,7 @@ pub fn picture(rows: &[Bucket], divisor: u64, bars: Bars) -> String {
             (true, true) => format!("{bar:>width$}|{:width$}", ""),
         };
         let count = i128::from(row.count) / i128::from(divisor.max(1));
-        out.push_str(&format!("{:>16} {picture} {count:<9}\n", row.label));
+        out.push_str(&format!("{:>label$} {picture} {count:<9}\n", row.label));
     }
     out
 }

@@ -22,6 +22,20 @@ pub fn format(pieces: &[Piece], values: &[Value]) -> Vec<u8> {
     out
 }
 
+/// The most bytes up to `most` that end with a whole character of UTF-8.
+fn whole_characters(text: &[u8], most: usize) -> usize {
+    if most >= text.len() {
+        return text.len();
+    }
+    // A character has at most three bytes behind its first.
+    let is_inside = |at: usize| text[at] & 0xc0 == 0x80;
+    let start = (most.saturating_sub(3)..=most).rev().find(|at| !is_inside(*at)).unwrap_or(most);
+    if start < most && std::str::from_utf8(&text[start..most]).is_err_and(|error| error.error_len().is_none()) {
+        return start;
+    }
+    most
+}
+
 pub(super) fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
     let text = match conversion.kind.takes() {
         Takes::Anything | Takes::Named => Some(render(value)),
@@ -30,7 +44,7 @@ pub(super) fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>)
     };
     if let Some(mut text) = text {
         if let Some(precision) = conversion.precision {
-            text.truncate(precision as usize);
+            text.truncate(whole_characters(&text, precision as usize));
         }
         pad(conversion, b"", &text, false, out);
         return;
@@ -154,6 +168,14 @@ mod tests {
     fn check(text: &str, values: &[Value], expected: &str) {
         let pieces = parse_format(text.as_bytes()).expect("a good format");
         assert_eq!(String::from_utf8_lossy(&format(&pieces, values)), expected);
+    }
+
+    #[test]
+    fn a_character_is_shown_whole_or_not_at_all() {
+        let text = "a\u{e9}\u{20ac}z".as_bytes();
+        let kept: Vec<usize> = (0..=text.len() + 1).map(|most| whole_characters(text, most)).collect();
+        assert_eq!(kept, [0, 1, 1, 3, 3, 3, 6, 7, 7]);
+        assert_eq!([0, 1, 2, 3].map(|most| whole_characters(b"\xff\xfe\x80\x80", most)), [0, 1, 2, 3]);
     }
 
     #[test]

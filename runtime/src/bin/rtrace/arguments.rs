@@ -132,7 +132,7 @@ pub struct Arguments {
     pub debuginfo: Option<String>,
 
     /// Print a stage of the compilation and stop: ast, hir, ir, bpf, asm or manifest; elf=FILE writes an object file
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", alias = "debug", short_alias = 'd')]
     pub emit: Option<String>,
 
     /// For debugging: go on as if the kernel lacked a feature, such as kprobes, kprobe_multi, uprobe_multi, fentry, or a
@@ -179,6 +179,14 @@ pub struct Arguments {
     /// As in bpftrace, where it changes nothing either
     #[arg(short = 'b', long = "btf", hide = true)]
     _btf: bool,
+
+    /// As in bpftrace: semaphores of USDT probes are raised for every process in any case
+    #[arg(long = "usdt-file-activation", hide = true)]
+    _usdt_file_activation: bool,
+
+    /// As in bpftrace, for headers of the kernel: its types are known without them
+    #[arg(short = 'I', value_name = "DIR", hide = true)]
+    _include_directories: Vec<String>,
 
     /// Print the version
     #[arg(short = 'V', long = "version", action = clap::ArgAction::Version)]
@@ -248,8 +256,15 @@ pub enum Origin<'a> {
 impl Arguments {
     /// The command line's words. `-lv PATTERN` would be a list of what matches `v`: it means `-l -v PATTERN`.
     pub fn read(words: impl Iterator<Item = String>) -> Result<Arguments, clap::Error> {
+        let mut is_file_of_elf = false;
         let separate = |word: String| match word.as_str() {
+            _ if std::mem::take(&mut is_file_of_elf) => vec![format!("elf={word}")],
             "-lv" => vec!["-l".to_string(), "-v".to_string()],
+            // bpftrace's name.
+            "--emit-elf" => {
+                is_file_of_elf = true;
+                vec!["--emit".to_string()]
+            }
             _ => vec![word],
         };
         Arguments::try_parse_from(words.flat_map(separate))

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     };
     let rest = || words.iter().skip(1).cloned();
     match words.get(1).map(String::as_str) {
-        Some("fmt") => return ExitCode::from(fmt::run(rest()) as u8),
+        Some("fmt" | "--fmt") => return ExitCode::from(fmt::run(rest()) as u8),
         Some("profile") => return ExitCode::from(profile::run(rest()) as u8),
         Some("flame") => return ExitCode::from(flame::run(rest()) as u8),
         Some("report") => return ExitCode::from(report::run(rest()) as u8),
