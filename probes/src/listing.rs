@@ -101,9 +101,12 @@ fn matching(
     }
     let mut found = Vec::new();
     let mut first_error = None;
+    // Those whose probes are made of numbers list their forms, whatever is asked for: beside others only those that match.
+    let is_meant = |probe: &ListedProbe| providers.len() == 1 || wildcard_match(&format!("{pattern}*"), &probe.name);
     for provider in &providers {
         match provider.list_of_process(machine, &parts, verbose, pid) {
-            Ok(listed) => found.extend(listed),
+            Ok(listed) if provider.has_kernel_points() => found.extend(listed),
+            Ok(listed) => found.extend(listed.into_iter().filter(is_meant)),
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }

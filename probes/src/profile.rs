@@ -177,7 +177,8 @@ mod tests {
         assert_eq!(rate("p:ms:10"), Some(Rate::Nanoseconds(10_000_000)));
         assert_eq!(rate("p:1s"), Some(Rate::Nanoseconds(1_000_000_000)));
         assert_eq!(rate("p:1_000_000"), Some(Rate::Nanoseconds(1_000_000)));
-        for wrong in ["p", "p:hz", "p:hz:0", "p:hz:1:2", "p:5d", "p:s:99999999999", "p:hz:x", "p:"] {
+        assert_eq!(rate("p:2m"), Some(Rate::Nanoseconds(120_000_000_000)));
+        for wrong in ["p", "p:hz", "p:hz:0", "p:hz:1:2", "p:5w", "p:s:99999999999", "p:hz:x", "p:"] {
             assert_eq!(rate(wrong), None, "{wrong}");
         }
     }

@@ -396,7 +396,7 @@ fn mistakes_have_good_messages() {
         ("uprobe:main", ResolveErrorKind::Form),
         ("rawtracepoint:sched_swich", ResolveErrorKind::NotFound),
         ("interval:5", ResolveErrorKind::Form),
-        ("interval:d:5", ResolveErrorKind::Form),
+        ("interval:w:5", ResolveErrorKind::Form),
         ("BEGIN:x", ResolveErrorKind::Form),
     ] {
         if text == "interval:5" {

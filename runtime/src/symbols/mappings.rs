@@ -15,8 +15,8 @@ use aya_obj::generated::{perf_event_attr, perf_sw_ids, perf_type_id};
 /// Pages of one buffer, a power of two: room for the mappings of some 200 libraries between two looks.
 const PAGES: usize = 8;
 
-/// The same where all processes are followed: for some thousand programs that start between two looks.
-const PAGES_FOR_ALL: usize = 128;
+/// The same where all processes are followed: for some thousand programs that start between two looks. Of many processors each has fewer.
+const PAGES_FOR_ALL: u32 = 256;
 
 // Offsets in the first page of a buffer (include/uapi/linux/perf_event.h, `struct perf_event_mmap_page`).
 const DATA_HEAD: usize = 1024;
@@ -78,7 +78,10 @@ pub struct MappingEvents {
 impl MappingEvents {
     /// Follows a process from now on, or all of them. An error where the kernel does not allow it.
     pub fn follow(pid: Option<u32>, cpus: u32) -> io::Result<MappingEvents> {
-        let pages = if pid.is_some() { PAGES } else { PAGES_FOR_ALL };
+        let pages = match pid {
+            Some(_) => PAGES,
+            None => (PAGES_FOR_ALL / cpus.max(1)).next_power_of_two().clamp(16, 128) as usize,
+        };
         let mut buffers = Vec::new();
         for cpu in 0..cpus {
             match open(pid, cpu) {
