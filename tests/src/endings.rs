@@ -1,9 +1,9 @@
 //! Where the output goes, and what becomes of it: a full disk, a reader that has gone, a terminal, a burst of more events
 //! than the buffer holds. And who may trace: a user with two capabilities and nothing else.
-//! Unsafe: kill(2) on a child's own id.
+//! Unsafe: kill(2) on a child's own id, signal(2) in it.
 
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -249,6 +249,14 @@ fn check_output_that_waits(programs: &Programs) -> Result<()> {
         let (reader, writer) = std::io::pipe()?;
         let mut command = Command::new(&programs.rtrace);
         command.args(["-q", "-e", "interval:ms:1 { printf(\"%r\", buf(curtask, 1000)); }"]);
+        // A shell that runs the tests in the background has them ignore SIGINT.
+        // SAFETY: signal(2) may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         let mut child = command.stdout(writer).stderr(Stdio::null()).spawn()?;
         drop(command);
         let deadline = Instant::now() + PATIENCE;

@@ -184,6 +184,10 @@ fn check_command_line(programs: &Programs, _: &Path, schema: &Schema) -> Result<
     ensure!(messages[0]["code"] == "R0011" && messages[0]["spans"][0]["start"] == 21, "{messages:?}");
     let (status, messages) = asked(&["--check", "-e", "BEGIN { $unused = 1; }"])?;
     ensure!(status == Some(0) && messages.len() == 1 && messages[0]["severity"] == "warning", "{messages:?}");
+    let checked =
+        run(Command::new(&programs.rtrace).args(["--check", "--format", "json", "-e", "BEGIN { prnt(1); }"]))?;
+    let messages = lines(&checked, schema)?;
+    ensure!(messages.len() == 1 && messages[0]["code"] == "R0011", "{messages:?}");
     let (status, messages) = asked(&["--check", "-e", "BEGIN { print(1); }"])?;
     ensure!(status == Some(0) && messages.is_empty(), "{status:?}, {messages:?}");
     Ok(())

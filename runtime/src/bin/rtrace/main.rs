@@ -68,7 +68,8 @@ fn main() -> ExitCode {
         let directories = directories.split(':').map(|directory| directory.trim_start_matches('+').into());
         rtrace_probes::elf::search_debug_files_in(directories.collect());
     }
-    if arguments.message_format == MessageForm::Json {
+    // What `--check` has to say are messages alone.
+    if arguments.message_format == MessageForm::Json || arguments.check && arguments.format == "json" {
         notices::tell_json();
     }
     let status = if arguments.info {
