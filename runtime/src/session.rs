@@ -199,7 +199,7 @@ pub struct Session<'m> {
     normals: Vec<u64>,
     speculations: Speculations,
     turns: Turns,
-    /// What counters of the global data said when they were last told, by their offsets.
+    /// What counters said when they were last told: those of the global data by their offsets.
     told: HashMap<u32, u64>,
     /// Programs and libraries that are attached to, of all processes.
     files: Vec<TracedFile>,

@@ -6,6 +6,7 @@ mod lines;
 mod mappings;
 mod memory_file;
 mod process;
+mod processes;
 mod user;
 mod vdso;
 

@@ -61,6 +61,14 @@ pub fn raise_file_limit() {
     }
 }
 
+/// Descriptors that the tool may have.
+pub fn file_limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct is live; a call that fails leaves it as it is.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
 /// The number of the first process namespace (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
 const FIRST_PROCESS_NAMESPACE: u64 = 0xefff_fffc;
 

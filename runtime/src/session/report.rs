@@ -9,10 +9,14 @@ use rtrace_lang::span::Span;
 use rtrace_probes::kernel::bpf;
 
 use crate::event::{Event, Place};
+use crate::symbols::MappingEvents;
 
 use super::Session;
 use super::replaced::newly_replaced;
 use super::unloaded::newly_unloaded;
+
+/// A key of its own: no counter of the global data is there.
+const LOST_MAPPINGS: u32 = u32::MAX;
 
 impl Session<'_> {
     /// One event for each thing that went wrong since the last time, with how often it did.
@@ -38,8 +42,12 @@ impl Session<'_> {
 
     /// What a counter of the global data says: since the last time, or in total; and whether some of it was told before.
     fn tally(&mut self, offset: u32, at_end: bool) -> (u64, bool) {
-        let count = self.globals.get(offset);
-        let told = self.told.insert(offset, count).unwrap_or(0);
+        self.untold(offset, self.globals.get(offset), at_end)
+    }
+
+    /// The same of any counter.
+    fn untold(&mut self, key: u32, count: u64, at_end: bool) -> (u64, bool) {
+        let told = self.told.insert(key, count).unwrap_or(0);
         if at_end { (count, told > 0) } else { (count - told, false) }
     }
 
@@ -102,6 +110,14 @@ impl Session<'_> {
                 }
             };
             events.push(Event::Problem { message, place: Some(self.place(span)), count, in_total });
+        }
+        let lost = self.mappings.as_ref().map_or(0, MappingEvents::lost);
+        let (count, in_total) = self.untold(LOST_MAPPINGS, lost, at_end);
+        if count > 0 {
+            let message =
+                "news of what processes map came too fast: frames of processes that have ended may have no names"
+                    .to_string();
+            events.push(Event::Problem { message, place: None, count, in_total });
         }
         events
     }

@@ -93,6 +93,10 @@ impl Session<'_> {
         if shows_user_addresses(&self.hir) || self.unwind.is_some() {
             // Refused without the right to: /proc has to do then.
             self.mappings = MappingEvents::follow(process, self.cpus).ok();
+            if process.is_none() && self.mappings.is_some() {
+                // Files of all processes are held open.
+                system::raise_file_limit();
+            }
         }
         if let Some(unwind) = &mut self.unwind {
             unwind.process = process;
@@ -401,7 +405,7 @@ impl Session<'_> {
         self.globals.get(EXIT_OFFSET) & EXIT_CALLED != 0
     }
 
-    /// Learns what the followed process has mapped since the last time.
+    /// Learns what the followed process, or any, has mapped since the last time.
     fn note_mappings(&mut self) {
         let Some(mappings) = &mut self.mappings else { return };
         let mut processes = BTreeSet::new();

@@ -1,6 +1,5 @@
 //! Functions that just-in-time compilers make, from the map files that they write. A file is read again only when it has changed.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -10,14 +9,8 @@ use super::Symbol;
 /// One function: start, length, name.
 type Function = (u64, u64, String);
 
-/// The map files of processes.
-#[derive(Default)]
-pub(super) struct JitMaps {
-    processes: HashMap<u32, JitMap>,
-}
-
-/// That of one process.
-struct JitMap {
+/// The map file of a process.
+pub(super) struct JitMap {
     /// Where it may be, the process's own view first.
     paths: [PathBuf; 2],
     /// Which of them was read, its length and when it was written.
@@ -26,24 +19,10 @@ struct JitMap {
     functions: Vec<Function>,
 }
 
-impl JitMaps {
-    /// The function that has the code at an address of a process.
-    pub(super) fn find(&mut self, pid: u32, address: u64) -> Option<Symbol> {
-        let map = self.processes.entry(pid).or_insert_with(|| JitMap::new(pid));
-        map.read_changes();
-        find(&map.functions, address)
-    }
-
-    /// Forgets processes that have gone.
-    pub(super) fn retain(&mut self, lives: impl Fn(&u32) -> bool) {
-        self.processes.retain(|pid, _| lives(pid));
-    }
-}
-
 impl JitMap {
     /// /tmp/perf-PID.map (Linux, tools/perf/Documentation/jit-interface.txt). The number in the name is the one that the
     /// process knows itself by.
-    fn new(pid: u32) -> JitMap {
+    pub(super) fn new(pid: u32) -> JitMap {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let own_pid = status
             .lines()
@@ -51,6 +30,12 @@ impl JitMap {
             .unwrap_or(pid);
         let inside = format!("/proc/{pid}/root/tmp/perf-{own_pid}.map");
         JitMap { paths: [inside.into(), format!("/tmp/perf-{pid}.map").into()], read: None, functions: Vec::new() }
+    }
+
+    /// The function that has the code at an address.
+    pub(super) fn find(&mut self, address: u64) -> Option<Symbol> {
+        self.read_changes();
+        find(&self.functions, address)
     }
 
     /// Reads the file where it is not as it was. What a process that has ended had stays.

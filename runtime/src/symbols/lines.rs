@@ -80,7 +80,7 @@ impl SourceLines {
     }
 
     fn look_up(&mut self, file: FileId, offsets: &[u64], files: &Files) -> Vec<SourcePlace> {
-        let debug = self.files.entry(file).or_insert_with(|| Debugged::open(&files.path(file)));
+        let debug = self.files.entry(file).or_insert_with(|| Debugged::open(&files.path(file)?));
         let Some(Debugged { binary, path, .. }) = debug else { return vec![SourcePlace::default(); offsets.len()] };
         let addresses: Vec<u64> = offsets.iter().map(|offset| binary.address_at(*offset).unwrap_or(0)).collect();
         let source = Source::Elf(Elf::new(path.clone()));

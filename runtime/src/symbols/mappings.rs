@@ -12,17 +12,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya_obj::generated::{perf_event_attr, perf_sw_ids, perf_type_id};
 
+use super::vdso;
+
 /// Pages of one buffer, a power of two: room for the mappings of some 200 libraries between two looks.
 const PAGES: usize = 8;
 
-/// The same where all processes are followed: for some thousand programs that start between two looks. Of many processors each has fewer.
-const PAGES_FOR_ALL: u32 = 256;
+/// The same where all processes are followed: for some hundred programs that start between two looks on one processor.
+const PAGES_FOR_ALL: usize = 128;
+
+/// Pages of all buffers together, about, where there are many processors.
+const PAGES_IN_ALL: usize = 8192;
 
 // Offsets in the first page of a buffer (include/uapi/linux/perf_event.h, `struct perf_event_mmap_page`).
 const DATA_HEAD: usize = 1024;
 const DATA_TAIL: usize = 1032;
 
 // Kinds of records, and a mark on one of them.
+const RECORD_LOST: u32 = 2;
 const RECORD_COMM: u32 = 3;
 const RECORD_FORK: u32 = 7;
 const RECORD_MMAP2: u32 = 10;
@@ -73,15 +79,16 @@ pub struct NewMapping {
 /// The news of one process and of those that it makes, or of all.
 pub struct MappingEvents {
     buffers: Vec<Buffer>,
+    /// Records that there was no room for.
+    lost: u64,
 }
 
 impl MappingEvents {
     /// Follows a process from now on, or all of them. An error where the kernel does not allow it.
     pub fn follow(pid: Option<u32>, cpus: u32) -> io::Result<MappingEvents> {
-        let pages = match pid {
-            Some(_) => PAGES,
-            None => (PAGES_FOR_ALL / cpus.max(1)).next_power_of_two().clamp(16, 128) as usize,
-        };
+        // Powers of two.
+        let share = PAGES_IN_ALL / (cpus.max(1) as usize).next_power_of_two();
+        let pages = if pid.is_some() { PAGES } else { share.clamp(PAGES, PAGES_FOR_ALL) };
         let mut buffers = Vec::new();
         for cpu in 0..cpus {
             match open(pid, cpu) {
@@ -91,7 +98,7 @@ impl MappingEvents {
                 Err(error) => return Err(error),
             }
         }
-        Ok(MappingEvents { buffers })
+        Ok(MappingEvents { buffers, lost: 0 })
     }
 
     /// Ready when there is news.
@@ -99,11 +106,19 @@ impl MappingEvents {
         self.buffers.iter().map(|buffer| buffer.event.as_raw_fd())
     }
 
+    /// How much of the news the kernel had no room for, so far.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// What has happened since the last call, in its order.
     pub fn read(&mut self) -> Vec<MappingEvent> {
         let mut records: Vec<(u64, MappingEvent)> = Vec::new();
         for buffer in &mut self.buffers {
-            buffer.take(&mut |record| records.extend(parse(record)));
+            buffer.take(&mut |record| {
+                records.extend(parse(record));
+                self.lost += lost_in(record);
+            });
         }
         records.sort_by_key(|(time, _)| *time);
         records.into_iter().map(|(_, event)| event).collect()
@@ -240,10 +255,18 @@ fn parse(record: &[u8]) -> Option<(u64, MappingEvent)> {
                 inode: word(48)?,
                 path: PathBuf::from(OsString::from_vec(name.to_vec())),
             };
-            (mapping.inode != 0).then_some((time, MappingEvent::Mapped { pid, mapping }))
+            let is_code = mapping.inode != 0 || mapping.path.as_os_str() == vdso::NAME;
+            is_code.then_some((time, MappingEvent::Mapped { pid, mapping }))
         }
         _ => None,
     }
+}
+
+/// How many records were lost before this one: 0 unless it is the one that tells that.
+fn lost_in(record: &[u8]) -> u64 {
+    let kind = record.get(..4).map_or(0, |kind| u32::from_le_bytes(kind.try_into().expect("4 bytes")));
+    let count = record.get(16..24).map_or(0, |count| u64::from_le_bytes(count.try_into().expect("8 bytes")));
+    if kind == RECORD_LOST { count } else { 0 }
 }
 
 #[cfg(test)]
@@ -279,6 +302,12 @@ mod tests {
     #[test]
     fn other_records_are_passed_over() {
         assert_eq!(parse(&[]), None);
-        assert_eq!(parse(&[2, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(parse(&[99, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+    }
+    #[test]
+    fn lost_records_are_counted() {
+        let record = |kind: u8| [[kind, 0, 0, 0, 0, 0, 32, 0], [5; 8], [7, 1, 0, 0, 0, 0, 0, 0], [9; 8]].concat();
+        assert_eq!((lost_in(&record(2)), parse(&record(2))), (263, None));
+        assert_eq!((lost_in(&record(10)), lost_in(&[2])), (0, 0));
     }
 }

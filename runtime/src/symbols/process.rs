@@ -3,16 +3,16 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::iter;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rtrace_probes::kernel::system;
+
 use super::mappings::NewMapping;
 use super::user::MappedCode;
 use super::vdso;
-
-/// Files that are kept open at most; what is mapped beyond them is looked for by its path.
-const MOST_OPEN: usize = 512;
 
 /// Number of a file in `Files`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -24,21 +24,28 @@ pub(super) struct Files {
     by_inode: HashMap<(u64, u64), FileId>,
     files: Vec<MappedFile>,
     open_count: usize,
+    most_open: Option<usize>,
 }
 
 struct MappedFile {
     /// As the process names it.
     name: PathBuf,
+    inode: u64,
     opened: Option<File>,
 }
 
+/// True if that is what the path leads to.
+fn has_inode(path: &Path, inode: u64) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.ino() == inode)
+}
+
 impl Files {
-    /// Where the file can be read from now on.
-    pub(super) fn path(&self, id: FileId) -> PathBuf {
+    /// Where the file can be read. None for one that could not be opened, where its name does not lead to it.
+    pub(super) fn path(&self, id: FileId) -> Option<PathBuf> {
         let file = &self.files[id.0 as usize];
         match &file.opened {
-            Some(opened) => PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd())),
-            None => file.name.clone(),
+            Some(opened) => Some(PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()))),
+            None => has_inode(&file.name, file.inode).then(|| file.name.clone()),
         }
     }
 
@@ -50,32 +57,76 @@ impl Files {
     fn vdso(&mut self) -> FileId {
         // No device has that number.
         *self.by_inode.entry((u64::MAX, 0)).or_insert_with(|| {
-            self.files.push(MappedFile { name: PathBuf::from(vdso::NAME), opened: vdso::copy() });
+            self.files.push(MappedFile { name: PathBuf::from(vdso::NAME), inode: 0, opened: vdso::copy() });
             FileId(self.files.len() as u32 - 1)
         })
     }
 
-    fn add(&mut self, pid: u32, device: u64, inode: u64, range: &str, name: &str) -> FileId {
-        if let Some(id) = self.by_inode.get(&(device, inode)) {
-            return *id;
+    /// The file of code that was mapped since. `processes`: the one that has mapped it and, in case that it has ended, others
+    /// whose root may be the same.
+    pub(super) fn mapped(&mut self, new: &NewMapping, processes: impl Iterator<Item = u32>) -> FileId {
+        if new.path.as_os_str() == vdso::NAME {
+            return self.vdso();
+        }
+        let range = format!("{:x}-{:x}", new.start, new.start.saturating_add(new.bytes));
+        self.add(processes, new.device, new.inode, &range, &new.path.to_string_lossy())
+    }
+
+    fn add(
+        &mut self,
+        processes: impl Iterator<Item = u32>,
+        device: u64,
+        inode: u64,
+        range: &str,
+        name: &str,
+    ) -> FileId {
+        let name = name.strip_suffix(" (deleted)").unwrap_or(name);
+        let known = self.by_inode.get(&(device, inode)).copied();
+        // The number of a file that is not held open may be another file's by now.
+        let known = known.filter(|id| self.is_open(*id) || self.name(*id) == Path::new(name));
+        if let Some(id) = known
+            && (self.is_open(id) || self.open_count >= self.most_open())
+        {
+            return id;
+        }
+        let opened = if self.open_count < self.most_open() { open(processes, inode, range, name) } else { None };
+        self.open_count += usize::from(opened.is_some());
+        if let Some(id) = known {
+            self.files[id.0 as usize].opened = opened;
+            return id;
         }
         let id = FileId(self.files.len() as u32);
-        let plain = name.strip_suffix(" (deleted)").unwrap_or(name);
-        let mut opened = None;
-        if self.open_count < MOST_OPEN {
-            // The first is the mapped file itself but takes CAP_SYS_ADMIN; the second is right if it still is that file.
-            let by_range = File::open(format!("/proc/{pid}/map_files/{range}")).ok();
-            let by_name = || {
-                let file = File::open(format!("/proc/{pid}/root{plain}")).ok()?;
-                (file.metadata().ok()?.ino() == inode).then_some(file)
-            };
-            opened = by_range.or_else(by_name);
-            self.open_count += usize::from(opened.is_some());
-        }
-        self.files.push(MappedFile { name: PathBuf::from(plain), opened });
+        self.files.push(MappedFile { name: PathBuf::from(name), inode, opened });
         self.by_inode.insert((device, inode), id);
         id
     }
+
+    fn is_open(&self, id: FileId) -> bool {
+        self.files[id.0 as usize].opened.is_some()
+    }
+
+    /// Files that are kept open at most, half of what the tool may open; what is mapped beyond them is looked for by its name.
+    fn most_open(&mut self) -> usize {
+        *self.most_open.get_or_insert_with(|| system::file_limit() / 2)
+    }
+}
+
+/// Opens a file that the first of the processes has mapped.
+fn open(mut processes: impl Iterator<Item = u32>, inode: u64, range: &str, name: &str) -> Option<File> {
+    let pid = processes.next()?;
+    // The first is the mapped file itself but takes CAP_SYS_ADMIN; the others are right if they still are that file.
+    if let Ok(file) = File::open(format!("/proc/{pid}/map_files/{range}")) {
+        return Some(file);
+    }
+    let roots = iter::once(pid).chain(processes).map(|pid| format!("/proc/{pid}/root{name}"));
+    roots.chain([name.to_string()]).find_map(|path| {
+        // Looked at first: what else may be there, a pipe or a device, is not to be opened.
+        if !has_inode(Path::new(&path), inode) {
+            return None;
+        }
+        let file = File::open(path).ok()?;
+        (file.metadata().ok()?.ino() == inode).then_some(file)
+    })
 }
 
 /// Code of a file in a process's memory.
@@ -107,7 +158,8 @@ impl Snapshot {
                 && (inode != 0 || name == vdso::NAME)
                 && let Some((start, end)) = parse_range(range)
             {
-                let file = if inode == 0 { files.vdso() } else { files.add(pid, device, inode, range, name) };
+                let file =
+                    if inode == 0 { files.vdso() } else { files.add(iter::once(pid), device, inode, range, name) };
                 mappings.push(Mapping { start, end, file_offset, file });
             }
         }
@@ -119,10 +171,9 @@ impl Snapshot {
         Some(Snapshot { mappings, executable: executable(pid) })
     }
 
-    /// Adds code that was mapped since; it takes the place of what was there.
-    pub(super) fn add(&mut self, pid: u32, new: &NewMapping, files: &mut Files) {
+    /// Adds code of a file that was mapped since; it takes the place of what was there.
+    pub(super) fn add(&mut self, new: &NewMapping, file: FileId) {
         let (start, end) = (new.start, new.start.saturating_add(new.bytes));
-        let file = files.add(pid, new.device, new.inode, &format!("{start:x}-{end:x}"), &new.path.to_string_lossy());
         self.mappings.retain(|mapping| mapping.end <= start || mapping.start >= end);
         let at = self.mappings.partition_point(|mapping| mapping.start < start);
         self.mappings.insert(at, Mapping { start, end, file_offset: new.file_offset, file });
@@ -135,16 +186,18 @@ impl Snapshot {
         Some((mapping.file, address - mapping.start + mapping.file_offset))
     }
 
-    /// All of it, by address.
+    /// All of it that can be read, by address.
     pub(super) fn code(&self, files: &Files) -> Vec<MappedCode> {
-        let code = |mapping: &Mapping| MappedCode {
-            start: mapping.start,
-            end: mapping.end,
-            file_offset: mapping.file_offset,
-            path: files.path(mapping.file),
-            name: files.name(mapping.file).to_path_buf(),
+        let code = |mapping: &Mapping| {
+            Some(MappedCode {
+                start: mapping.start,
+                end: mapping.end,
+                file_offset: mapping.file_offset,
+                path: files.path(mapping.file)?,
+                name: files.name(mapping.file).to_path_buf(),
+            })
         };
-        self.mappings.iter().map(code).collect()
+        self.mappings.iter().filter_map(code).collect()
     }
 
     /// True if the process runs another program by now.
@@ -198,7 +251,7 @@ mod tests {
         let snapshot = Snapshot::read(std::process::id(), &mut files).unwrap();
         let (file, offset) = snapshot.locate(own_code_is_in_own_file as *const () as u64).unwrap();
         assert_eq!(files.name(file), fs::read_link("/proc/self/exe").unwrap());
-        assert!(offset > 0 && files.path(file).exists());
+        assert!(offset > 0 && files.path(file).unwrap().exists());
         assert!(snapshot.locate(1).is_none());
         assert!(!snapshot.is_outdated(std::process::id()));
     }

@@ -1,8 +1,7 @@
 //! Addresses of processes to names: from the symbol tables of what they had mapped, and from the map files that
 //! just-in-time compilers write. Never stops a process.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::fs;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,28 +13,14 @@ use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 use rtrace_probes::elf::{Binary, Function, shown_name};
 
 use super::Symbol;
-use super::jit::JitMaps;
+use super::jit::JitMap;
 use super::lines::{SourceLines, SourcePlace};
 use super::mappings::MappingEvent;
-use super::process::{FileId, Files, Snapshot};
-
-/// Processes that are remembered; beyond that those that have gone are forgotten, the oldest first.
-const MOST_PROCESSES: usize = 8192;
-
-/// Processes whose makers are remembered.
-const MOST_PARENTS: usize = 65_536;
-
-/// Looks at one process over its life (exec, dlopen) that are kept.
-const MOST_SNAPSHOTS: usize = 4;
+use super::process::{FileId, Files};
+use super::processes::{Missing, Processes};
 
 /// For so long what was not found is not looked for again: the ends of many stacks are no addresses of code.
 const MISSING_FOR: Duration = Duration::from_millis(50);
-
-/// Addresses of one process that nothing was found for.
-struct Missing {
-    since: Instant,
-    addresses: HashSet<u64>,
-}
 
 /// Code of a file in the memory of a process.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,16 +37,9 @@ pub struct MappedCode {
 /// The symbol tables of processes.
 pub struct UserSymbols {
     files: Files,
-    /// Newest last.
-    processes: HashMap<u32, Vec<Snapshot>>,
-    /// Those processes, the ones that have been known longest first.
-    order: VecDeque<u32>,
-    /// Who made a process: what it maps is what that one did, until it runs a program.
-    parents: HashMap<u32, u32>,
+    processes: Processes,
     /// By file and file offset: processes that run the same file share them.
     known: HashMap<(FileId, u64), Symbol>,
-    jitted: JitMaps,
-    missing: HashMap<u32, Missing>,
     /// In hexadecimal; None for files that have none.
     build_ids: HashMap<FileId, Option<String>>,
     /// Functions of files that the first look gives no name for, by their offsets in the file.
@@ -100,12 +78,8 @@ impl UserSymbols {
             .build();
         UserSymbols {
             files: Files::default(),
-            processes: HashMap::new(),
-            order: VecDeque::new(),
-            parents: HashMap::new(),
+            processes: Processes::default(),
             known: HashMap::new(),
-            jitted: JitMaps::default(),
-            missing: HashMap::new(),
             build_ids: HashMap::new(),
             elsewhere: HashMap::new(),
             lines: None,
@@ -117,124 +91,57 @@ impl UserSymbols {
     /// Remembers what the process has mapped, so that its addresses can be resolved after it has ended. Costs nothing
     /// for a process that is known; call it for each process as soon as one of its addresses is seen.
     pub fn note_process(&mut self, pid: u32) {
-        if self.processes.contains_key(&pid) {
-            return;
-        }
-        let snapshots = match Snapshot::read(pid, &mut self.files) {
-            Some(snapshot) => vec![snapshot],
-            None => self.inherited(pid),
-        };
-        *self.snapshots_of(pid) = snapshots;
-    }
-
-    /// What a process has mapped that has gone before it ran a program of its own.
-    fn inherited(&mut self, pid: u32) -> Vec<Snapshot> {
-        let Some(parent) = self.parents.remove(&pid) else { return Vec::new() };
-        // Each step takes a parent away: this comes to an end.
-        self.note_process(parent);
-        self.processes.get(&parent).cloned().unwrap_or_default()
-    }
-
-    /// What is known of a process, with room for it where it is a new one.
-    fn snapshots_of(&mut self, pid: u32) -> &mut Vec<Snapshot> {
-        if !self.processes.contains_key(&pid) {
-            let lives = |pid: &u32| fs::exists(format!("/proc/{pid}")).unwrap_or(false);
-            for _ in 0..self.order.len() {
-                if self.processes.len() < MOST_PROCESSES {
-                    break;
-                }
-                let Some(oldest) = self.order.pop_front() else { break };
-                if lives(&oldest) {
-                    self.order.push_back(oldest);
-                    continue;
-                }
-                self.processes.remove(&oldest);
-                self.missing.remove(&oldest);
-                self.jitted.retain(|pid| *pid != oldest);
-            }
-            if self.parents.len() >= MOST_PARENTS {
-                self.parents.retain(|pid, _| lives(pid));
-            }
-            self.order.push_back(pid);
-        }
-        self.processes.entry(pid).or_default()
+        self.processes.note(pid, &mut self.files);
     }
 
     /// Takes in what the kernel says of a process's code: exact also for one that has ended.
     pub fn note_mapping(&mut self, event: MappingEvent) {
-        match event {
-            MappingEvent::Forked { pid, parent } => {
-                self.missing.remove(&pid);
-                self.parents.insert(pid, parent);
-            }
-            MappingEvent::Exec { pid } => {
-                self.missing.remove(&pid);
-                self.parents.remove(&pid);
-                let snapshots = self.snapshots_of(pid);
-                if snapshots.len() == MOST_SNAPSHOTS {
-                    snapshots.remove(0);
-                }
-                snapshots.push(Snapshot::default());
-            }
-            MappingEvent::Mapped { pid, mapping } => {
-                self.missing.remove(&pid);
-                let snapshots = self.snapshots_of(pid);
-                if snapshots.is_empty() {
-                    snapshots.push(Snapshot::default());
-                }
-                if let Some(newest) = self.processes.get_mut(&pid).and_then(|snapshots| snapshots.last_mut()) {
-                    newest.add(pid, &mapping, &mut self.files);
-                }
-            }
-        }
+        self.processes.take_in(event, &mut self.files);
     }
 
     /// The function that each address of the process lies in, in the same order.
     pub fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Vec<Option<Symbol>> {
-        self.note_process(pid);
         let mut places = self.locate(pid, addresses);
-        let outdated = self.processes[&pid].last().is_some_and(|snapshot| snapshot.is_outdated(pid));
-        if outdated || self.missing.get(&pid).is_some_and(|missing| missing.since.elapsed() > MISSING_FOR) {
-            self.missing.remove(&pid);
-        }
-        let mut missing =
-            self.missing.remove(&pid).unwrap_or_else(|| Missing { since: Instant::now(), addresses: HashSet::new() });
+        let process = self.processes.note(pid, &mut self.files);
+        let outdated = process.newest().is_some_and(|snapshot| snapshot.is_outdated(pid));
+        let missing = process.missing.take().filter(|missing| !outdated && missing.since.elapsed() <= MISSING_FOR);
+        let mut missing = missing.unwrap_or_else(|| Missing { since: Instant::now(), addresses: HashSet::new() });
         let is_new = |(place, address): (&Option<_>, &u64)| place.is_none() && !missing.addresses.contains(address);
         if outdated || places.iter().zip(addresses).any(is_new) {
-            self.refresh(pid);
+            self.processes.refresh(pid, &mut self.files);
             places = self.locate(pid, addresses);
         }
         self.look_up(&places);
+        let process = self.processes.note(pid, &mut self.files);
         let mut found = Vec::with_capacity(addresses.len());
         for (place, address) in places.iter().zip(addresses) {
             let symbol = match place {
                 Some(place) => self.known.get(place).cloned(),
                 None if missing.addresses.contains(address) => None,
-                None => self.jitted.find(pid, *address),
+                None => process.jitted.get_or_insert_with(|| JitMap::new(pid)).find(*address),
             };
             if place.is_none() && symbol.is_none() {
                 missing.addresses.insert(*address);
             }
             found.push(symbol);
         }
-        self.missing.insert(pid, missing);
+        process.missing = Some(missing);
         found
     }
 
     /// What the process has mapped of code now, as far as it is known, by address.
     pub fn code(&self, pid: u32) -> Vec<MappedCode> {
-        let newest = self.processes.get(&pid).and_then(|snapshots| snapshots.last());
+        let newest = self.processes.get(pid).and_then(|process| process.newest());
         newest.map_or_else(Vec::new, |snapshot| snapshot.code(&self.files))
     }
 
     /// `BUILDID 0xOFFSET` of each address of the process: the file that it lies in, and where.
     pub fn build_ids(&mut self, pid: u32, addresses: &[u64]) -> Vec<Option<Arc<str>>> {
-        self.note_process(pid);
         let places = self.locate(pid, addresses);
         let mut show = |(file, offset): (FileId, u64)| {
             let files = &self.files;
             let id = self.build_ids.entry(file).or_insert_with(|| {
-                let id = read_elf_build_id(&files.path(file)).ok().flatten()?;
+                let id = read_elf_build_id(&files.path(file)?).ok().flatten()?;
                 Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
             });
             Some(format!("{} {offset:#x}", id.as_ref()?).into())
@@ -244,25 +151,13 @@ impl UserSymbols {
 
     /// Where in the source each address of the process is.
     pub fn source_places(&mut self, pid: u32, addresses: &[u64]) -> Vec<SourcePlace> {
-        self.note_process(pid);
         let places = self.locate(pid, addresses);
         self.lines.get_or_insert_with(SourceLines::new).find(&places, &self.files)
     }
 
-    fn locate(&self, pid: u32, addresses: &[u64]) -> Vec<Option<(FileId, u64)>> {
-        let snapshots = &self.processes[&pid];
-        let newest_first = |address: u64| snapshots.iter().rev().find_map(|snapshot| snapshot.locate(address));
-        addresses.iter().map(|address| newest_first(*address)).collect()
-    }
-
-    /// Looks at a process again, if it still lives.
-    fn refresh(&mut self, pid: u32) {
-        let Some(snapshot) = Snapshot::read(pid, &mut self.files) else { return };
-        let snapshots = self.processes.entry(pid).or_default();
-        if snapshots.len() == MOST_SNAPSHOTS {
-            snapshots.remove(0);
-        }
-        snapshots.push(snapshot);
+    fn locate(&mut self, pid: u32, addresses: &[u64]) -> Vec<Option<(FileId, u64)>> {
+        let process = self.processes.note(pid, &mut self.files);
+        addresses.iter().map(|address| process.locate(*address)).collect()
     }
 
     /// Adds what is not known yet, file by file.
@@ -276,10 +171,13 @@ impl UserSymbols {
         for (file, mut offsets) in wanted {
             offsets.sort_unstable();
             offsets.dedup();
-            let mut elf = Elf::new(self.files.path(file));
-            elf.debug_syms = false;
             let module: Arc<str> = self.files.name(file).display().to_string().into();
-            let found = self.symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(&offsets));
+            let path = self.files.path(file);
+            let found = path.and_then(|path| {
+                let mut elf = Elf::new(path);
+                elf.debug_syms = false;
+                self.symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(&offsets)).ok()
+            });
             // A file that can't be read, or is no ELF file, has no names.
             let named = |symbol: &Symbolized<'_>| match symbol {
                 Symbolized::Sym(symbol) => Some((shown(&symbol.name, self.mangled), symbol.offset as u64)),
@@ -303,7 +201,10 @@ impl UserSymbols {
     /// information has kept of its names, and the bytes from its start.
     fn find_elsewhere(&mut self, file: FileId, offset: u64) -> Option<(String, u64)> {
         let mangled = self.mangled;
-        let functions = self.elsewhere.entry(file).or_insert_with(|| by_offset(&self.files.path(file)));
+        let functions = self
+            .elsewhere
+            .entry(file)
+            .or_insert_with(|| self.files.path(file).map_or_else(Vec::new, |path| by_offset(&path)));
         let at = functions.partition_point(|function| function.address <= offset).checked_sub(1)?;
         let function = &functions[at];
         let from = offset - function.address;
@@ -326,6 +227,7 @@ fn by_offset(path: &Path) -> Vec<Function> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::process::{Command, Stdio};
 
     #[inline(never)]
