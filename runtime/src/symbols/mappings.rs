@@ -296,6 +296,8 @@ mod tests {
             MappingEvent::Exec { .. } | MappingEvent::Forked { .. } => false,
         };
         assert!(found.iter().any(is_program), "{found:?}");
+        let is_vdso = |event: &MappingEvent| matches!(event, MappingEvent::Mapped { mapping, .. } if mapping.path.as_os_str() == vdso::NAME);
+        assert!(found.iter().any(is_vdso), "{found:?}");
         assert!(events.read().is_empty());
     }
 

@@ -255,4 +255,41 @@ mod tests {
         assert!(snapshot.locate(1).is_none());
         assert!(!snapshot.is_outdated(std::process::id()));
     }
+    #[test]
+    fn a_file_of_an_ended_process_is_found_by_who_made_it() {
+        let own = std::process::id();
+        // No process has such a number.
+        let ended = 4_000_000_000;
+        let path = fs::read_link("/proc/self/exe").unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        let mut files = Files::default();
+        let mut mapped = |inode, processes: &[u32]| {
+            let new = NewMapping { start: 0, bytes: 4096, file_offset: 0, device: 1, inode, path: path.clone() };
+            let file = files.mapped(&new, processes.iter().copied());
+            (file, files.is_open(file), files.path(file).is_some())
+        };
+        // Another file has taken its place: better no name than one of that file.
+        let (first, is_open, has_path) = mapped(inode + 1, &[ended, own]);
+        assert!(!is_open && !has_path);
+        let (second, is_open, has_path) = mapped(inode, &[ended, own]);
+        assert!(first != second && is_open && has_path);
+        assert_eq!(mapped(inode, &[ended]).0, second);
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_opened_is_tried_again() {
+        let path = std::env::temp_dir().join(format!("rtrace-mapped-{}", std::process::id()));
+        fs::write(&path, "x").unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        let new = NewMapping { start: 0, bytes: 4096, file_offset: 0, device: 1, inode, path: path.clone() };
+        let moved = path.with_extension("moved");
+        fs::rename(&path, &moved).unwrap();
+        let mut files = Files::default();
+        let first = files.mapped(&new, iter::once(std::process::id()));
+        assert!(!files.is_open(first));
+        fs::rename(&moved, &path).unwrap();
+        assert_eq!(files.mapped(&new, iter::once(std::process::id())), first);
+        fs::remove_file(&path).unwrap();
+        assert!(files.is_open(first));
+    }
 }

@@ -36,8 +36,9 @@ pub(super) struct Process {
     snapshots: Vec<Arc<Snapshot>>,
     /// Who made it, where that was told.
     parent: Option<u32>,
-    pub(super) missing: Option<Missing>,
-    pub(super) jitted: Option<JitMap>,
+    // Few have them.
+    pub(super) missing: Option<Box<Missing>>,
+    pub(super) jitted: Option<Box<JitMap>>,
 }
 
 impl Process {
@@ -210,6 +211,15 @@ mod tests {
         processes.take_in(code(own, 0x1000, 1), &mut files);
         assert_eq!(file_at(&processes, &files, own, 0x1800).as_deref(), Some("1"));
         assert!(processes.get(own).unwrap().locate(Processes::take_in as *const () as u64).is_some());
+    }
+
+    #[test]
+    fn the_vdso_is_no_file() {
+        let (mut processes, mut files) = (Processes::default(), Files::default());
+        let mapping =
+            NewMapping { start: 0x1000, bytes: 0x1000, file_offset: 0, device: 0, inode: 0, path: "[vdso]".into() };
+        processes.take_in(MappingEvent::Mapped { pid: FIRST, mapping }, &mut files);
+        assert_eq!(file_at(&processes, &files, FIRST, 0x1800).as_deref(), Some("[vdso]"));
     }
 
     #[test]

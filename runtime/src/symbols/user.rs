@@ -105,7 +105,8 @@ impl UserSymbols {
         let process = self.processes.note(pid, &mut self.files);
         let outdated = process.newest().is_some_and(|snapshot| snapshot.is_outdated(pid));
         let missing = process.missing.take().filter(|missing| !outdated && missing.since.elapsed() <= MISSING_FOR);
-        let mut missing = missing.unwrap_or_else(|| Missing { since: Instant::now(), addresses: HashSet::new() });
+        let mut missing =
+            missing.unwrap_or_else(|| Box::new(Missing { since: Instant::now(), addresses: HashSet::new() }));
         let is_new = |(place, address): (&Option<_>, &u64)| place.is_none() && !missing.addresses.contains(address);
         if outdated || places.iter().zip(addresses).any(is_new) {
             self.processes.refresh(pid, &mut self.files);
@@ -118,7 +119,7 @@ impl UserSymbols {
             let symbol = match place {
                 Some(place) => self.known.get(place).cloned(),
                 None if missing.addresses.contains(address) => None,
-                None => process.jitted.get_or_insert_with(|| JitMap::new(pid)).find(*address),
+                None => process.jitted.get_or_insert_with(|| Box::new(JitMap::new(pid))).find(*address),
             };
             if place.is_none() && symbol.is_none() {
                 missing.addresses.insert(*address);
