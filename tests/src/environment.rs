@@ -49,6 +49,8 @@ pub enum Need {
     Bash,
     /// OpenSSL as a library and as a command.
     Openssl,
+    /// The same, and a program that uses GnuTLS.
+    Gnutls,
     /// The checker of metrics that Prometheus comes with.
     Promtool,
     /// A browser without a window.
@@ -94,6 +96,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("postgresql", Need::Postgresql),
     ("bash", Need::Bash),
     ("openssl", Need::Openssl),
+    ("gnutls", Need::Gnutls),
     ("promtool", Need::Promtool),
     ("browser", Need::Browser),
     ("prometheus", Need::Prometheus),
@@ -145,6 +148,7 @@ impl Need {
             Need::Postgresql => real_programs::postgresql().is_some(),
             Need::Bash => typed_lines::bash().is_some(),
             Need::Openssl => typed_lines::openssl().is_some(),
+            Need::Gnutls => typed_lines::wget().is_some(),
             Need::Promtool => scrapes::promtool().is_some(),
             Need::Browser => browser::program().is_some(),
             Need::Prometheus => prometheus::server().is_some(),
@@ -162,7 +166,8 @@ impl Need {
             Need::Browser => in_guest,
             // Not every machine has them installed, and no guest has.
             Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql => true,
-            Need::Bash | Need::Openssl | Need::Promtool | Need::Prometheus | Need::Node | Need::Vim => true,
+            Need::Bash | Need::Openssl | Need::Gnutls | Need::Promtool | Need::Prometheus => true,
+            Need::Node | Need::Vim => true,
             Need::Hardware | Need::Watchpoints => true,
             // Kernels before 5.11 have no types of modules.
             Need::TunTypes => true,

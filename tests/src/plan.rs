@@ -206,6 +206,9 @@ impl Plan {
         let (programs, examples) = (self.programs.clone(), root.join("examples"));
         let shown = move || typed_lines::check_openssl(&programs, &examples);
         tests.push(self.gated("typed_lines::openssl".to_string(), 2, vec![Need::Openssl], shown));
+        let (programs, examples) = (self.programs.clone(), root.join("examples"));
+        let shown = move || typed_lines::check_gnutls(&programs, &examples);
+        tests.push(self.gated("typed_lines::gnutls".to_string(), 2, vec![Need::Gnutls], shown));
         let programs = self.programs.clone();
         let served = move || language_server::check(&programs);
         tests.push(self.gated("language_server::dialogue".to_string(), 2, Vec::new(), served));

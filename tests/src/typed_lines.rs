@@ -1,5 +1,5 @@
-//! The examples that show what people read and type: lines of bash, and what goes over TLS. With the distribution's bash and OpenSSL,
-//! where they are installed.
+//! The examples that show what people read and type: lines of bash, and what goes over TLS. With the distribution's bash, OpenSSL and a
+//! program that uses GnuTLS, where they are installed.
 
 use std::fs;
 use std::net::TcpListener;
@@ -30,6 +30,18 @@ pub fn bash() -> Option<PathBuf> {
 pub fn openssl() -> Option<PathBuf> {
     has("/usr/lib/x86_64-linux-gnu/libssl.so.3", "SSL_read")?;
     fs::canonicalize("/usr/bin/openssl").ok()
+}
+
+fn uses_gnutls(binary: &Binary) -> bool {
+    binary.libraries().iter().any(|name| name.starts_with("libgnutls."))
+}
+
+/// Wget, where it uses GnuTLS, and a server for it.
+pub fn wget() -> Option<PathBuf> {
+    openssl()?;
+    has("/usr/lib/x86_64-linux-gnu/libgnutls.so.30", "gnutls_record_recv")?;
+    let path = fs::canonicalize("/usr/bin/wget").ok()?;
+    Binary::open(&path).is_ok_and(|binary| uses_gnutls(&binary)).then_some(path)
 }
 
 fn example(programs: &Programs, examples: &Path, name: &str, pid: u32, deadline: Instant) -> Result<Child> {
@@ -64,21 +76,32 @@ pub fn check_bash(programs: &Programs, examples: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A server of OpenSSL's that takes connections, and its port.
+fn start_server(openssl: &Path, directory: &Directory, options: &[&str], deadline: Instant) -> Result<(Child, String)> {
+    let (key, certificate) = (directory.path.join("key.pem"), directory.path.join("certificate.pem"));
+    let mut command = Command::new(openssl);
+    command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout"]);
+    let made = Child::start(command.arg(&key).arg("-out").arg(&certificate), deadline)?.finish()?;
+    ensure!(made.status.success(), "no certificate: {}", String::from_utf8_lossy(&made.errors));
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let mut command = Command::new(openssl);
+    command.args(["s_server", "-accept", &port, "-key"]).arg(&key).arg("-cert").arg(&certificate).args(options);
+    command.current_dir(&directory.path);
+    let server = Child::start(&mut command, deadline)?;
+    server.await_output("ACCEPT")?;
+    Ok((server, port))
+}
+
+fn lines_with_single_spaces(output: &str) -> Vec<String> {
+    output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
 /// A server of OpenSSL's, which shows what it is sent and sends what is typed, and a client of it.
 pub fn check_openssl(programs: &Programs, examples: &Path) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let openssl = openssl().context("there is no OpenSSL")?;
     let directory = Directory::create("openssl")?;
-    let (key, certificate) = (directory.path.join("key.pem"), directory.path.join("certificate.pem"));
-    let mut command = Command::new(&openssl);
-    command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout"]);
-    let made = Child::start(command.arg(&key).arg("-out").arg(&certificate), deadline)?.finish()?;
-    ensure!(made.status.success(), "no certificate: {}", String::from_utf8_lossy(&made.errors));
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-    let mut command = Command::new(&openssl);
-    command.args(["s_server", "-accept", &port, "-key"]).arg(&key).arg("-cert").arg(&certificate);
-    let mut server = Child::start(&mut command, deadline)?;
-    server.await_output("ACCEPT")?;
+    let (mut server, port) = start_server(&openssl, &directory, &[], deadline)?;
     let tracer = example(programs, examples, "tlsreads.rt", server.pid(), deadline)?;
     let mut command = Command::new(&openssl);
     command.args(["s_client", "-quiet", "-connect", &format!("127.0.0.1:{port}")]);
@@ -93,9 +116,36 @@ pub fn check_openssl(programs: &Programs, examples: &Path) -> Result<()> {
     server.finish()?;
     let ended = tracer.finish()?;
     let output = String::from_utf8_lossy(&ended.output);
-    let lines: Vec<String> = output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let lines = lines_with_single_spaces(&output);
     for expected in ["openssl read 23 nobody else reads this\\x0a", "openssl write 9 nor this\\x0a"] {
         ensure!(lines.iter().any(|line| line == expected), "there is no `{expected}` in {output}");
     }
+    Ok(())
+}
+
+/// A page that wget fetches by GnuTLS from a server of OpenSSL's.
+pub fn check_gnutls(programs: &Programs, examples: &Path) -> Result<()> {
+    const PAGE: &str = "not for you";
+    let deadline = Instant::now() + PATIENCE;
+    let (openssl, wget) = (openssl().context("there is no OpenSSL")?, wget().context("there is no wget")?);
+    let directory = Directory::create("gnutls")?;
+    fs::write(directory.path.join("page.txt"), PAGE)?;
+    let here = directory.path.display();
+    // Its pages are the files of the directory.
+    let (server, port) = start_server(&openssl, &directory, &["-WWW"], deadline)?;
+    let fetch =
+        format!("{} -q --no-check-certificate -O {here}/fetched https://127.0.0.1:{port}/page.txt", wget.display());
+    let mut command = Command::new(&programs.rtrace);
+    let ended = Child::start(command.arg(examples.join("tlsreads.rt")).args(["-c", &fetch]), deadline)?.finish()?;
+    server.signal(libc::SIGTERM);
+    server.finish()?;
+    let fetched = fs::read_to_string(directory.path.join("fetched"))?;
+    ensure!(fetched == PAGE, "wget has fetched {fetched}");
+    let output = String::from_utf8_lossy(&ended.output);
+    let lines = lines_with_single_spaces(&output);
+    let asked = |line: &String| line.starts_with("wget write ") && line.contains("GET /page.txt HTTP/1.1");
+    ensure!(lines.iter().any(asked), "there is no question of wget's in {output}");
+    let answered = |line: &String| line.starts_with("wget read ") && line.contains(PAGE);
+    ensure!(lines.iter().any(answered), "there is no answer to wget in {output}");
     Ok(())
 }
