@@ -367,6 +367,25 @@ static void run_forks(long count, const char *unused)
 	}
 }
 
+/* ends N: N children, one after the other, of which each exits with status 3; then one that SIGTERM ends. */
+static void run_ends(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i <= count; i++) {
+		int status, expected = i < count ? 3 << 8 : SIGTERM;
+		pid_t child = fork();
+
+		if (child == 0) {
+			signal(SIGTERM, SIG_DFL);
+			if (i == count)
+				raise(SIGTERM);
+			_exit(3);
+		}
+		if (child < 0 || waitpid(child, &status, 0) != child || status != expected)
+			fail("child");
+	}
+}
+
 /* execs N: N children, one after the other, which run `workload true`. */
 static void run_execs(long count, const char *unused)
 {
@@ -1387,6 +1406,7 @@ static const struct subcommand subcommands[] = {
 	{ "writes", run_writes, 2, "N SIZE" },
 	{ "opens", run_opens, 2, "N PATH" },
 	{ "forks", run_forks, 1, "N" },
+	{ "ends", run_ends, 1, "N" },
 	{ "execs", run_execs, 1, "N" },
 	{ "sleeps", run_sleeps, 2, "N MICROSECONDS" },
 	{ "spin", run_spin, 1, "MILLISECONDS" },
