@@ -4,6 +4,7 @@
 mod attaching;
 mod globals;
 mod load;
+mod mapped;
 mod progress;
 mod recording;
 mod refusal;

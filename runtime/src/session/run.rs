@@ -1,6 +1,6 @@
 //! The life of a session: BEGIN, attach, events as they come, detach, END, and the maps at the end.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, RecordId, RecordKind, SiteId, Table};
+use rtrace_lang::hir::{Hir, MapId, Owner, RecordId, RecordKind, SiteId, Table};
 use rtrace_lang::names;
 use rtrace_lang::span::Span;
 use rtrace_lang::target::{Attach, MultiKind, ProbeSite, ProgramKind};
@@ -70,6 +70,10 @@ const MOST_WAITING: usize = 128 << 20;
 /// Pause of the reader after events: an event is shown at most this much later, and the next ones come together.
 const BREATH: Duration = Duration::from_millis(2);
 
+/// Pause after news of what any process maps: shorter than most processes live, since their files are opened while they do, and
+/// long enough for many that start at the same time to be taken in together.
+const GLANCE: Duration = Duration::from_micros(500);
+
 impl Session<'_> {
     /// Runs to the end: exit(), a signal, the end of the command or of the process.
     pub fn run(&mut self, mut child: Option<Child>, sink: &mut dyn Sink) -> Result<Ended, SessionError> {
@@ -90,14 +94,7 @@ impl Session<'_> {
             None => None,
         };
         let process = child.as_ref().map(|child| child.pid).or(self.options.pid);
-        if shows_user_addresses(&self.hir) || self.unwind.is_some() {
-            // Refused without the right to: /proc has to do then.
-            self.mappings = MappingEvents::follow(process, self.cpus).ok();
-            if process.is_none() && self.mappings.is_some() {
-                // Files of all processes are held open.
-                system::raise_file_limit();
-            }
-        }
+        self.follow_mappings(process);
         if let Some(unwind) = &mut self.unwind {
             unwind.process = process;
         }
@@ -225,8 +222,8 @@ impl Session<'_> {
                 self.decoder.note_process(pid);
             }
             if ready[mappings_at..processes_at].iter().any(|ready| *ready) {
-                // They stay ready when the thread has ended that they were opened for.
-                std::thread::sleep(BREATH);
+                // Those of one process stay ready when the thread has ended that they were opened for.
+                std::thread::sleep(if follows_all { GLANCE } else { BREATH });
             }
             if last_told.elapsed() >= BETWEEN_PROBLEMS {
                 last_told = Instant::now();
@@ -403,28 +400,6 @@ impl Session<'_> {
     /// The script has ended itself.
     pub fn exit_called(&self) -> bool {
         self.globals.get(EXIT_OFFSET) & EXIT_CALLED != 0
-    }
-
-    /// Learns what the followed process, or any, has mapped since the last time.
-    fn note_mappings(&mut self) {
-        let Some(mappings) = &mut self.mappings else { return };
-        let mut processes = BTreeSet::new();
-        for event in mappings.read() {
-            processes.insert(event.pid());
-            self.decoder.note_mapping(event);
-        }
-        if self.unwind.as_ref().and_then(|unwind| unwind.process).is_some_and(|pid| processes.contains(&pid)) {
-            self.fill_unwind_tables();
-        }
-    }
-
-    /// Lets programs go up the stacks of the process through all that it has mapped by now.
-    fn fill_unwind_tables(&mut self) {
-        if let Some(unwind) = &mut self.unwind
-            && let Some(pid) = unwind.process
-        {
-            unwind.set(&self.decoder.code(pid), &self.globals);
-        }
     }
 
     /// Hands on every event that is in the ring buffer.
@@ -621,42 +596,6 @@ fn shown_by_the_script(hir: &Hir, map: MapId) -> bool {
     hir.records
         .iter()
         .any(|record| matches!(&record.kind, RecordKind::PrintAggregations { maps, .. } if maps.contains(&map)))
-}
-
-/// Whether user stacks or symbols are kept or sent: their names take the files that processes map.
-fn shows_user_addresses(hir: &Hir) -> bool {
-    fn is_user(ty: &Type) -> bool {
-        match ty {
-            Type::Stack { user, .. } | Type::Symbol { user, .. } => *user,
-            Type::Tuple(parts) => parts.iter().any(is_user),
-            Type::Record(parts) => parts.iter().any(|(_, ty)| is_user(ty)),
-            Type::Void
-            | Type::Bool
-            | Type::Int { .. }
-            | Type::Enum(_)
-            | Type::Str(_)
-            | Type::Buffer(_)
-            | Type::Pointer { .. }
-            | Type::Struct(_)
-            | Type::Array { .. }
-            | Type::ProbeName
-            | Type::FunctionName
-            | Type::ModuleName
-            | Type::EventName
-            | Type::Timestamp
-            | Type::Shown(_)
-            | Type::Inet
-            | Type::Unknown => false,
-        }
-    }
-    let in_map = |map: &Map| {
-        map.key.iter().any(is_user)
-            || match &map.value {
-                MapValue::Plain(ty) => is_user(ty),
-                MapValue::Aggregation(_) => false,
-            }
-    };
-    hir.maps.iter().any(in_map) || hir.records.iter().any(|record| record.parts.iter().any(is_user))
 }
 
 /// The frames of the stack of that hash.
