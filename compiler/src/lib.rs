@@ -22,6 +22,7 @@ use rtrace_lang::hir::{Dispatch, Hir};
 use rtrace_lang::limits::MOST_PER_CPU_BYTES;
 use rtrace_lang::span::Span;
 use rtrace_lang::target::ProcessNamespace;
+use rtrace_lang::unwind::MappingFields;
 
 use lower::Scratch;
 use object::{Manifest, Object, ProgramObject};
@@ -38,6 +39,8 @@ pub struct CompileOptions {
     pub map_allocator: bool,
     /// The helper that calls a function for each round of a loop.
     pub loop_helper: bool,
+    /// Where programs can ask the kernel what a process has mapped.
+    pub mapping_fields: Option<MappingFields>,
     /// Where it is not the first process namespace whose numbers count.
     pub process_namespace: Option<ProcessNamespace>,
     /// Processors: parts of a value that is kept for each of them.

@@ -155,6 +155,8 @@ pub struct UnwindMaps {
     /// Indices into `Object::maps`.
     pub mappings: u32,
     pub rows: u32,
+    /// By device and inode; where the kernel can be asked what a process has mapped.
+    pub files: Option<u32>,
 }
 
 /// The one value of the global data map.

@@ -50,6 +50,8 @@ pub const FOR_EACH_MAP_ELEM: u32 = 164;
 pub const GET_ATTACH_COOKIE: u32 = 174;
 /// The registers with which a task entered the kernel.
 pub const TASK_PT_REGS: u32 = 175;
+/// Calls a function with the mapping that an address of a task lies in.
+pub const FIND_VMA: u32 = 180;
 /// Calls a function that many times.
 pub const LOOP: u32 = 181;
 /// The value of one processor.

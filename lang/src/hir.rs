@@ -474,11 +474,16 @@ pub enum ExprKind {
     Caller {
         user: bool,
     },
+    /// By frame pointers.
     Stack {
         user: bool,
         frames: u32,
-        /// By the tables in which compilers note where each function keeps what it returns to, not by frame pointers.
-        by_tables: bool,
+    },
+    /// The user stack by the tables in which compilers note where each function keeps what it returns to.
+    StackByTables {
+        frames: u32,
+        /// Where it begins: the instruction, stack and frame pointers with which the process came into the kernel.
+        registers: Box<[Expr; 3]>,
     },
     /// What the traced function returns, instead of running.
     Override(Box<Expr>),

@@ -1,5 +1,9 @@
 //! Ways up a stack: where the caller of each instruction of a file is found, in the form in which programs look it up.
-//! Made from the unwind tables of files; read by the programs of `dw_ustack`. Data only.
+//! Made from the unwind tables of files; read by the programs of `dw_ustack`. Also where the kernel notes what file a process has mapped.
+
+use crate::check::moved::Members;
+use crate::target::Target;
+use crate::types::{StructKind, Type};
 
 /// Bytes of a row: two words.
 pub const ROW_BYTES: u32 = 16;
@@ -7,6 +11,13 @@ pub const ROW_BYTES: u32 = 16;
 /// Bytes of a mapping: where it starts and ends, what was added to the addresses of its file, and its rows: the number of the
 /// first, and above 32 bits how many.
 pub const MAPPING_BYTES: u32 = 32;
+
+/// Bytes of what files are known by: the device as the kernel numbers it, and the inode.
+pub const FILE_KEY_BYTES: u32 = 16;
+
+/// Bytes of what is known of a file: its rows, as in a mapping, and what is added to the start of a mapping less the place in
+/// the file that it begins with.
+pub const FILE_BYTES: u32 = 16;
 
 // The kinds of ways, in the lowest 8 bits of a row's second word.
 pub const UNKNOWN: u64 = 0;
@@ -21,6 +32,47 @@ pub const SIGNAL: u64 = 6;
 pub const BP_KEPT: u64 = 0;
 pub const BP_AT_TOP: u64 = 1;
 pub const BP_AT_FRAME: u64 = 2;
+
+/// Offsets in the kernel's description of a mapping and of its file, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MappingFields {
+    /// `vm_area_struct`: where it starts, the page of the file, the file.
+    pub start: u32,
+    pub page: u32,
+    pub file: u32,
+    /// `file`
+    pub inode: u32,
+    /// `inode`: its number, and what it is on.
+    pub number: u32,
+    pub on: u32,
+    /// `super_block`
+    pub device: u32,
+}
+
+impl MappingFields {
+    /// None where the kernel's types do not tell.
+    pub fn of(target: &dyn Target) -> Option<MappingFields> {
+        let offset = |of: &str, name: &str, bytes: u32| {
+            let of = target.struct_named(StructKind::Struct, of)?;
+            let fields = |of: &_| target.fields(of);
+            let member = Members(&fields).member(&of, name)?;
+            let is_meant = match &member.ty {
+                Type::Pointer { .. } => bytes == 8,
+                ty => ty.is_integer() && ty.size() == bytes,
+            };
+            is_meant.then_some(member.bit_offset / 8)
+        };
+        Some(MappingFields {
+            start: offset("vm_area_struct", "vm_start", 8)?,
+            page: offset("vm_area_struct", "vm_pgoff", 8)?,
+            file: offset("vm_area_struct", "vm_file", 8)?,
+            inode: offset("file", "f_inode", 8)?,
+            number: offset("inode", "i_ino", 8)?,
+            on: offset("inode", "i_sb", 8)?,
+            device: offset("super_block", "s_dev", 4)?,
+        })
+    }
+}
 
 /// Where the top of a function's frame is: just above the address that it returns to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -253,6 +253,14 @@ impl Binary {
         Some(start.wrapping_sub(offset).wrapping_sub(segment.address.wrapping_sub(segment.file_offset)))
     }
 
+    /// What is added to the start of a mapping of code less its offset in the file for that, where it is the same for all code.
+    pub fn code_distance(&self) -> Option<u64> {
+        let mut distances = self.segments.iter().filter(|segment| segment.is_code);
+        let distance = |segment: &Segment| segment.file_offset.wrapping_sub(segment.address);
+        let first = distance(distances.next()?);
+        distances.all(|segment| distance(segment) == first).then_some(first)
+    }
+
     /// True if an instruction of the function begins at the address.
     pub fn is_instruction(&self, function: &Function, address: u64) -> bool {
         self.instructions_at(function, address).is_some_and(|(before, _)| before == address)

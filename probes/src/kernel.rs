@@ -8,7 +8,7 @@ pub mod calls;
 pub mod cgroup;
 pub mod features;
 pub mod functions;
-pub(crate) mod mapping;
+pub mod mapping;
 pub mod perf;
 pub mod privileges;
 pub mod symbols;

@@ -13,6 +13,7 @@ use rtrace_lang::hir::Hir;
 use rtrace_lang::parse::parse;
 use rtrace_lang::source::Source;
 use rtrace_lang::target::{Feature, Target};
+use rtrace_lang::unwind::MappingFields;
 
 use crate::imports;
 
@@ -87,6 +88,9 @@ fn compile_options(hir: &Hir, target: &dyn Target) -> CompileOptions {
         atomic_fetch: (uses.map_updates || uses.wide_sums) && target.has(Feature::AtomicFetch),
         map_allocator: (uses.stacks || uses.large_cells) && target.has(Feature::MapAllocator),
         loop_helper: uses.loops && target.has(Feature::Helper(calls::LOOP)),
+        mapping_fields: (uses.unwind_tables && target.has(Feature::Helper(calls::FIND_VMA)))
+            .then(|| MappingFields::of(target))
+            .flatten(),
         process_namespace: target.process_namespace(),
         cpus: target.possible_cpus(),
         session_call: (!hir.sessions().is_empty() && target.has(Feature::KprobeSession))

@@ -13,6 +13,7 @@ mod vdso;
 pub use kernel::KernelSymbols;
 pub use lines::SourcePlace;
 pub use mappings::{MappingEvent, MappingEvents, NewMapping};
+pub use process::mapped_as;
 pub use user::{MappedCode, UserSymbols};
 
 use std::sync::Arc;

@@ -123,8 +123,8 @@ impl Lower<'_> {
             ExprKind::WallOffset => self.global_word(WALL_OFFSET),
             ExprKind::Site => self.site_as(&e.ty),
             ExprKind::Caller { user } => self.caller(*user),
-            ExprKind::Stack { frames, by_tables: true, .. } => self.stack_by_tables(*frames, e.span),
-            ExprKind::Stack { user, frames, by_tables: false } => self.stack(*user, *frames, e.span),
+            ExprKind::Stack { user, frames } => self.stack(*user, *frames, e.span),
+            ExprKind::StackByTables { frames, registers } => self.stack_by_tables(*frames, registers, e.span),
             ExprKind::Signal { number, thread } => {
                 let number = self.value(number);
                 self.b.call(if *thread { calls::SEND_SIGNAL_THREAD } else { calls::SEND_SIGNAL }, &[number])

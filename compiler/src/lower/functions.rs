@@ -151,7 +151,7 @@ impl Lower<'_> {
     }
 
     /// The body of a loop that a helper calls, whose last parameter, of so many, is the frame; gives its address. `fill`
-    /// gets the parameters that matter: the number of the round, or the key and the value.
+    /// gets the parameters that matter: the number of the round, the mapping, or the key and the value.
     pub(super) fn callback(&mut self, parameters: u8, fill: impl FnOnce(&mut Self, &[Value])) -> Value {
         self.callbacks += 1;
         let name = format!("{}_loop{}", self.program.name, self.callbacks);
@@ -172,6 +172,7 @@ impl Lower<'_> {
         let given: Vec<Value> = match parameters {
             1 => Vec::new(),
             2 => vec![b.parameter(0, ValueKind::Int)],
+            3 => vec![b.parameter(1, ValueKind::Pointer(Memory::Object))],
             _ => vec![
                 b.parameter(1, ValueKind::Pointer(Memory::MapKey)),
                 b.parameter(2, ValueKind::Pointer(Memory::MapValue)),

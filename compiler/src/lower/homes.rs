@@ -164,7 +164,7 @@ impl Walk<'_> {
             // Counts by a loop with nothing in it.
             ExprKind::Len { .. } => self.functions += 1,
             // So is the way up a stack by tables.
-            ExprKind::Stack { by_tables: true, .. } => self.functions += 1,
+            ExprKind::StackByTables { .. } => self.functions += 1,
             _ => {}
         }
         e.for_each_part(&mut |part| self.expr(part, here, rounds));

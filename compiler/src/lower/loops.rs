@@ -66,7 +66,7 @@ pub(super) fn enters_functions(statements: &[Stmt], rounds: u64, has_helper: boo
 
 /// Whether an expression, or a part of it, is a loop that a helper calls.
 fn is_a_loop(e: &Expr) -> bool {
-    let mut found = matches!(e.kind, ExprKind::Len { .. } | ExprKind::Stack { by_tables: true, .. });
+    let mut found = matches!(e.kind, ExprKind::Len { .. } | ExprKind::StackByTables { .. });
     e.for_each_part(&mut |part| found |= is_a_loop(part));
     found
 }

@@ -281,33 +281,32 @@ impl Shared {
         self.stacks
     }
 
-    /// What `dw_ustack` looks up: the offset in the global data of the word that names the mappings which count, the mappings,
-    /// and the rows.
-    pub fn unwind_tables(&mut self) -> (u32, MapRef, MapRef) {
-        let tables = match self.unwind {
-            Some(tables) => tables,
-            None => {
-                let mut table = |name: &str, value_bytes: u32, entries: u32| {
-                    self.add(MapObject {
-                        name: name.to_string(),
-                        kind: MapKind::Array,
-                        key_bytes: 4,
-                        value_bytes,
-                        entries,
-                        allocate_on_use: false,
-                        is_mapped: true,
-                        whole_keys: None,
-                        turns: None,
-                    })
-                };
-                // Twice: those that count, and those that the tool writes.
-                let mappings = table("mappings", unwind::MAPPING_BYTES, 2 * UNWIND_MAPPINGS).0;
-                let rows = table("unwind_rows", unwind::ROW_BYTES, UNWIND_ROWS).0;
-                let header = self.global_bytes(&[0; 8]);
-                *self.unwind.insert(UnwindMaps { header, mappings, rows })
-            }
+    /// What `dw_ustack` looks up.
+    pub fn unwind_tables(&mut self, has_files: bool) -> UnwindMaps {
+        if let Some(tables) = self.unwind {
+            return tables;
+        }
+        let mut table = |name: &str, kind: MapKind, key_bytes: u32, value_bytes: u32, entries: u32| {
+            let table = self.add(MapObject {
+                name: name.to_string(),
+                kind,
+                key_bytes,
+                value_bytes,
+                entries,
+                allocate_on_use: false,
+                is_mapped: kind == MapKind::Array,
+                whole_keys: None,
+                turns: None,
+            });
+            table.0
         };
-        (tables.header, MapRef(tables.mappings), MapRef(tables.rows))
+        // Twice: those that count, and those that the tool writes.
+        let mappings = table("mappings", MapKind::Array, 4, unwind::MAPPING_BYTES, 2 * UNWIND_MAPPINGS);
+        let rows = table("unwind_rows", MapKind::Array, 4, unwind::ROW_BYTES, UNWIND_ROWS);
+        let files = has_files
+            .then(|| table("files", MapKind::Hash, unwind::FILE_KEY_BYTES, unwind::FILE_BYTES, UNWIND_MAPPINGS));
+        let header = self.global_bytes(&[0; 8]);
+        *self.unwind.insert(UnwindMaps { header, mappings, rows, files })
     }
 
     pub fn unwind_maps(&self) -> Option<UnwindMaps> {

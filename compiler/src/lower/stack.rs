@@ -66,8 +66,8 @@ impl Lower<'_> {
     }
 
     /// The same for the user stack by the tables of its process.
-    pub(super) fn stack_by_tables(&mut self, frames: u32, span: Span) -> Value {
-        let (memory, bytes) = self.frames_by_tables(frames, span);
+    pub(super) fn stack_by_tables(&mut self, frames: u32, registers: &[Expr; 3], span: Span) -> Value {
+        let (memory, bytes) = self.frames_by_tables(frames, registers, span);
         self.stack_of(memory, bytes, frames, true, true, span)
     }
 

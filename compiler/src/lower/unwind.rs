@@ -1,12 +1,14 @@
 //! The way up a user stack by the tables of `rtrace_lang::unwind`: a loop that a helper calls, a frame each round. The tables
-//! are those of one process; its mappings are kept twice, so that the tool can change them while programs read.
+//! are those of one process; its mappings are kept twice, so that the tool can change them while programs read. Where they
+//! say nothing, the kernel is asked for the file, if it can be.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::BinaryOp;
+use rtrace_lang::hir::{BinaryOp, Expr};
 use rtrace_lang::limits::{UNWIND_MAPPINGS, UNWIND_ROWS};
 use rtrace_lang::span::Span;
 use rtrace_lang::unwind::{
-    AT_FRAME, BP_AT_FRAME, BP_AT_TOP, FROM_FRAME, FROM_STACK, LINKAGE, OUTERMOST, SIGNAL, UNKNOWN,
+    AT_FRAME, BP_AT_FRAME, BP_AT_TOP, FILE_KEY_BYTES, FROM_FRAME, FROM_STACK, LINKAGE, MappingFields, OUTERMOST,
+    SIGNAL, UNKNOWN,
 };
 
 use crate::ir::{Block, MapRef, Memory, Value, ValueKind};
@@ -21,12 +23,13 @@ const SP: i32 = 8;
 const BP: i32 = 16;
 const IS_EXACT: i32 = 24;
 const COUNT: i32 = 32;
-const STATE_BYTES: u32 = 40;
+// Of the file that it is in: what was added to its addresses, and its rows as in a mapping.
+const BIAS: i32 = 40;
+const ROWS: i32 = 48;
+const STATE_BYTES: u32 = 56;
 
-// Where registers lie in those that the kernel keeps of a task (arch/x86/include/asm/ptrace.h, `struct pt_regs`).
-const KEPT_BP: i32 = 32;
-const KEPT_IP: i32 = 128;
-const KEPT_SP: i32 = 152;
+/// Bits of an address within a page.
+const PAGE_BITS: i64 = 12;
 
 // Where they lie above the stack pointer that a signal handler returns to (arch/x86/include/uapi/asm/sigcontext.h).
 const SIGNAL_BP: i64 = 120;
@@ -51,21 +54,18 @@ struct Round {
 
 impl Lower<'_> {
     /// Puts the frames into memory, behind a word; gives that memory, and their bytes.
-    pub(super) fn frames_by_tables(&mut self, frames: u32, span: Span) -> (Place, Value) {
+    pub(super) fn frames_by_tables(&mut self, frames: u32, registers: &[Expr; 3], span: Span) -> (Place, Value) {
         let memory = self.scratch_memory(8 + ROOM * 8);
         let state = self.scratch_memory(STATE_BYTES);
-        let task = self.b.call_pointer(calls::GET_CURRENT_TASK_BTF, &[], Memory::Object);
-        let kept = self.b.call_pointer(calls::TASK_PT_REGS, &[task], Memory::Object);
-        for (from, to) in [(KEPT_IP, IP), (KEPT_SP, SP), (KEPT_BP, BP)] {
-            let register = self.b.load(kept, from, 8, false);
+        for (register, to) in registers.iter().zip([IP, SP, BP]) {
+            let register = self.value(register);
             self.b.store(state.base, state.offset + to, 8, register);
         }
         let (one, zero) = (self.b.int(1), self.b.int(0));
         self.b.store(state.base, state.offset + IS_EXACT, 8, one);
         self.b.store(state.base, state.offset + COUNT, 8, zero);
         let callback = self.callback(2, |lower, parameters| {
-            let inside = |place: Place, lower: &Self| Place { base: lower.scratch, offset: place.offset };
-            let (memory, state) = (inside(memory, lower), inside(state, lower));
+            let (memory, state) = (lower.here(memory), lower.here(state));
             lower.one_frame(parameters[0], memory, state, span);
         });
         let rounds = self.b.int(i64::from(frames));
@@ -73,6 +73,11 @@ impl Lower<'_> {
         let count = self.b.load(state.base, state.offset + COUNT, 8, false);
         let bytes = self.b.binary_int(BinaryOp::ShiftLeft, count, 3);
         (memory, bytes)
+    }
+
+    /// The same place of the scratch memory, in the function that is being filled.
+    fn here(&self, place: Place) -> Place {
+        Place { base: self.scratch, ..place }
     }
 
     /// Notes a frame, and goes to its caller.
@@ -109,23 +114,84 @@ impl Lower<'_> {
 
     /// The second word of the row for an address.
     fn way_from(&mut self, place: Value, round: &Round) -> Value {
-        let (header, mappings, rows) = self.shared.unwind_tables();
-        let header = self.b.map_value_address(self.shared.globals_map, header);
+        let tables = self.shared.unwind_tables(self.options.mapping_fields.is_some());
+        let header = self.b.map_value_address(self.shared.globals_map, tables.header);
         let header = self.b.load(header, 0, 8, false);
-        let mapping = self.last_up_to(mappings, header, UNWIND_MAPPINGS, place, round);
-        let start = self.b.load(mapping, 0, 8, false);
-        let end = self.b.load(mapping, 8, 8, false);
-        let bias = self.b.load(mapping, 16, 8, false);
-        let of_file = self.b.load(mapping, 24, 8, false);
-        for (low, high) in [(start, end), (place, end)] {
-            self.or_lost(BinaryOp::LessUnsigned, low, high, round);
+        let mapping = self.last_up_to(MapRef(tables.mappings), header, UNWIND_MAPPINGS, place, round);
+        let (start, end) = (self.b.load(mapping, 0, 8, false), self.b.load(mapping, 8, 8, false));
+        let (begun, known, unknown, after) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
+        self.b.branch(BinaryOp::LessEqualUnsigned, start, place, begun, unknown);
+        self.b.enter(begun);
+        self.b.branch(BinaryOp::LessUnsigned, place, end, known, unknown);
+        self.b.enter(known);
+        for (from, to) in [(16, BIAS), (24, ROWS)] {
+            let word = self.b.load(mapping, from, 8, false);
+            self.b.store(round.state.base, round.state.offset + to, 8, word);
         }
-        self.or_lost(BinaryOp::LessEqualUnsigned, start, place, round);
+        self.b.jump(after, &[]);
+        self.b.enter(unknown);
+        match (self.options.mapping_fields, tables.files) {
+            (Some(fields), Some(files)) => {
+                self.ask_kernel(place, fields, MapRef(files), round);
+                self.b.jump(after, &[]);
+            }
+            (_, _) => self.b.jump(round.lost, &[]),
+        }
+        self.b.enter(after);
+        let bias = self.b.load(round.state.base, round.state.offset + BIAS, 8, false);
+        let of_file = self.b.load(round.state.base, round.state.offset + ROWS, 8, false);
         let address = self.b.binary(BinaryOp::Subtract, place, bias);
-        let row = self.last_up_to(rows, of_file, UNWIND_ROWS, address, round);
+        let row = self.last_up_to(MapRef(tables.rows), of_file, UNWIND_ROWS, address, round);
         let first = self.b.load(row, 0, 8, false);
         self.or_lost(BinaryOp::LessEqualUnsigned, first, address, round);
         self.b.load(row, 8, 8, false)
+    }
+
+    /// What the tool has not been told yet of the process, or has not read yet: the file that is mapped there, from the kernel.
+    fn ask_kernel(&mut self, place: Value, fields: MappingFields, files: MapRef, round: &Round) {
+        let state = round.state;
+        let callback = self.callback(3, |lower, parameters| {
+            let state = lower.here(state);
+            let mapping = parameters[0];
+            let file = lower.b.load_pointer(mapping, fields.file as i32, Memory::Object);
+            let (is_file, none) = (lower.b.block(), lower.b.block());
+            lower.b.branch_nonzero(file, is_file, none);
+            lower.b.enter(is_file);
+            let inode = lower.b.load_pointer(file, fields.inode as i32, Memory::Object);
+            let on = lower.b.load_pointer(inode, fields.on as i32, Memory::Object);
+            let device = lower.b.load(on, fields.device as i32, 4, false);
+            let number = lower.b.load(inode, fields.number as i32, 8, false);
+            let key = lower.temporary(FILE_KEY_BYTES);
+            lower.b.store(key.base, key.offset, 8, device);
+            lower.b.store(key.base, key.offset + 8, 8, number);
+            let (files, key) = (lower.b.map(files), lower.pointer(key));
+            let file = lower.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[files, key], Memory::MapValue);
+            let known = lower.b.block();
+            lower.b.branch_nonzero(file, known, none);
+            lower.b.enter(known);
+            let rows = lower.b.load(file, 0, 8, false);
+            lower.b.store(state.base, state.offset + ROWS, 8, rows);
+            let start = lower.b.load(mapping, fields.start as i32, 8, false);
+            let page = lower.b.load(mapping, fields.page as i32, 8, false);
+            let offset = lower.b.binary_int(BinaryOp::ShiftLeft, page, PAGE_BITS);
+            let bias = lower.b.binary(BinaryOp::Subtract, start, offset);
+            let distance = lower.b.load(file, 8, 8, false);
+            let bias = lower.b.binary(BinaryOp::Add, bias, distance);
+            lower.b.store(state.base, state.offset + BIAS, 8, bias);
+            lower.b.jump(none, &[]);
+            lower.b.enter(none);
+        });
+        let zero = self.b.int(0);
+        self.b.store(state.base, state.offset + ROWS, 8, zero);
+        let task = self.b.call_pointer(calls::GET_CURRENT_TASK_BTF, &[], Memory::Object);
+        let frame = self.frame_address();
+        let flags = self.b.int(0);
+        self.b.call(calls::FIND_VMA, &[task, place, callback, frame, flags]);
+        // It has failed, or the file has no rows.
+        let rows = self.b.load(state.base, state.offset + ROWS, 8, false);
+        let go = self.b.block();
+        self.b.branch_nonzero(rows, go, round.lost);
+        self.b.enter(go);
     }
 
     fn or_lost(&mut self, op: BinaryOp, left: Value, right: Value, round: &Round) {

@@ -59,12 +59,17 @@ impl Body<'_, '_, '_> {
         if matches!(self.group.kind, ProgramKind::Kprobe { user: true, .. }) {
             return self.register_at(offset, "uregs", span);
         }
+        self.kept_register(offset, "uregs in the kernel", span)
+    }
+
+    /// A register with which the process came into the kernel, by its place among them.
+    pub fn kept_register(&mut self, offset: u32, what: &str, span: Span) -> Expr {
         let target = self.checker.target;
         if target.has(Feature::Helper(calls::TASK_PT_REGS)) {
             return Expr { kind: ExprKind::TaskRegister { offset }, ty: Type::U64, span };
         }
         if target.struct_named(StructKind::Struct, "irq_stack").is_none() {
-            self.need_helper("uregs in the kernel", calls::TASK_PT_REGS, span);
+            self.need_helper(what, calls::TASK_PT_REGS, span);
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
         // Without the helper: they are at the end of the task's stack, which is as long as a stack for interrupts

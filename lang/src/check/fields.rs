@@ -14,13 +14,6 @@ use super::body::Body;
 use super::moved::Members;
 use super::operators::instead_of_number;
 
-/// A member that a name reaches, through anonymous members where needed.
-struct Found {
-    bit_offset: u32,
-    bit_width: Option<u8>,
-    ty: Type,
-}
-
 impl Body<'_, '_, '_> {
     pub fn field(&mut self, base: &ast::Expr, name: &ast::Name, span: Span) -> Expr {
         if matches!(&base.kind, ast::ExprKind::Ident(word) if word == "args") {
@@ -121,19 +114,8 @@ impl Body<'_, '_, '_> {
         }
     }
 
-    fn find_field(&self, of: &StructRef, name: &str) -> Option<Found> {
-        for field in self.fields_of(of) {
-            if &*field.name == name {
-                return Some(Found { bit_offset: field.bit_offset, bit_width: field.bit_width, ty: field.ty });
-            }
-            if let (true, Type::Struct(inner)) = (field.name.is_empty(), &field.ty)
-                && let Some(mut found) = self.find_field(inner, name)
-            {
-                found.bit_offset += field.bit_offset;
-                return Some(found);
-            }
-        }
-        None
+    fn find_field(&self, of: &StructRef, name: &str) -> Option<Field> {
+        Members(&|of| self.fields_of(of)).member(of, name)
     }
 
     /// `args.name`
@@ -438,7 +420,7 @@ impl Body<'_, '_, '_> {
 }
 
 /// The byte offset of a member, and where its bits are in its storage unit.
-fn storage(base: i64, found: &Found, ty: &Type) -> (i64, Option<BitField>) {
+fn storage(base: i64, found: &Field, ty: &Type) -> (i64, Option<BitField>) {
     let Some(width) = found.bit_width else {
         return (base + i64::from(found.bit_offset / 8), None);
     };

@@ -137,8 +137,19 @@ impl Members<'_> {
         false
     }
 
-    fn member(&self, of: &StructRef, name: &str) -> Option<Field> {
-        self.all(of).into_iter().find(|field| *field.name == *name)
+    /// The member that a name reaches, through anonymous members where needed; its place is that in the whole struct.
+    pub fn member(&self, of: &StructRef, name: &str) -> Option<Field> {
+        for field in (self.0)(of) {
+            if *field.name == *name {
+                return Some(field);
+            }
+            if let (true, Type::Struct(inner)) = (field.name.is_empty(), &field.ty)
+                && let Some(found) = self.member(inner, name)
+            {
+                return Some(Field { bit_offset: field.bit_offset + found.bit_offset, ..found });
+            }
+        }
+        None
     }
 
     /// The members by name, those of anonymous members among them.

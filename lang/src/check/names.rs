@@ -331,12 +331,20 @@ impl Body<'_, '_, '_> {
         if self.group.kind == ProgramKind::TestRun {
             return self.not_here(name, "probes that an event of the kernel or of a program fires", span);
         }
-        if by_tables && !self.may_use_tables(span) {
-            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
-        }
         let frames = frames.unwrap_or(crate::limits::DEFAULT_STACK_FRAMES);
         let mode = mode.unwrap_or(self.checker.items.settings.stack_mode);
-        Expr { kind: ExprKind::Stack { user, frames, by_tables }, ty: Type::Stack { user, frames, mode }, span }
+        let ty = Type::Stack { user, frames, mode };
+        if !by_tables {
+            return Expr { kind: ExprKind::Stack { user, frames }, ty, span };
+        }
+        if !self.may_use_tables(span) {
+            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        }
+        let registers = [KEPT_IP, KEPT_SP, KEPT_BP].map(|at| self.kept_register(at, "a stack by unwind tables", span));
+        if registers.iter().any(|register| register.ty == Type::Unknown) {
+            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        }
+        Expr { kind: ExprKind::StackByTables { frames, registers: Box::new(registers) }, ty, span }
     }
 
     /// Whether the tables of a process can be at hand when the probe fires: they are those of one process.
@@ -365,8 +373,7 @@ impl Body<'_, '_, '_> {
             );
             return false;
         }
-        self.need_helper("a stack by unwind tables", calls::TASK_PT_REGS, span)
-            && self.need_helper("a stack by unwind tables", calls::LOOP, span)
+        self.need_helper("a stack by unwind tables", calls::LOOP, span)
     }
 
     pub fn clock(&mut self, span: Span) -> Expr {
@@ -462,6 +469,11 @@ fn near_constants(name: &str) -> Vec<&'static str> {
 }
 
 /// Helpers that came after kernel 5.10, the oldest that is supported (include/uapi/linux/bpf.h by release).
+// Where registers lie in those that the kernel keeps of a task (arch/x86/include/asm/ptrace.h, `struct pt_regs`).
+const KEPT_BP: u32 = 32;
+const KEPT_IP: u32 = 128;
+const KEPT_SP: u32 = 152;
+
 const NEWER_HELPERS: &[(u32, &str, &str)] = &[
     (calls::FOR_EACH_MAP_ELEM, "bpf_for_each_map_elem", "5.13"),
     (calls::GET_ATTACH_COOKIE, "bpf_get_attach_cookie", "5.15"),

@@ -220,14 +220,8 @@ impl Dumper<'_> {
             ExprKind::WallOffset => "wall offset".to_string(),
             ExprKind::Site => "site".to_string(),
             ExprKind::Caller { user } => if *user { "ucaller" } else { "caller" }.to_string(),
-            ExprKind::Stack { user, frames, by_tables } => {
-                let name = match (user, by_tables) {
-                    (_, true) => "dw_ustack",
-                    (true, false) => "ustack",
-                    (false, false) => "kstack",
-                };
-                format!("{name}({frames})")
-            }
+            ExprKind::Stack { user, frames } => format!("{}({frames})", if *user { "ustack" } else { "kstack" }),
+            ExprKind::StackByTables { frames, .. } => format!("dw_ustack({frames})"),
             ExprKind::Signal { number, thread } => {
                 format!("signal{}({})", if *thread { "_thread" } else { "" }, self.text(number))
             }

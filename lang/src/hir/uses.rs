@@ -17,6 +17,8 @@ pub struct Uses {
     pub streams: bool,
     /// `while`, and `for` over numbers; the way up a stack by tables.
     pub loops: bool,
+    /// `dw_ustack`
+    pub unwind_tables: bool,
     /// An aggregation is read inside a program.
     pub aggregation_values: bool,
     /// A map with keys has cells that are better taken when they are used.
@@ -218,6 +220,7 @@ impl Expr {
                 f(operand);
             }
             ExprKind::Tuple(parts) => parts.iter().for_each(f),
+            ExprKind::StackByTables { registers, .. } => registers.iter().for_each(f),
         }
     }
 
@@ -234,10 +237,10 @@ impl Expr {
         uses.changes_processes |=
             matches!(self.kind, ExprKind::Signal { .. } | ExprKind::Override(_) | ExprKind::WriteUser { .. });
         uses.aggregation_values |= matches!(self.kind, ExprKind::AggregationValue { .. });
-        if let ExprKind::Stack { by_tables, .. } = self.kind {
-            uses.stacks = true;
-            uses.loops |= by_tables;
-        }
+        let by_tables = matches!(self.kind, ExprKind::StackByTables { .. });
+        uses.stacks |= by_tables || matches!(self.kind, ExprKind::Stack { .. });
+        uses.loops |= by_tables;
+        uses.unwind_tables |= by_tables;
         if let ExprKind::Block { statements, .. } = &self.kind {
             note_block(statements, fires, uses);
         }

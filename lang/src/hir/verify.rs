@@ -133,6 +133,9 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         | ExprKind::Site
         | ExprKind::Caller { .. }
         | ExprKind::Stack { .. } => Ok(()),
+        ExprKind::StackByTables { registers, .. } => {
+            registers.iter().try_for_each(|register| expr(hir, program, register))
+        }
         ExprKind::Local(local) => {
             program.locals.get(local.index()).map(|_| ()).ok_or_else(|| "a local out of range".to_string())
         }

@@ -9,11 +9,13 @@ use rtrace_compiler::object::UnwindMaps;
 use rtrace_lang::limits::{UNWIND_MAPPINGS, UNWIND_ROWS};
 use rtrace_lang::unwind::{MAPPING_BYTES, ROW_BYTES};
 use rtrace_probes::elf::{Binary, locate_expected};
+use rtrace_probes::kernel::bpf;
+use rtrace_probes::kernel::mapping::FileBytes;
 use rtrace_probes::unwind;
 
 use crate::maps::LiveMap;
 use crate::output::notices;
-use crate::symbols::MappedCode;
+use crate::symbols::{MappedCode, mapped_as};
 
 use super::SessionError;
 use super::globals::GlobalData;
@@ -24,6 +26,8 @@ pub struct UnwindTables {
     mappings: GlobalData,
     rows: GlobalData,
     rows_used: u32,
+    /// What the programs look a file up in that the kernel names.
+    by_file: Option<LiveMap>,
     /// Whose stacks they are for.
     pub process: Option<u32>,
     /// By device and inode: the number of its first row and how many there are, as programs read them. None for files without any.
@@ -44,8 +48,11 @@ impl UnwindTables {
             let fd = maps[map as usize].fd();
             GlobalData::map(fd, bytes as usize).map_err(|error| SessionError::System("mmap", error))
         };
+        let failed = |source| SessionError::Map { name: "files".to_string(), source };
+        let by_file = at.files.map(|map| maps[map as usize].try_clone()).transpose().map_err(failed)?;
         Ok(UnwindTables {
             header: at.header,
+            by_file,
             mappings: table(at.mappings, 2 * UNWIND_MAPPINGS * MAPPING_BYTES)?,
             rows: table(at.rows, UNWIND_ROWS * ROW_BYTES)?,
             rows_used: 0,
@@ -119,7 +126,22 @@ impl UnwindTables {
             self.rows.set(at + 8, way);
         }
         self.rows_used += count;
-        Some(File { binary, rows: u64::from(first) | u64::from(count) << 32 })
+        let rows = u64::from(first) | u64::from(count) << 32;
+        self.offer(path, &binary, rows);
+        Some(File { binary, rows })
+    }
+
+    /// Lets programs find the file where the kernel has mapped it and the tool does not know that yet.
+    fn offer(&self, path: &Path, binary: &Binary, rows: u64) {
+        let Some(files) = &self.by_file else { return };
+        let known_as = FileBytes::open(path).ok().and_then(|bytes| mapped_as(&bytes));
+        let (Some((device, inode)), Some(distance)) = (known_as, binary.code_distance()) else { return };
+        // Numbers of devices as the kernel puts them together (include/linux/kdev_t.h).
+        let device = (device >> 32) << 20 | device & 0xf_ffff;
+        let key = [device.to_le_bytes(), inode.to_le_bytes()].concat();
+        let value = [rows.to_le_bytes(), distance.to_le_bytes()].concat();
+        // Without it the stack ends there until the news has come.
+        let _ = bpf::map_update(files.fd(), &key, &value, 0);
     }
 
     fn tell_full(&mut self, text: &str) {

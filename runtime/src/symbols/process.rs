@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rtrace_probes::kernel::mapping::FileBytes;
 use rtrace_probes::kernel::system;
 
 use super::mappings::NewMapping;
@@ -228,6 +229,17 @@ fn parse_mapping(line: &str) -> Option<(&str, &str, u64, u64, u64, &str)> {
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
     let device = number(major)? << 32 | number(minor)?;
     Some((range, permissions, number(offset)?, device, inode.parse().ok()?, rest))
+}
+
+/// The device and the inode of a file that this process has mapped, as the kernel names them in mappings: file systems may give
+/// stat(2) others.
+pub fn mapped_as(bytes: &FileBytes) -> Option<(u64, u64)> {
+    let start = bytes.as_slice().as_ptr() as u64;
+    let maps = fs::read_to_string("/proc/self/maps").ok()?;
+    let mut mappings = maps.lines().filter_map(parse_mapping);
+    let (_, _, _, device, inode, _) =
+        mappings.find(|(range, ..)| parse_range(range).is_some_and(|(from, _)| from == start))?;
+    (inode > 0).then_some((device, inode))
 }
 
 #[cfg(test)]
