@@ -7,6 +7,7 @@ mod buckets;
 mod entry;
 mod expr;
 mod functions;
+mod gate;
 mod homes;
 mod keys;
 mod loops;
@@ -27,12 +28,13 @@ use rtrace_lang::target::ProgramKind;
 use rtrace_lang::types::Type;
 
 use crate::CompileOptions;
-use crate::ir::{Block, Builder, Function, Inst, InstKind, Memory, Terminator, Value, ValueKind, Values};
+use crate::ir::{Block, Builder, Function, Inst, InstKind, Memory, Terminator, Value, ValueKind};
 use crate::object::ErrorKind;
 
 use functions::{FRAME_BYTES, Inside, SHARED_BYTES};
 use loops::LoopEnds;
 
+pub use gate::Marks;
 pub use shared::{Scratch, Shared};
 
 /// The function of one program. What it needs beyond itself is added to `shared`; `cookie_distance` is what the number of
@@ -49,7 +51,7 @@ pub fn lower(
     let scratch = builder.value(ValueKind::Pointer(Memory::MapValue));
     let context = builder.value(ValueKind::Pointer(Memory::Context));
     let homes = homes::homes(program, options.loop_helper);
-    let (frame_bytes, shared_bytes) = if homes.is_alone { (0, 0) } else { (FRAME_BYTES, SHARED_BYTES) };
+    let frame_bytes = if homes.is_alone { 0 } else { FRAME_BYTES };
     let mut lower = Lower {
         hir,
         program,
@@ -58,8 +60,8 @@ pub fn lower(
         b: builder,
         context,
         scratch,
-        scratch_used: shared_bytes,
-        scratch_next: shared_bytes,
+        scratch_used: 0,
+        scratch_next: 0,
         stack_used: frame_bytes,
         stack_next: frame_bytes,
         slot_bytes: SLOT_BYTES,
@@ -73,9 +75,14 @@ pub fn lower(
         callbacks: 0,
         inside: Inside::Program,
         calls_may_exit: false,
+        ways_out: Vec::new(),
     };
+    lower.scratch_used = if homes.is_alone { lower.marked_bytes() } else { SHARED_BYTES };
+    lower.scratch_next = lower.scratch_used;
     lower.calls_may_exit = lower.functions_may_exit();
     lower.entry();
+    // What leaves before this has no scratch memory.
+    lower.ways_out.clear();
     // Here the scratch memory is looked up, if anything behind uses it: events that are not meant do not pay for it.
     let (gate, body) = (lower.b.block(), lower.b.block());
     lower.b.jump(gate, &[]);
@@ -143,6 +150,8 @@ struct Lower<'a> {
     inside: Inside,
     /// A call of a function of the script may end the program.
     calls_may_exit: bool,
+    /// Blocks that end the program.
+    ways_out: Vec<Block>,
 }
 
 /// Memory that a value is built in.
@@ -336,60 +345,6 @@ impl Lower<'_> {
                 false
             }
         }
-    }
-
-    /// Completes the entry and the gate, and hands the function out.
-    fn finish(mut self, gate: Block, body: Block) -> Function {
-        let span = self.program.span;
-        let inst = |kind, result| Inst { kind, result, span };
-        if self.scratch_used > 0 {
-            let mut insts = Vec::new();
-            let map = self.shared.scratch();
-            // The key shares the first slot: it is dead when the body begins, where a frame is filled.
-            self.stack_used = self.stack_used.max(8);
-            let key = self.b.value(ValueKind::Pointer(Memory::Stack));
-            let zero = self.b.value(ValueKind::Int);
-            let map_value = self.b.value(ValueKind::Map);
-            insts.push(inst(InstKind::StackAddress { offset: 0 }, Some(key)));
-            insts.push(inst(InstKind::Const(0), Some(zero)));
-            let number = match self.shared.scratch_kind {
-                Scratch::PerCpu => zero,
-                Scratch::ByCpu => {
-                    let cpu = self.b.value(ValueKind::Int);
-                    let helper = rtrace_lang::calls::GET_SMP_PROCESSOR_ID;
-                    insts.push(inst(InstKind::Call { helper, arguments: Values::new() }, Some(cpu)));
-                    cpu
-                }
-            };
-            insts.push(inst(InstKind::Store { base: key, offset: 0, bytes: 8, value: number }, None));
-            insts.push(inst(InstKind::Map(map), Some(map_value)));
-            let arguments = [map_value, key][..].into();
-            let helper = rtrace_lang::calls::MAP_LOOKUP_ELEM;
-            insts.push(inst(InstKind::Call { helper, arguments }, Some(self.scratch)));
-            let leave = Block(self.b.function.blocks.len() as u32);
-            let returned = self.b.value(ValueKind::Int);
-            self.b.function.blocks.push(crate::ir::BlockData {
-                params: Vec::new(),
-                insts: vec![inst(InstKind::Const(0), Some(returned))],
-                terminator: Some(Terminator::Return(returned)),
-                span,
-            });
-            let gate = &mut self.b.function.blocks[gate.index()];
-            gate.insts = insts;
-            gate.terminator = Some(Terminator::Branch {
-                op: BinaryOp::NotEqual,
-                left: self.scratch,
-                right: zero,
-                then: body,
-                otherwise: leave,
-            });
-        }
-        self.b.prepend(vec![inst(InstKind::Context, Some(self.context))]);
-        let mut function = self.b.function;
-        function.stack_bytes = self.stack_used;
-        function.scratch_bytes = self.scratch_used;
-        close(&mut function, span);
-        function
     }
 }
 

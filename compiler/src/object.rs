@@ -212,4 +212,6 @@ pub enum ErrorKind {
     Copy,
     /// A loop was ended because it took more rounds than the kernel allows.
     Loop,
+    /// An event came in the middle of as many others on its processor as have scratch memory.
+    Nested,
 }

@@ -25,6 +25,10 @@ pub const DEFAULT_MAX_MAP_KEYS: u64 = 4096;
 /// Default depth of `kstack` and `ustack`, and the kernel's own default (`kernel.perf_event_max_stack`).
 pub const DEFAULT_STACK_FRAMES: u32 = 127;
 
+/// Programs that may be in the middle of one another on a processor and have scratch memory of their own: of tasks that were taken
+/// off, of interrupts, and of those that cannot be masked.
+pub const SCRATCH_SLOTS: u32 = 4;
+
 /// Distinct stacks kept at the same time, of about 1 KiB each: where the kernel takes that memory when it is used, and where it
 /// takes all at the start.
 pub const STACK_MAP_ENTRIES: u32 = 64 * 1024;

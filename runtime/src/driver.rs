@@ -85,7 +85,7 @@ pub fn lowered(hir: &Hir, target: &dyn Target) -> Vec<Function> {
 fn compile_options(hir: &Hir, target: &dyn Target) -> CompileOptions {
     let uses = hir.uses();
     CompileOptions {
-        atomic_fetch: (uses.map_updates || uses.wide_sums) && target.has(Feature::AtomicFetch),
+        atomic_fetch: (uses.map_updates || uses.wide_sums || uses.user_code) && target.has(Feature::AtomicFetch),
         map_allocator: (uses.stacks || uses.large_cells) && target.has(Feature::MapAllocator),
         loop_helper: uses.loops && target.has(Feature::Helper(calls::LOOP)),
         mapping_fields: (uses.unwind_tables && target.has(Feature::Helper(calls::FIND_VMA)))

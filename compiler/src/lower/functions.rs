@@ -6,6 +6,7 @@ use rtrace_lang::hir::{BinaryOp, FunctionId, StmtKind, for_each_statement};
 
 use crate::ir::{Builder, Function, Memory, Value, ValueKind};
 
+use super::gate::MARK_BYTES;
 use super::{Lower, close};
 
 /// Where words of the frame lie: the context, the scratch memory. No numbers: see `keep.rs`.
@@ -14,11 +15,11 @@ const FRAME_SCRATCH: i32 = 8;
 /// Bytes of the frame.
 pub(super) const FRAME_BYTES: u32 = 16;
 
-/// Where words of the scratch memory lie: what is to end, the site.
-const ENDED: i32 = 0;
-const SITE: i32 = 8;
+/// Where words of the scratch memory lie, behind a mark: what is to end, the site.
+const ENDED: i32 = MARK_BYTES as i32;
+const SITE: i32 = ENDED + 8;
 /// Bytes of scratch memory before all that variables take.
-pub(super) const SHARED_BYTES: u32 = 16;
+pub(super) const SHARED_BYTES: u32 = MARK_BYTES + 16;
 
 /// What that word says is to end: nothing, the whole program, or the function of the script that runs.
 const ENDED_PROGRAM: i64 = 1;
@@ -86,7 +87,7 @@ impl Lower<'_> {
     /// Ends the program.
     pub(super) fn leave(&mut self) {
         let answer = match self.inside {
-            Inside::Program => 0,
+            Inside::Program => return self.way_out(),
             Inside::Function => self.note_ended(ENDED_PROGRAM, 0),
             Inside::Callback { .. } => self.note_ended(ENDED_PROGRAM, 1),
         };
@@ -118,18 +119,20 @@ impl Lower<'_> {
         let (leave, after) = (self.b.block(), self.b.block());
         self.b.branch_nonzero(ended, leave, after);
         self.b.enter(leave);
-        let answer = match self.inside {
-            Inside::Program => 0,
-            Inside::Callback { .. } => 1,
+        match self.inside {
+            Inside::Program => self.way_out(),
+            Inside::Callback { .. } => {
+                let answer = self.b.int(1);
+                self.b.ret(answer);
+            }
             Inside::Function => {
                 // The caller goes on if only this function has ended.
                 let left = self.b.binary_int(BinaryOp::BitAnd, ended, ENDED_PROGRAM);
                 self.b.store(self.scratch, ENDED, 8, left);
-                0
+                let answer = self.b.int(0);
+                self.b.ret(answer);
             }
-        };
-        let answer = self.b.int(answer);
-        self.b.ret(answer);
+        }
         self.b.enter(after);
     }
 

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use rtrace_lang::aggregations::SERIES_SLOTS;
 use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, SiteId, aggregating_programs, cleared_meanwhile};
 use rtrace_lang::limits::{
-    DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, PROCESS_NUMBERS, RING_BYTES, SMALL_RING_BYTES, STACK_MAP_ENTRIES,
-    STACK_MAP_ENTRIES_AT_START, UNWIND_MAPPINGS, UNWIND_ROWS,
+    DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, PROCESS_NUMBERS, RING_BYTES, SCRATCH_SLOTS, SMALL_RING_BYTES,
+    STACK_MAP_ENTRIES, STACK_MAP_ENTRIES_AT_START, UNWIND_MAPPINGS, UNWIND_ROWS,
 };
 use rtrace_lang::span::Span;
 use rtrace_lang::types::Type;
@@ -16,6 +16,8 @@ use rtrace_lang::unwind;
 use crate::CompileOptions;
 use crate::ir::MapRef;
 use crate::object::{ErrorKind, ErrorSite, Globals, HEADER_BYTES, MapKind, MapObject, Turns, UnwindMaps};
+
+use super::Marks;
 
 /// Where the scratch memory of a processor lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +38,8 @@ pub struct Shared {
     pub aggregating: Vec<usize>,
     scratch: Option<MapRef>,
     pub scratch_kind: Scratch,
+    /// How programs mark their slot of the scratch memory, where several may run at once on a processor.
+    pub marks: Option<Marks>,
     cpus: u32,
     stacks: Option<MapRef>,
     unwind: Option<UnwindMaps>,
@@ -118,6 +122,7 @@ impl Shared {
             aggregating: aggregating_programs(hir),
             scratch: None,
             scratch_kind,
+            marks: Marks::needed(hir, options),
             cpus: options.cpus,
             stacks: None,
             unwind: None,
@@ -239,8 +244,8 @@ impl Shared {
             return map;
         }
         let (kind, entries) = match self.scratch_kind {
-            Scratch::PerCpu => (MapKind::PerCpuArray, 1),
-            Scratch::ByCpu => (MapKind::Array, self.cpus.max(1)),
+            Scratch::PerCpu => (MapKind::PerCpuArray, self.slots()),
+            Scratch::ByCpu => (MapKind::Array, self.cpus.max(1) * self.slots()),
         };
         let map = self.add(MapObject {
             name: "scratch".to_string(),
@@ -255,6 +260,11 @@ impl Shared {
         });
         self.scratch = Some(map);
         map
+    }
+
+    /// Slots of scratch memory that a processor has.
+    pub fn slots(&self) -> u32 {
+        if self.marks.is_some() { SCRATCH_SLOTS } else { 1 }
     }
 
     /// Stacks by their hash: a word with the number of frames, then the frames.

@@ -19,6 +19,8 @@ pub struct Uses {
     pub loops: bool,
     /// `dw_ustack`
     pub unwind_tables: bool,
+    /// Probes in programs and libraries.
+    pub user_code: bool,
     /// An aggregation is read inside a program.
     pub aggregation_values: bool,
     /// A map with keys has cells that are better taken when they are used.
@@ -34,6 +36,7 @@ impl Hir {
         let mut uses = Uses::default();
         for program in &self.programs {
             let fires = program.kind != ProgramKind::TestRun;
+            uses.user_code |= matches!(program.kind, ProgramKind::Kprobe { user: true, .. });
             program.predicate.iter().for_each(|predicate| predicate.note_uses(fires, &mut uses));
             program.bodies().for_each(|body| note_block(body, fires, &mut uses));
         }

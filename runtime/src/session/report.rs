@@ -103,6 +103,9 @@ impl Session<'_> {
                 ErrorKind::Index => "an index was outside of its array, which gave 0".to_string(),
                 ErrorKind::Copy => "a copy did not fit the memory of alloca() and was left out".to_string(),
                 ErrorKind::Loop => "a loop was ended: it takes more rounds than this kernel allows".to_string(),
+                ErrorKind::Nested => {
+                    "an event was left out: it came in the middle of others on its processor, which have all the memory for that".to_string()
+                }
                 ErrorKind::Stack => "a stack could not be taken or kept".to_string(),
                 ErrorKind::Unwind => {
                     "a user stack ends early: the code there has no unwind table, or has just been mapped, or the stack could not be read"

@@ -368,6 +368,7 @@ impl Evaluator<'_> {
             | ExprKind::Site
             | ExprKind::Caller { .. }
             | ExprKind::Stack { .. }
+            | ExprKind::StackByTables { .. }
             | ExprKind::Member { .. }
             | ExprKind::AddressOf(_)
             | ExprKind::ReadBytes { .. }

@@ -130,6 +130,7 @@ impl Outcome {
                 | ErrorKind::Stack
                 | ErrorKind::Unwind
                 | ErrorKind::Loop
+                | ErrorKind::Nested
                 | ErrorKind::Copy => {
                     assert_eq!(count, 0, "{site:?}");
                 }
