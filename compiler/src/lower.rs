@@ -22,9 +22,8 @@ mod unwind;
 
 use std::collections::{HashMap, HashSet};
 
-use rtrace_lang::hir::{BinaryOp, Expr, Hir, LocalId, MapId, Program, Stmt, StmtKind};
+use rtrace_lang::hir::{BinaryOp, Expr, Hir, LocalId, Program, Stmt, StmtKind};
 use rtrace_lang::span::Span;
-use rtrace_lang::target::ProgramKind;
 use rtrace_lang::types::Type;
 
 use crate::CompileOptions;
@@ -34,7 +33,6 @@ use crate::object::ErrorKind;
 use functions::{FRAME_BYTES, Inside, SHARED_BYTES};
 use loops::LoopEnds;
 
-pub use gate::Marks;
 pub use shared::{Scratch, Shared};
 
 /// The function of one program. What it needs beyond itself is added to `shared`; `cookie_distance` is what the number of
@@ -327,22 +325,6 @@ impl Lower<'_> {
             _ => {
                 let place = self.temporary(e.ty.stored_bytes());
                 self.write(e, place);
-            }
-        }
-    }
-
-    /// True where another program, or the same one, may come in between the instructions of this one on its processor
-    /// and put a value into the same map.
-    fn may_interleave(&self, map: MapId) -> bool {
-        match self.program.kind {
-            // A task can be taken off its processor in the middle, and the next one comes to the same probe.
-            ProgramKind::Kprobe { user, .. } if user => true,
-            // From 7.0 on also here, but a program of these kinds never runs twice at a time on a processor.
-            ProgramKind::RawTracepoint | ProgramKind::Tracing { .. } => {
-                self.options.shares_maps || self.shared.aggregating[map.index()] > 1
-            }
-            ProgramKind::Kprobe { .. } | ProgramKind::TestRun | ProgramKind::Tracepoint | ProgramKind::PerfEvent => {
-                false
             }
         }
     }

@@ -51,7 +51,7 @@ impl Lower<'_> {
             let key = self.key(map, key);
             self.entry_or_new(map, key, bytes, after)
         };
-        let atomic = self.hir.maps[map.index()].is_shared() || self.may_interleave(map);
+        let atomic = self.hir.maps[map.index()].is_shared() || self.shared.is_contended[map.index()];
         match of_series {
             Some(interval) => {
                 let value = value.expect("a time series takes a value");

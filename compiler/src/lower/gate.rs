@@ -3,7 +3,7 @@
 //! scratch memory, which it marks until it leaves.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::{BinaryOp, Hir};
+use rtrace_lang::hir::{BinaryOp, Hir, Program};
 use rtrace_lang::limits::SCRATCH_SLOTS;
 use rtrace_lang::target::{Attach, ProgramKind};
 
@@ -26,28 +26,36 @@ pub enum Marks {
 }
 
 impl Marks {
-    /// None where no program of the object comes in the middle of another one. Of kprobes, perf tracepoints and perf events the kernel
-    /// runs one at a time on a processor (`bpf_prog_active`), and of the others each not in the middle of itself, but for those of
-    /// user code: there tasks can be taken off.
+    /// None where no program of the object comes in the middle of another one.
     pub fn needed(hir: &Hir, options: &CompileOptions) -> Option<Marks> {
-        let (mut by_turns, mut others) = (0, 0);
-        for program in &hir.programs {
-            match program.kind {
-                ProgramKind::Kprobe { user: true, .. } if options.atomic_fetch => return Some(Marks::Atomic),
-                ProgramKind::Kprobe { user: true, .. } => others += 2,
-                ProgramKind::Kprobe { user: false, .. } | ProgramKind::Tracepoint | ProgramKind::PerfEvent => {
-                    by_turns = 1;
-                }
-                ProgramKind::RawTracepoint | ProgramKind::Tracing { .. } => others += 1,
-                ProgramKind::TestRun => {
-                    let site = program.sites.first().map(|site| &hir.sites[site.index()].attach);
-                    // These run when nothing else does.
-                    others += i32::from(!matches!(site, Some(Attach::Begin | Attach::End)));
-                }
+        let in_user_code = |program: &Program| matches!(program.kind, ProgramKind::Kprobe { user: true, .. });
+        match may_interleave(hir, hir.programs.iter()) {
+            false => None,
+            true if options.atomic_fetch && hir.programs.iter().any(in_user_code) => Some(Marks::Atomic),
+            true => Some(Marks::Nested),
+        }
+    }
+}
+
+/// Whether one of these programs may come in the middle of another one, or of itself, on the same processor.
+pub(super) fn may_interleave<'a>(hir: &Hir, programs: impl Iterator<Item = &'a Program>) -> bool {
+    let (mut by_turns, mut others) = (0, 0);
+    for program in programs {
+        match program.kind {
+            // A task can be taken off in the middle, and the next one comes to the same probe.
+            ProgramKind::Kprobe { user: true, .. } => others += 2,
+            // The kernel runs one of these at a time on a processor (`bpf_prog_active`).
+            ProgramKind::Kprobe { user: false, .. } | ProgramKind::Tracepoint | ProgramKind::PerfEvent => by_turns = 1,
+            // And of these no program in the middle of itself.
+            ProgramKind::RawTracepoint | ProgramKind::Tracing { .. } => others += 1,
+            ProgramKind::TestRun => {
+                let site = program.sites.first().map(|site| &hir.sites[site.index()].attach);
+                // BEGIN and END run when nothing else does.
+                others += i32::from(!matches!(site, Some(Attach::Begin | Attach::End)));
             }
         }
-        (others > 0 && others + by_turns > 1).then_some(Marks::Nested)
     }
+    others > 0 && others + by_turns > 1
 }
 
 impl Lower<'_> {

@@ -17,7 +17,7 @@ use crate::CompileOptions;
 use crate::ir::MapRef;
 use crate::object::{ErrorKind, ErrorSite, Globals, HEADER_BYTES, MapKind, MapObject, Turns, UnwindMaps};
 
-use super::Marks;
+use super::gate::{Marks, may_interleave};
 
 /// Where the scratch memory of a processor lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +34,9 @@ pub struct Shared {
     pub globals_map: MapRef,
     pub ring: Option<MapRef>,
     pub scratch_bytes: u32,
-    /// How many programs put values into each map of the script as an aggregation.
-    pub aggregating: Vec<usize>,
+    /// For each map of the script: another program, or the same one, may put a value into it as an aggregation in the middle of
+    /// one that does, on its processor.
+    pub is_contended: Vec<bool>,
     scratch: Option<MapRef>,
     pub scratch_kind: Scratch,
     /// How programs mark their slot of the scratch memory, where several may run at once on a processor.
@@ -119,7 +120,10 @@ impl Shared {
             globals_map,
             ring: None,
             scratch_bytes: 0,
-            aggregating: aggregating_programs(hir),
+            is_contended: aggregating_programs(hir)
+                .into_iter()
+                .map(|programs| options.shares_maps || may_interleave(hir, programs.into_iter()))
+                .collect(),
             scratch: None,
             scratch_kind,
             marks: Marks::needed(hir, options),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::aggregations::Fold;
 use crate::target::ProgramKind;
 
-use super::{Expr, ExprKind, Hir, LoopKind, MapValue, Stmt, StmtKind};
+use super::{Expr, ExprKind, Hir, LoopKind, MapValue, Program, Stmt, StmtKind};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Uses {
@@ -51,9 +51,9 @@ impl Hir {
     }
 }
 
-/// How many programs put values into each map as an aggregation.
-pub fn aggregating_programs(hir: &Hir) -> Vec<usize> {
-    let mut counts = vec![0; hir.maps.len()];
+/// The programs that put values into each map as an aggregation.
+pub fn aggregating_programs(hir: &Hir) -> Vec<Vec<&Program>> {
+    let mut programs = vec![Vec::new(); hir.maps.len()];
     for program in &hir.programs {
         let mut maps = HashSet::new();
         for body in program.bodies() {
@@ -63,9 +63,9 @@ pub fn aggregating_programs(hir: &Hir) -> Vec<usize> {
                 }
             });
         }
-        maps.into_iter().for_each(|map| counts[map.index()] += 1);
+        maps.into_iter().for_each(|map| programs[map.index()].push(program));
     }
-    counts
+    programs
 }
 
 /// Calls `f` with each statement, those inside statements and expressions included, outer ones first.
