@@ -84,6 +84,8 @@ pub struct Function {
     pub scratch: Option<Value>,
     /// Bytes of scratch memory that lowering has used in a program and its functions.
     pub scratch_bytes: u32,
+    /// The kernel verifies it by itself, whatever its callers know: it takes numbers alone.
+    pub is_global: bool,
     /// Functions that helpers call from this one: the bodies of loops.
     pub callbacks: Vec<Function>,
     /// Functions that this one, its callbacks and these functions themselves call. Only a program has some.
@@ -187,10 +189,10 @@ pub enum InstKind {
         helper: u32,
         arguments: Values,
     },
-    /// Calls one of the program's functions, which gets the frame and gives nothing.
+    /// Calls one of the program's functions.
     CallSubprogram {
         number: u32,
-        frame: Value,
+        arguments: Values,
     },
     /// Does nothing, for so long that the kernel's verifier keeps the state of the program where paths join next: it
     /// does so only some instructions after the last time.
@@ -357,8 +359,9 @@ impl InstKind {
                 *base = f(*base);
                 *value = f(*value);
             }
-            InstKind::Call { arguments, .. } => arguments.iter_mut().for_each(|argument| *argument = f(*argument)),
-            InstKind::CallSubprogram { frame, .. } => *frame = f(*frame),
+            InstKind::Call { arguments, .. } | InstKind::CallSubprogram { arguments, .. } => {
+                arguments.iter_mut().for_each(|argument| *argument = f(*argument));
+            }
         }
     }
 }

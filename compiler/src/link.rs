@@ -93,7 +93,8 @@ impl Linked {
         let allocation = regalloc::allocate(&selected).map_err(|error| error.to_string())?;
         let encoded = encode::encode(&selected, &allocation).map_err(|error| error.to_string())?;
         let start = self.instructions.len() as u32;
-        self.functions.push(FunctionStart { instruction: start, name: function.name.clone() });
+        let (name, is_global) = (function.name.clone(), function.is_global);
+        self.functions.push(FunctionStart { instruction: start, name, is_global });
         self.instructions.extend(encoded.instructions);
         self.relocations.extend(
             encoded

@@ -3,6 +3,7 @@
 
 mod aggregate;
 mod allocated;
+mod apart;
 mod buckets;
 mod entry;
 mod expr;
@@ -30,6 +31,7 @@ use crate::CompileOptions;
 use crate::ir::{Block, Builder, Function, Inst, InstKind, Memory, Terminator, Value, ValueKind};
 use crate::object::ErrorKind;
 
+use apart::Apart;
 use functions::{FRAME_BYTES, Inside, SHARED_BYTES};
 use loops::LoopEnds;
 
@@ -48,7 +50,8 @@ pub fn lower(
     builder.span = program.span;
     let scratch = builder.value(ValueKind::Pointer(Memory::MapValue));
     let context = builder.value(ValueKind::Pointer(Memory::Context));
-    let homes = homes::homes(program, options.loop_helper);
+    let apart = Apart::new(program, options.loop_helper);
+    let homes = homes::homes(program, &apart);
     let frame_bytes = if homes.is_alone { 0 } else { FRAME_BYTES };
     let mut lower = Lower {
         hir,
@@ -67,6 +70,10 @@ pub fn lower(
         memory: HashMap::new(),
         cookie_distance,
         site: None,
+        apart: &apart,
+        subprograms: Vec::new(),
+        functions: Vec::new(),
+        slot_number: None,
         frame: None,
         loops: Vec::new(),
         rounds: 1,
@@ -93,8 +100,12 @@ pub fn lower(
         lower.slot_bytes = 0;
         lower.keeps = !homes.follows_calls;
         lower.b.function.scratch = lower.keeps.then_some(lower.scratch);
+        lower.slot_number = Some(match lower.shared.marks {
+            Some(_) => lower.b.value(ValueKind::Int),
+            None => lower.b.int(0),
+        });
         lower.fill_frame();
-        lower.subprograms(&homes.rounds);
+        lower.lower_functions(&homes.rounds);
     }
     if let Some(predicate) = &program.predicate {
         lower.b.span = predicate.span;
@@ -137,7 +148,14 @@ struct Lower<'a> {
     cookie_distance: i64,
     /// The id of the site that fired, once the entry has found it.
     site: Option<Value>,
-    /// In a function beside the program itself: the program's frame.
+    /// What is lowered as functions beside the program.
+    apart: &'a Apart,
+    /// Those of them that are called and not given to a helper, so far; and by the number of a function of the script, which it is.
+    subprograms: Vec<Function>,
+    functions: Vec<u32>,
+    /// In the program itself and in global functions: the number of the slot of scratch memory.
+    slot_number: Option<Value>,
+    /// In a function beside the program itself that is not global: the program's frame.
     frame: Option<Value>,
     /// The loops around, innermost last.
     loops: Vec<LoopEnds>,

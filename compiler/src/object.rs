@@ -43,6 +43,8 @@ pub struct ProgramObject {
 /// The first instruction of a function of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FunctionStart {
+    /// Verified by itself.
+    pub is_global: bool,
     pub instruction: u32,
     pub name: String,
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rtrace_lang::hir::BinaryOp;
 use rtrace_lang::span::Span;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::ir::{Block, Function, InstKind, MapRef, Terminator, Value};
 use crate::machine::{
@@ -236,8 +236,9 @@ impl Select {
                 let to = if result.is_some() { to } else { self.fresh() };
                 self.push(MachineKind::Call { callee: Callee::Helper(*helper), to, arguments });
             }
-            InstKind::CallSubprogram { number, frame } => {
-                let (arguments, to) = (smallvec![self.register(*frame)], self.fresh());
+            InstKind::CallSubprogram { number, arguments } => {
+                let arguments = arguments.iter().map(|argument| self.register(*argument)).collect();
+                let to = if result.is_some() { to } else { self.fresh() };
                 self.push(MachineKind::Call { callee: Callee::Subprogram(*number), to, arguments });
             }
             InstKind::Checkpoint => {

@@ -53,7 +53,7 @@ pub fn join(
         instructions: own.to_vec(),
         relocations: Vec::new(),
         lines: vec![(0, span)],
-        functions: vec![FunctionStart { instruction: 0, name: entries.name.clone() }],
+        functions: vec![FunctionStart { instruction: 0, name: entries.name.clone(), is_global: false }],
     };
     for (program, start) in [(entries, first), (returns, second)] {
         joined.sites.extend(program.sites);

@@ -102,7 +102,11 @@ pub const MOST_ROUNDS: i64 = 8 * 1024 * 1024;
 /// Rounds of a loop whose number is known that are compiled as plain jumps: the kernel's verifier goes through each.
 pub const MOST_PLAIN_ROUNDS: u64 = 256;
 
-/// Rounds of any other loop on kernels without the helper that loops: the verifier goes through each there, too.
+/// Rounds of any other loop on kernels without the helper that loops: the verifier goes through each there, but sees only that
+/// a function is called.
+pub const MOST_GLOBAL_ROUNDS: i64 = 2000;
+
+/// The same where the body cannot be such a function, since it needs the probe's context: the verifier goes through all of it.
 pub const MOST_OLD_ROUNDS: u64 = 100;
 
 /// The same of loops in loops, all together.

@@ -174,9 +174,9 @@ impl Builder {
         self.define(InstKind::Callback(number), ValueKind::Callback)
     }
 
-    /// Calls one of the program's functions.
-    pub fn call_subprogram(&mut self, number: u32, frame: Value) {
-        self.push(InstKind::CallSubprogram { number, frame }, None);
+    /// Calls one of the program's functions; gives its answer.
+    pub fn call_subprogram(&mut self, number: u32, arguments: &[Value]) -> Value {
+        self.define(InstKind::CallSubprogram { number, arguments: arguments.into() }, ValueKind::Int)
     }
 
     pub fn stack_address(&mut self, offset: u32) -> Value {

@@ -71,6 +71,6 @@ fn text(kind: &InstKind) -> String {
         InstKind::MapValueAddress { map, offset } => format!("map {} value + {offset}", map.0),
         InstKind::Call { helper, arguments } => format!("call {helper}({})", list(arguments)),
         InstKind::Checkpoint => "checkpoint".to_owned(),
-        InstKind::CallSubprogram { number, frame } => format!("call subprogram {number}(v{})", frame.0),
+        InstKind::CallSubprogram { number, arguments } => format!("call subprogram {number}({})", list(arguments)),
     }
 }

@@ -248,9 +248,9 @@ impl Run<'_> {
                 calls::call(machine, *helper, &arguments, self.context)?
             }
             InstKind::Checkpoint => 0,
-            InstKind::CallSubprogram { number, frame } => {
+            InstKind::CallSubprogram { number, arguments } => {
                 let subprogram = self.subprograms.get(*number as usize).ok_or("there is no such subprogram")?;
-                let parameters = [self.get(*frame)?];
+                let parameters = arguments.iter().map(|value| self.get(*value)).collect::<Result<Vec<_>, String>>()?;
                 machine
                     .call(subprogram, self.subprograms, self.context, &parameters, executed)
                     .map_err(|fault| fault.to_string())?

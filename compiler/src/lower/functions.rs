@@ -15,11 +15,12 @@ const FRAME_SCRATCH: i32 = 8;
 /// Bytes of the frame.
 pub(super) const FRAME_BYTES: u32 = 16;
 
-/// Where words of the scratch memory lie, behind a mark: what is to end, the site.
+/// Where words of the scratch memory lie, behind a mark: what is to end, the site, the number of its slot.
 const ENDED: i32 = MARK_BYTES as i32;
 const SITE: i32 = ENDED + 8;
+const SLOT: i32 = SITE + 8;
 /// Bytes of scratch memory before all that variables take.
-pub(super) const SHARED_BYTES: u32 = MARK_BYTES + 16;
+pub(super) const SHARED_BYTES: u32 = MARK_BYTES + 24;
 
 /// What that word says is to end: nothing, the whole program, or the function of the script that runs.
 const ENDED_PROGRAM: i64 = 1;
@@ -47,19 +48,48 @@ impl Inside {
     }
 }
 
+/// Stands for the context where there is none: no function has so many values.
+const NO_CONTEXT: Value = Value(u32::MAX);
+
+/// What a function beside the program gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parameters {
+    /// The frame alone; so is the last of the others.
+    Frame,
+    /// The number of the round.
+    Round,
+    /// A mapping of a process, behind the process.
+    Mapping,
+    /// An entry's key and value, behind the map.
+    Entry,
+    /// The number of the slot of scratch memory and that of the round, and no frame: of a global function.
+    Numbers,
+}
+
+/// The body of a loop as a function.
+#[derive(Clone, Copy)]
+pub(super) enum RoundBody {
+    /// What a helper calls.
+    Callback(Value),
+    /// The number of a global function.
+    Global(u32),
+}
+
 impl Lower<'_> {
     /// The functions of the script that this program calls.
-    pub(super) fn subprograms(&mut self, rounds: &[u64]) {
+    pub(super) fn lower_functions(&mut self, rounds: &[u64]) {
         let program = self.program;
         for (number, function) in program.functions.iter().enumerate() {
             let name = format!("{}_{}", program.name, function.name);
             let rounds = rounds[number];
-            let lowered = self.function_apart(&name, Inside::Function, 1, |lower, _| {
+            let parameters =
+                if self.apart.is_global(FunctionId(number as u32)) { Parameters::Numbers } else { Parameters::Frame };
+            let lowered = self.function_apart(&name, Inside::Function, parameters, |lower, _| {
                 lower.rounds = rounds;
                 lower.statements(&function.body);
             });
-            debug_assert_eq!(self.b.function.subprograms.len(), number);
-            self.b.function.subprograms.push(lowered);
+            let number = self.subprogram(lowered);
+            self.functions.push(number);
             // What a caller builds in the scratch memory must not lie where the function builds something.
             self.scratch_next = self.scratch_used;
         }
@@ -77,8 +107,14 @@ impl Lower<'_> {
     }
 
     pub(super) fn call_function(&mut self, function: FunctionId) {
-        let frame = self.frame_address();
-        self.b.call_subprogram(function.0, frame);
+        let number = self.functions[function.index()];
+        if self.apart.is_global(function) {
+            let (slot, round) = (self.slot_number(), self.b.int(0));
+            self.b.call_subprogram(number, &[slot, round]);
+        } else {
+            let frame = self.frame_address();
+            self.b.call_subprogram(number, &[frame]);
+        }
         if self.calls_may_exit {
             self.end_if_ended();
         }
@@ -144,6 +180,24 @@ impl Lower<'_> {
         self.b.store(frame, FRAME_SCRATCH, 8, scratch);
         self.b.store(scratch, ENDED, 8, zero);
         self.b.store(scratch, SITE, 8, site);
+        if !self.apart.has_helper {
+            let slot = self.slot_number();
+            self.b.store(scratch, SLOT, 8, slot);
+        }
+    }
+
+    /// The number of the slot of scratch memory, for global functions.
+    pub(super) fn slot_number(&mut self) -> Value {
+        match self.slot_number {
+            Some(number) => number,
+            None => self.b.load(self.scratch, SLOT, 8, false),
+        }
+    }
+
+    /// Takes in a function that is called; gives its number.
+    fn subprogram(&mut self, function: Function) -> u32 {
+        self.subprograms.push(function);
+        self.subprograms.len() as u32 - 1
     }
 
     pub(super) fn frame_address(&mut self) -> Value {
@@ -153,56 +207,61 @@ impl Lower<'_> {
         }
     }
 
-    /// The body of a loop that a helper calls, whose last parameter, of so many, is the frame; gives its address. `fill`
-    /// gets the parameters that matter: the number of the round, the mapping, or the key and the value.
-    pub(super) fn callback(&mut self, parameters: u8, fill: impl FnOnce(&mut Self, &[Value])) -> Value {
-        self.callbacks += 1;
-        let name = format!("{}_loop{}", self.program.name, self.callbacks);
-        let function = self.function_apart(&name, self.inside.callback(), parameters, fill);
+    /// The body of a loop, called for each round: by a helper, or, where there is none, as a global function. `fill` gets the
+    /// number of the round.
+    pub(super) fn round(&mut self, fill: impl FnOnce(&mut Self, Value)) -> RoundBody {
+        let fill = |lower: &mut Self, given: &[Value]| fill(lower, given[0]);
+        if self.apart.has_helper {
+            return RoundBody::Callback(self.callback(Parameters::Round, fill));
+        }
+        let function = self.body_apart(Parameters::Numbers, fill);
+        RoundBody::Global(self.subprogram(function))
+    }
+
+    /// A function that a helper calls; gives its address. `fill` gets the parameters that matter.
+    pub(super) fn callback(&mut self, parameters: Parameters, fill: impl FnOnce(&mut Self, &[Value])) -> Value {
+        let function = self.body_apart(parameters, fill);
         self.b.callback(function)
     }
 
-    /// A function of its own with that many parameters, the last of which is the frame.
+    fn body_apart(&mut self, parameters: Parameters, fill: impl FnOnce(&mut Self, &[Value])) -> Function {
+        self.callbacks += 1;
+        let name = format!("{}_loop{}", self.program.name, self.callbacks);
+        self.function_apart(&name, self.inside.callback(), parameters, fill)
+    }
+
+    /// A function of its own.
     fn function_apart(
         &mut self,
         name: &str,
         inside: Inside,
-        parameters: u8,
+        parameters: Parameters,
         fill: impl FnOnce(&mut Self, &[Value]),
     ) -> Function {
         let mut b = Builder::new(name);
         b.span = self.b.span;
-        let given: Vec<Value> = match parameters {
-            1 => Vec::new(),
-            2 => vec![b.parameter(0, ValueKind::Int)],
-            3 => vec![b.parameter(1, ValueKind::Pointer(Memory::Object))],
-            _ => vec![
-                b.parameter(1, ValueKind::Pointer(Memory::MapKey)),
-                b.parameter(2, ValueKind::Pointer(Memory::MapValue)),
-            ],
-        };
-        let frame = b.parameter(parameters - 1, ValueKind::Pointer(Memory::Stack));
-        let context = b.load_pointer(frame, FRAME_CONTEXT, Memory::Context);
-        let scratch = b.load_pointer(frame, FRAME_SCRATCH, Memory::MapValue);
-        let site = b.load(scratch, SITE, 8, false);
+        b.function.is_global = parameters == Parameters::Numbers;
         let outer = (
             std::mem::replace(&mut self.b, b),
-            std::mem::replace(&mut self.context, context),
-            std::mem::replace(&mut self.scratch, scratch),
-            self.site.replace(site),
-            self.frame.replace(frame),
+            self.context,
+            self.scratch,
+            self.site,
+            self.frame.take(),
             std::mem::take(&mut self.loops),
             std::mem::take(&mut self.stack_used),
             std::mem::take(&mut self.stack_next),
             std::mem::replace(&mut self.rounds, 1),
             std::mem::replace(&mut self.inside, inside),
+            self.slot_number.take(),
         );
         let scratch_next = self.scratch_next;
+        let given = self.arrive(parameters);
+        self.site = Some(self.b.load(self.scratch, SITE, 8, false));
         fill(self, &given);
         let zero = self.b.int(0);
         self.b.ret(zero);
         self.scratch_next = scratch_next;
-        let stack_bytes = self.stack_used;
+        let (stack_bytes, scratch) = (self.stack_used, self.scratch);
         let mut function = std::mem::replace(&mut self.b, outer.0).function;
         (
             self.context,
@@ -214,10 +273,43 @@ impl Lower<'_> {
             self.stack_next,
             self.rounds,
             self.inside,
-        ) = (outer.1, outer.2, outer.3, outer.4, outer.5, outer.6, outer.7, outer.8, outer.9);
+            self.slot_number,
+        ) = (outer.1, outer.2, outer.3, outer.4, outer.5, outer.6, outer.7, outer.8, outer.9, outer.10);
         function.stack_bytes = stack_bytes;
         function.scratch = self.keeps.then_some(scratch);
         close(&mut function, self.program.span);
         function
+    }
+
+    /// Finds what the function needs that begins here; gives the parameters that matter.
+    fn arrive(&mut self, parameters: Parameters) -> Vec<Value> {
+        let b = &mut self.b;
+        let (given, frame) = match parameters {
+            Parameters::Frame => (Vec::new(), 0),
+            Parameters::Round => (vec![b.parameter(0, ValueKind::Int)], 1),
+            Parameters::Mapping => (vec![b.parameter(1, ValueKind::Pointer(Memory::Object))], 2),
+            Parameters::Entry => {
+                let key = b.parameter(1, ValueKind::Pointer(Memory::MapKey));
+                (vec![key, b.parameter(2, ValueKind::Pointer(Memory::MapValue))], 3)
+            }
+            Parameters::Numbers => {
+                self.context = NO_CONTEXT;
+                let (slot, round) = (b.parameter(0, ValueKind::Int), b.parameter(1, ValueKind::Int));
+                self.slot_number = Some(slot);
+                self.scratch = self.look_up_slot(slot);
+                let (there, gone) = (self.b.block(), self.b.block());
+                self.b.branch_nonzero(self.scratch, there, gone);
+                self.b.enter(gone);
+                let stop = self.b.int(1);
+                self.b.ret(stop);
+                self.b.enter(there);
+                return vec![round];
+            }
+        };
+        let frame = b.parameter(frame, ValueKind::Pointer(Memory::Stack));
+        self.frame = Some(frame);
+        self.context = b.load_pointer(frame, FRAME_CONTEXT, Memory::Context);
+        self.scratch = b.load_pointer(frame, FRAME_SCRATCH, Memory::MapValue);
+        given
     }
 }

@@ -66,6 +66,7 @@ impl Lower<'_> {
         if self.scratch_used > self.marked_bytes() {
             self.open(gate, body);
         }
+        self.b.function.subprograms = std::mem::take(&mut self.subprograms);
         self.b.prepend(vec![Inst { kind: InstKind::Context, result: Some(self.context), span }]);
         let mut function = self.b.function;
         function.stack_bytes = self.stack_used;
@@ -91,7 +92,7 @@ impl Lower<'_> {
                 let go = self.b.block();
                 self.b.branch_nonzero(found, go, leave);
                 self.b.enter(go);
-                self.go_on(found, body);
+                self.go_on(found, None, body);
             }
             Some(marks) => {
                 self.take_slot(leave, body, marks);
@@ -104,7 +105,7 @@ impl Lower<'_> {
     }
 
     /// The slot of that number on this processor, or null.
-    fn look_up_slot(&mut self, number: Value) -> Value {
+    pub(super) fn look_up_slot(&mut self, number: Value) -> Value {
         let map = self.shared.scratch();
         let key = match self.shared.scratch_kind {
             Scratch::PerCpu => number,
@@ -122,9 +123,14 @@ impl Lower<'_> {
         self.b.call_pointer(calls::MAP_LOOKUP_ELEM, &[map, place], Memory::MapValue)
     }
 
-    fn go_on(&mut self, slot: Value, body: Block) {
-        self.b.function.blocks[body.index()].params.push(self.scratch);
-        self.b.jump(body, &[slot]);
+    fn go_on(&mut self, slot: Value, number: Option<Value>, body: Block) {
+        let (mut params, mut arguments) = (vec![self.scratch], vec![slot]);
+        if let (Some(param), Some(number)) = (self.slot_number, number) {
+            params.push(param);
+            arguments.push(number);
+        }
+        self.b.function.blocks[body.index()].params.extend(params);
+        self.b.jump(body, &arguments);
     }
 
     /// Marks the first slot that is not marked; where all are, the event is counted and left out.
@@ -163,7 +169,7 @@ impl Lower<'_> {
             let one = self.b.int(1);
             self.b.store(slot, 0, 8, one);
         }
-        self.go_on(slot, body);
+        self.go_on(slot, Some(number), body);
     }
 
     /// Takes the mark from the slot wherever the program leaves.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use rtrace_lang::hir::{Expr, ExprKind, LocalId, LoopKind, Program, Stmt, StmtKind, for_each_statement};
 
+use super::apart::Apart;
 use super::loops::{enters_functions, is_called, rounds_of};
 
 /// What is known of the functions of a program.
@@ -32,17 +33,17 @@ struct Walk<'a> {
     of: HashMap<LocalId, HashSet<usize>>,
     /// Functions beside the program itself so far.
     functions: usize,
-    has_helper: bool,
+    apart: &'a Apart,
     follows_calls: bool,
     rounds: Vec<u64>,
 }
 
-pub(super) fn homes(program: &Program, has_helper: bool) -> Homes {
+pub(super) fn homes(program: &Program, apart: &Apart) -> Homes {
     let mut walk = Walk {
         program,
         of: HashMap::new(),
         functions: 0,
-        has_helper,
+        apart,
         follows_calls: false,
         rounds: vec![0; program.functions.len()],
     };
@@ -95,6 +96,7 @@ impl Walk<'_> {
                     for local in function.parameters.iter().copied().chain(function.result) {
                         self.note(local, here);
                     }
+                    let rounds = if self.apart.is_global(*id) { 1 } else { rounds };
                     self.rounds[id.index()] = self.rounds[id.index()].saturating_add(rounds);
                 }
                 StmtKind::Expr(_)
@@ -111,7 +113,7 @@ impl Walk<'_> {
     }
 
     fn repeat(&mut self, kind: &LoopKind, body: &[Stmt], here: usize, rounds: u64) {
-        let is_called = is_called(kind, body, rounds, self.has_helper);
+        let is_called = is_called(kind, body, rounds, self.apart);
         let (inside, rounds_inside) = if is_called {
             self.functions += 1;
             (self.functions, 1)
@@ -119,7 +121,9 @@ impl Walk<'_> {
             (here, rounds_of(kind, rounds))
         };
         let is_followed = !is_called && !matches!(kind, LoopKind::Unroll(_));
-        self.follows_calls |= is_followed && enters_functions(body, rounds_inside, self.has_helper);
+        // The rounds of one that a helper does not call are followed, too.
+        self.follows_calls |= is_called && !self.apart.has_helper && !matches!(kind, LoopKind::Map { .. });
+        self.follows_calls |= is_followed && enters_functions(body, rounds_inside, self.apart);
         if !is_called && rounds_inside / rounds > MOST_FOLLOWED_ROUNDS {
             self.note_changed(body);
         }
@@ -164,7 +168,10 @@ impl Walk<'_> {
             // Counts by a loop with nothing in it.
             ExprKind::Len { .. } => self.functions += 1,
             // So is the way up a stack by tables.
-            ExprKind::StackByTables { .. } => self.functions += 1,
+            ExprKind::StackByTables { .. } => {
+                self.functions += 1;
+                self.follows_calls |= !self.apart.has_helper;
+            }
             _ => {}
         }
         e.for_each_part(&mut |part| self.expr(part, here, rounds));

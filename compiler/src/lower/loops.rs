@@ -1,19 +1,23 @@
 //! Loops. Few rounds of a known number that enter no other function are plain jumps, which the kernel's verifier follows
 //! one by one. All others are functions of their own that a helper calls for each round, so that the verifier sees their
-//! body once: see `functions.rs`.
+//! body once, or global functions, which it verifies by themselves: see `functions.rs`.
 
 use rtrace_lang::calls;
 use rtrace_lang::hir::{
     BinaryOp, Expr, ExprKind, LocalId, LoopKind, MapId, MapValue, Stmt, StmtKind, for_each_statement,
 };
-use rtrace_lang::limits::{MOST_OLD_ROUNDS, MOST_OLD_ROUNDS_TOGETHER, MOST_PLAIN_ROUNDS, MOST_ROUNDS};
+use rtrace_lang::limits::{
+    MOST_GLOBAL_ROUNDS, MOST_OLD_ROUNDS, MOST_OLD_ROUNDS_TOGETHER, MOST_PLAIN_ROUNDS, MOST_ROUNDS,
+};
 use rtrace_lang::span::Span;
 use rtrace_lang::types::Type;
 
 use crate::ir::{Block, Value, ValueKind};
 use crate::object::ErrorKind;
 
+use super::apart::Apart;
 use super::expr::variable;
+use super::functions::{Parameters, RoundBody};
 use super::turns::Turn;
 use super::{Lower, Place};
 
@@ -26,14 +30,14 @@ pub(super) enum LoopEnds {
     Return,
 }
 
-/// Whether a loop becomes a function that a helper calls.
-pub(super) fn is_called(kind: &LoopKind, body: &[Stmt], rounds: u64, has_helper: bool) -> bool {
+/// Whether the body of a loop becomes a function that is called for each round.
+pub(super) fn is_called(kind: &LoopKind, body: &[Stmt], rounds: u64, apart: &Apart) -> bool {
     match kind {
         LoopKind::Map { .. } => true,
-        LoopKind::While(_) => has_helper,
+        LoopKind::While(_) => apart.can_call(kind, body),
         LoopKind::Range { from, to, .. } => {
             let is_long = known_rounds(from, to, rounds).is_none();
-            has_helper && (is_long || enters_functions(body, rounds_of(kind, rounds), has_helper))
+            apart.can_call(kind, body) && (is_long || enters_functions(body, rounds_of(kind, rounds), apart))
         }
         LoopKind::Unroll(_) => false,
     }
@@ -41,12 +45,12 @@ pub(super) fn is_called(kind: &LoopKind, body: &[Stmt], rounds: u64, has_helper:
 
 /// Whether statements that are verified so often enter other functions: the number of a round, which the verifier has to
 /// know, does not outlive that (see `keep.rs`).
-pub(super) fn enters_functions(statements: &[Stmt], rounds: u64, has_helper: bool) -> bool {
+pub(super) fn enters_functions(statements: &[Stmt], rounds: u64, apart: &Apart) -> bool {
     let mut found = false;
     for_each_statement(statements, &mut |statement| {
         found |= match &statement.kind {
             StmtKind::Call(_) => true,
-            StmtKind::Loop { kind, body } => is_called(kind, body, rounds, has_helper),
+            StmtKind::Loop { kind, body } => is_called(kind, body, rounds, apart),
             StmtKind::Expr(_)
             | StmtKind::SetLocal { .. }
             | StmtKind::SetMap { .. }
@@ -119,7 +123,7 @@ fn may_end(body: &[Stmt], calls_may_exit: bool) -> bool {
 
 impl Lower<'_> {
     pub(super) fn repeat(&mut self, kind: &LoopKind, body: &[Stmt], span: Span) {
-        if is_called(kind, body, self.rounds, self.options.loop_helper) {
+        if is_called(kind, body, self.rounds, self.apart) {
             match kind {
                 LoopKind::While(condition) => self.called_while(condition, body, span),
                 LoopKind::Range { variable, from, to } => self.called_range(*variable, from, to, body, span),
@@ -230,7 +234,7 @@ impl Lower<'_> {
     }
 
     fn called_while(&mut self, condition: &Expr, body: &[Stmt], span: Span) {
-        let callback = self.callback(2, |lower, _| {
+        let callback = self.round(|lower, _| {
             let (go, stop) = (lower.b.block(), lower.b.block());
             lower.condition(condition, go, stop);
             lower.b.enter(stop);
@@ -239,10 +243,10 @@ impl Lower<'_> {
             lower.b.enter(go);
             lower.body(body, LoopEnds::Return);
         });
-        let rounds = self.b.int(MOST_ROUNDS);
+        let rounds = self.b.int(self.most_called_rounds());
         let taken = self.call_loop(rounds, callback);
         let (all, after) = (self.b.block(), self.b.block());
-        let most = self.b.int(MOST_ROUNDS);
+        let most = self.b.int(self.most_called_rounds());
         self.b.branch(BinaryOp::Equal, taken, most, all, after);
         self.b.enter(all);
         self.count_error(ErrorKind::Loop, span);
@@ -254,9 +258,9 @@ impl Lower<'_> {
         let start = self.scratch_memory(8);
         let (from, to) = (self.value(from), self.value(to));
         self.b.store(start.base, start.offset, 8, from);
-        let callback = self.callback(2, |lower, parameters| {
+        let callback = self.round(|lower, round| {
             let start = lower.b.load(lower.scratch, start.offset, 8, false);
-            let index = lower.b.binary(BinaryOp::Add, start, parameters[0]);
+            let index = lower.b.binary(BinaryOp::Add, start, round);
             lower.put_local(local, index);
             lower.body(body, LoopEnds::Return);
         });
@@ -266,11 +270,11 @@ impl Lower<'_> {
         let rounds = self.b.binary(BinaryOp::Subtract, to, from);
         let (many, few) = (self.b.block(), self.b.block());
         let (go, rounds_taken) = self.b.block_with(ValueKind::Int);
-        let most = self.b.int(MOST_ROUNDS);
+        let most = self.b.int(self.most_called_rounds());
         self.b.branch(BinaryOp::LessUnsigned, most, rounds, many, few);
         self.b.enter(many);
         self.count_error(ErrorKind::Loop, span);
-        let most = self.b.int(MOST_ROUNDS);
+        let most = self.b.int(self.most_called_rounds());
         self.b.jump(go, &[most]);
         self.b.enter(few);
         self.b.jump(go, &[rounds]);
@@ -280,9 +284,49 @@ impl Lower<'_> {
         self.b.enter(after);
     }
 
-    pub(super) fn call_loop(&mut self, rounds: Value, callback: Value) -> Value {
-        let (frame, flags) = (self.frame_address(), self.b.int(0));
-        self.b.call(calls::LOOP, &[rounds, callback, frame, flags])
+    /// Rounds that a loop may take whose body is a function.
+    fn most_called_rounds(&self) -> i64 {
+        if self.apart.has_helper { MOST_ROUNDS } else { MOST_GLOBAL_ROUNDS }
+    }
+
+    /// Calls a function for each round; gives how many it was called for.
+    pub(super) fn call_loop(&mut self, rounds: Value, body: RoundBody) -> Value {
+        match body {
+            RoundBody::Callback(callback) => {
+                let (frame, flags) = (self.frame_address(), self.b.int(0));
+                self.b.call(calls::LOOP, &[rounds, callback, frame, flags])
+            }
+            RoundBody::Global(number) => self.call_rounds(rounds, number),
+        }
+    }
+
+    /// What the helper does: the verifier goes round it, but sees nothing of the body.
+    fn call_rounds(&mut self, rounds: Value, number: u32) -> Value {
+        let slot = self.slot_number();
+        let (head, round) = self.b.block_with(ValueKind::Int);
+        let (after, taken) = self.b.block_with(ValueKind::Int);
+        let (more, inside, again, stopped, done) =
+            (self.b.block(), self.b.block(), self.b.block(), self.b.block(), self.b.block());
+        let zero = self.b.int(0);
+        self.b.jump(head, &[zero]);
+        self.b.enter_unsealed(head);
+        let most = self.b.int(MOST_GLOBAL_ROUNDS);
+        self.b.branch(BinaryOp::LessUnsigned, round, most, more, done);
+        self.b.enter(more);
+        self.b.branch(BinaryOp::LessUnsigned, round, rounds, inside, done);
+        self.b.enter(inside);
+        let answer = self.b.call_subprogram(number, &[slot, round]);
+        let next = self.b.binary_int(BinaryOp::Add, round, 1);
+        self.b.branch_nonzero(answer, stopped, again);
+        self.b.enter(stopped);
+        self.b.jump(after, &[next]);
+        self.b.enter(again);
+        self.b.jump(head, &[next]);
+        self.b.seal(head);
+        self.b.enter(done);
+        self.b.jump(after, &[round]);
+        self.b.enter(after);
+        taken
     }
 
     fn each_entry(&mut self, map: MapId, key: LocalId, value: LocalId, body: &[Stmt]) {
@@ -293,7 +337,7 @@ impl Lower<'_> {
             self.b.store(place.base, place.offset, 8, which);
             place
         });
-        let callback = self.callback(4, |lower, parameters| {
+        let callback = self.callback(Parameters::Entry, |lower, parameters| {
             let (key_pointer, value_pointer) = (parameters[0], parameters[1]);
             let is_meant = match which {
                 Some(place) => lower.b.load(lower.scratch, place.offset, 8, false),
@@ -319,7 +363,7 @@ impl Lower<'_> {
 
     /// How many entries a map has.
     pub(super) fn length(&mut self, map: MapId) -> Value {
-        let callback = self.callback(4, |_, _| {});
+        let callback = self.callback(Parameters::Entry, |_, _| {});
         let turn = self.turn_of(map);
         self.call_for_each(turn, callback)
     }

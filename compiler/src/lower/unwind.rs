@@ -14,6 +14,7 @@ use rtrace_lang::unwind::{
 use crate::ir::{Block, MapRef, Memory, Value, ValueKind};
 use crate::object::ErrorKind;
 
+use super::functions::Parameters;
 use super::{Lower, Place};
 
 // What is known of the frame that is next, in words: where it runs, its stack and frame pointers, whether its address is that
@@ -64,9 +65,9 @@ impl Lower<'_> {
         let (one, zero) = (self.b.int(1), self.b.int(0));
         self.b.store(state.base, state.offset + IS_EXACT, 8, one);
         self.b.store(state.base, state.offset + COUNT, 8, zero);
-        let callback = self.callback(2, |lower, parameters| {
+        let callback = self.round(|lower, round| {
             let (memory, state) = (lower.here(memory), lower.here(state));
-            lower.one_frame(parameters[0], memory, state, span);
+            lower.one_frame(round, memory, state, span);
         });
         let rounds = self.b.int(i64::from(frames));
         self.call_loop(rounds, callback);
@@ -150,7 +151,7 @@ impl Lower<'_> {
     /// What the tool has not been told yet of the process, or has not read yet: the file that is mapped there, from the kernel.
     fn ask_kernel(&mut self, place: Value, fields: MappingFields, files: MapRef, round: &Round) {
         let state = round.state;
-        let callback = self.callback(3, |lower, parameters| {
+        let callback = self.callback(Parameters::Mapping, |lower, parameters| {
             let state = lower.here(state);
             let mapping = parameters[0];
             let file = lower.b.load_pointer(mapping, fields.file as i32, Memory::Object);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rtrace_lang::source::Source;
 
-use super::ProgramObject;
+use super::{FunctionStart, ProgramObject};
 
 /// What the kernel wants to know of one program's lines.
 #[derive(Clone, Debug)]
@@ -30,13 +30,13 @@ impl DebugInfo {
         let int = types.int();
         let word = types.unsigned_long();
         let signatures = types.signatures(int, word);
-        // Static functions: with global linkage the verifier would check their arguments on their own.
+        // Static functions, but for those that are to be verified by themselves.
         let functions: Vec<[u32; 2]> = program
             .functions
             .iter()
             .map(|function| {
-                let signature = signatures.of(function.instruction);
-                [function.instruction, types.function(&function.name, signature, Linkage::Static).0]
+                let linkage = if function.is_global { Linkage::Global } else { Linkage::Static };
+                [function.instruction, types.function(&function.name, signatures.of(function), linkage).0]
             })
             .collect();
         let line_info = lines(&mut types, program, source);
@@ -116,12 +116,16 @@ pub struct SectionPart {
 pub struct Signatures {
     main: TypeId,
     function: TypeId,
+    global: TypeId,
 }
 
 impl Signatures {
-    /// That of the function that begins at the instruction.
-    pub fn of(&self, instruction: u32) -> TypeId {
-        if instruction == 0 { self.main } else { self.function }
+    pub fn of(&self, function: &FunctionStart) -> TypeId {
+        match (function.instruction, function.is_global) {
+            (0, _) => self.main,
+            (_, false) => self.function,
+            (_, true) => self.global,
+        }
     }
 }
 
@@ -206,13 +210,17 @@ impl Types {
 
     /// What programs and their functions take. Whoever attaches to one of them (fentry) keeps only those registers over its
     /// own program that the types say are arguments: a function that takes more would go on with garbage. So functions
-    /// have as many as there can be.
+    /// have as many as there can be. Of global ones each must be given.
     pub fn signatures(&mut self, int: TypeId, word: TypeId) -> Signatures {
         let mut signature = |names: &[&str]| {
             let parameters: Vec<u32> = names.iter().flat_map(|name| [self.string(name), word.0]).collect();
             self.add("", FUNC_PROTO, names.len() as u32, int.0, &parameters)
         };
-        Signatures { main: signature(&["context"]), function: signature(&["r1", "r2", "r3", "r4", "r5"]) }
+        Signatures {
+            main: signature(&["context"]),
+            function: signature(&["r1", "r2", "r3", "r4", "r5"]),
+            global: signature(&["slot", "round"]),
+        }
     }
 
     pub fn function(&mut self, name: &str, signature: TypeId, linkage: Linkage) -> TypeId {

@@ -154,8 +154,9 @@ impl Writer {
                 let start = self.program(program, section) as u32;
                 for function in &program.functions {
                     // What helpers call back must not be visible outside.
-                    let linkage = if function.instruction == 0 { Linkage::Global } else { Linkage::Static };
-                    let number = self.types.function(&function.name, signatures.of(function.instruction), linkage).0;
+                    let is_global = function.instruction == 0 || function.is_global;
+                    let linkage = if is_global { Linkage::Global } else { Linkage::Static };
+                    let number = self.types.function(&function.name, signatures.of(function), linkage).0;
                     section_functions.push([start + function.instruction * 8, number]);
                 }
                 for mut line in btf::lines(&mut self.types, program, source) {

@@ -373,7 +373,7 @@ impl Body<'_, '_, '_> {
             );
             return false;
         }
-        self.need_helper("a stack by unwind tables", calls::LOOP, span)
+        true
     }
 
     pub fn clock(&mut self, span: Span) -> Expr {
