@@ -127,9 +127,17 @@ impl Provider for Uprobe {
         verbose: bool,
         pid: Option<u32>,
     ) -> Result<Vec<ListedProbe>, ResolveError> {
-        let arity = if parts.is_empty() && pid.is_none() { 0 } else { 2 };
         let options = ResolveOptions { uses_arguments: verbose, pid, ..ResolveOptions::default() };
-        let sites = listing::resolved(self, machine, parts, arity, options)?;
+        let resolved = |arity| listing::resolved(self, machine, parts, arity, &options);
+        let sites = match (parts, pid) {
+            ([], None) => resolved(0)?,
+            // A script means a function of the process; a listing may mean a file, too.
+            ([_], Some(_)) => match resolved(1)? {
+                none if none.is_empty() => resolved(2)?,
+                found => found,
+            },
+            _ => resolved(2)?,
+        };
         Ok(sites.iter().map(|site| listing::listed(site, verbose)).collect())
     }
 
