@@ -23,6 +23,7 @@ pub mod kernel_functions;
 pub mod language_server;
 mod large_kernel;
 mod leftovers;
+mod listings;
 pub mod messages;
 pub mod modules;
 pub mod other_files;

@@ -68,6 +68,7 @@ pub fn of_script(arguments: &Arguments, origin: Origin<'_>) -> i32 {
     let (named, positional) = parameters::split(words);
     let options = CheckOptions {
         pid,
+        child: child.as_ref().map(|child| child.pid),
         positional,
         named,
         allow_unsafe: arguments.allow_unsafe,
