@@ -182,7 +182,7 @@ impl Trampoline {
 
     fn no_such_function(&self, machine: &Machine, module: Option<&str>, pattern: &str, part: usize) -> ResolveError {
         if is_pattern(pattern)
-            && let Some(error) = untraceable(machine, module, pattern, part)
+            && let Some(error) = untraceable(module, pattern, part)
         {
             return error;
         }

@@ -27,9 +27,7 @@ use crate::kernel::perf::{self, PerfKind, PerfScope};
 use crate::kernel::symbols;
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
-use crate::provider::{
-    AttachError, Documentation, Link, Provider, full_name, is_pattern, link_perf_event, wrong_form,
-};
+use crate::provider::{AttachError, Documentation, Link, Provider, full_name, is_pattern, link_perf_event, wrong_form};
 
 pub static KPROBE: Kprobe = Kprobe { is_return: false };
 pub static KRETPROBE: Kprobe = Kprobe { is_return: true };

@@ -23,9 +23,9 @@ use crate::kernel::functions::FunctionList;
 use crate::kernel::privileges::Privileges;
 use crate::kernel::tracefs::Tracefs;
 use crate::kernel::{KernelError, allocation, bpf, symbols, system};
+use crate::kprobe::{self, Presence};
 use crate::nearest::near_misses;
 use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
-use crate::kprobe::{self, Presence};
 use crate::{d_names, fentry, uprobe, usdt};
 
 /// Sources of types that an id has room to name.

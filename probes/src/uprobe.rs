@@ -388,12 +388,8 @@ impl Uprobe {
             error.help.push("The kernel's own probes of returns crash programs of Go, which this one is.".to_string());
             return Err(error);
         }
-        let point = |(offset, is_return, function)| Point {
-            written: wanted.function.to_string(),
-            function,
-            offset,
-            is_return,
-        };
+        let point =
+            |(offset, is_return, function)| Point { written: wanted.function.to_string(), function, offset, is_return };
         Ok(places.into_iter().map(point).collect())
     }
 
@@ -554,7 +550,9 @@ pub(crate) fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
             let mut found = not_found(error.to_string(), &[], Some(1));
             found.kind = ResolveErrorKind::Form;
             found.label = "not a program".to_string();
-            found.help.push("With --unsafe a probe may be at an offset in any file: `0x1234` for a function.".to_string());
+            found
+                .help
+                .push("With --unsafe a probe may be at an offset in any file: `0x1234` for a function.".to_string());
             found
         }
     }

@@ -1,6 +1,7 @@
 //! The data-driven test runner of rtrace: cases are scripts with expected texts beside them (docs/testing.md). Holds no
 //! case itself, and never compares anything loosely: what varies is replaced by a rule that the case states.
 
+mod archives;
 pub mod bpf_programs;
 mod browser;
 mod builtins;

@@ -126,9 +126,8 @@ impl Asked {
         let directory = programs.workloads.display().to_string();
         let inside = address_inside(programs)?;
         let pid = process.as_ref().map_or(String::new(), |process| process.pid.to_string());
-        let filled = |text: &&str| {
-            text.replace("WORKLOADS", &directory).replace("PID", &pid).replace("INSIDE", &inside)
-        };
+        let filled =
+            |text: &&str| text.replace("WORKLOADS", &directory).replace("PID", &pid).replace("INSIDE", &inside);
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new(&programs.rtrace);
         command.args(self.words.iter().map(filled)).env("PATH", format!("{directory}:{path}"));

@@ -13,10 +13,10 @@ use crate::other_files::Place;
 use crate::schema::{self, Schema};
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    bpf_programs, builtins, clearing, codes, documents, ended_processes, endings, expectation, flame_graphs,
-    foreign_maps, formats, grammar, kernel_functions, language_server, large_kernel, leftovers, listings, messages, modules,
-    other_files, outputs, packets, pictures, pins, profiles, prometheus, prompt, rates, real_programs, reference, run,
-    scale, scrapes, stages, typed_lines,
+    archives, bpf_programs, builtins, clearing, codes, documents, ended_processes, endings, expectation, flame_graphs,
+    foreign_maps, formats, grammar, kernel_functions, language_server, large_kernel, leftovers, listings, messages,
+    modules, other_files, outputs, packets, pictures, pins, profiles, prometheus, prompt, rates, real_programs,
+    reference, run, scale, scrapes, stages, typed_lines,
 };
 
 /// What became of a test.
@@ -153,6 +153,9 @@ impl Plan {
         let programs = self.programs.clone();
         let foreign = move || foreign_maps::check(&programs);
         tests.push(self.gated("foreign_maps::entries".to_string(), 2, vec![Need::MapEntries], foreign));
+        let programs = self.programs.clone();
+        let mapped = move || archives::check(&programs);
+        tests.push(self.gated("archives::mapped".to_string(), 2, Vec::new(), mapped));
         let programs = self.programs.clone();
         let sockets = move || foreign_maps::check_sockets(&programs);
         tests.push(self.gated("foreign_maps::sockets".to_string(), 2, vec![Need::MapEntries], sockets));

@@ -132,7 +132,8 @@ pub fn too_many(groups: &[Group], programs: &[Program], most: u64) -> Option<Dia
         return None;
     }
     let count_of = |clause: &Clause| groups.iter().filter(|group| std::ptr::eq(group.clause, clause)).count();
-    let (count, clause) = groups.iter().map(|group| (count_of(group.clause), group.clause)).rev().max_by_key(|(n, _)| *n)?;
+    let (count, clause) =
+        groups.iter().map(|group| (count_of(group.clause), group.clause)).rev().max_by_key(|(n, _)| *n)?;
     let span = clause.probes.first().map(|spec| spec.span).unwrap_or(clause.span);
     let message = format!("the script takes {running} programs");
     Some(

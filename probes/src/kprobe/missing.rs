@@ -4,7 +4,7 @@ use rtrace_lang::probe::wildcard_match;
 use rtrace_lang::target::ResolveError;
 
 use super::{KERNEL, Kprobe, Wanted, function_names};
-use crate::kernel::btf::{Btf, Kind};
+use crate::kernel::symbols;
 use crate::machine::Machine;
 use crate::nearest::{near_matches, near_misses};
 use crate::provider::{Provider, is_pattern, not_found, quoted_list};
@@ -21,7 +21,7 @@ pub(super) fn nothing_matches(kprobe: &Kprobe, machine: &Machine, wanted: &Wante
     if let Some(error) = wanted.module.and_then(|module| no_such_module(machine, module, kprobe.name())) {
         return error;
     }
-    if let Some(error) = untraceable(machine, wanted.module, wanted.function, wanted.part) {
+    if let Some(error) = untraceable(wanted.module, wanted.function, wanted.part) {
         return error;
     }
     let near = near_matches(wanted.function, function_names(machine), 3);
@@ -48,24 +48,9 @@ pub(super) fn no_such_function(kprobe: &Kprobe, machine: &Machine, wanted: &Want
 }
 
 /// The error for a pattern that matches functions of which none can be traced; None where it matches none at all.
-pub(crate) fn untraceable(
-    machine: &Machine,
-    module: Option<&str>,
-    pattern: &str,
-    part: usize,
-) -> Option<ResolveError> {
-    let mut matching: Vec<String> = Vec::new();
-    let mut search = |btf: &Btf| {
-        let functions = btf.records().filter(|record| record.kind == Kind::Func);
-        let names = functions.map(|record| btf.name(&record)).filter(|name| wildcard_match(pattern, name));
-        matching.extend(names.map(str::to_string));
-    };
-    let is_meant = |name: &str| module.is_none_or(|module| wildcard_match(module, name));
-    machine.btf().filter(|_| is_meant(KERNEL)).into_iter().for_each(|btf| search(btf));
-    let modules = machine.module_names().into_iter().filter(|_| module.is_some());
-    modules.filter(|name| is_meant(name)).filter_map(|name| machine.module_btf(&name)).for_each(|btf| search(&btf));
-    matching.sort_unstable();
-    matching.dedup();
+pub(crate) fn untraceable(module: Option<&str>, pattern: &str, part: usize) -> Option<ResolveError> {
+    // Not all kernels show the types of functions that can't be traced.
+    let matching = symbols::functions_matching(pattern, module).unwrap_or_default();
     let named = quoted_list(matching.iter().take(NAMED).map(String::as_str));
     let label = match matching.len() {
         0 => return None,

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
-use rtrace_lang::hir::{Hir, MapId, Owner, RecordId, RecordKind, SiteId, Table};
 use rtrace_lang::diagnostic::Severity;
+use rtrace_lang::hir::{Hir, MapId, Owner, RecordId, RecordKind, SiteId, Table};
 use rtrace_lang::names;
 use rtrace_lang::settings::MissingProbes;
 use rtrace_lang::span::Span;
