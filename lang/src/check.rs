@@ -114,13 +114,14 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
     let ast = &expanded;
     let types = definitions::definitions(ast, target, &mut diagnostics);
     let items = items::items(ast, options, &mut diagnostics);
-    let mut sites: Vec<ProbeSite> = Vec::new();
+    let mut placed: Vec<(ProbeSite, Span)> = Vec::new();
     let mut groups = Vec::new();
     for item in &ast.items {
         if let Item::Clause(clause) = item {
-            groups::of_clause(clause, &items, target, options, &mut sites, &mut groups, &mut diagnostics);
+            groups::of_clause(clause, &items, target, options, &mut placed, &mut groups, &mut diagnostics);
         }
     }
+    let (sites, specified): (Vec<ProbeSite>, Vec<Span>) = placed.into_iter().unzip();
     groups::only_pins(&groups, &sites, &mut diagnostics);
     if groups.is_empty() && !diagnostics.iter().any(Diagnostic::is_error) {
         let clause = ast.items.iter().find(|item| matches!(item, Item::Clause(_)));
@@ -196,6 +197,9 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         diagnostics
             .extend(idle.filter_map(|(clause, program)| warnings::never_true(clause.predicate.as_ref(), program)));
     }
+    if !diagnostics.iter().any(Diagnostic::is_error) {
+        diagnostics.extend(groups::too_many(&groups, &programs, checker.items.settings.max_bpf_progs));
+    }
     dedup(&mut diagnostics);
     let settings = checker.items.settings.clone();
     let records = std::mem::take(&mut checker.records);
@@ -204,7 +208,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         return Check { hir: None, options, diagnostics };
     }
     let types = checker.types;
-    let hir = Hir { sites, numbers, programs, maps, records, types, settings };
+    let hir = Hir { sites, specified, numbers, programs, maps, records, types, settings };
     if cfg!(debug_assertions)
         && let Err(breach) = verify(&hir)
     {

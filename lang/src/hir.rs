@@ -29,6 +29,8 @@ use crate::types::{Space, Type};
 pub struct Hir {
     /// Every place that a program attaches to; `SiteId` counts them.
     pub sites: Vec<ProbeSite>,
+    /// For each site the specification in the script that means it.
+    pub specified: Vec<Span>,
     /// For each site the one whose number stands for it: the first of the same names. So the same probe is the same key,
     /// whichever of its places, or of the clauses that name it, it fired for.
     pub numbers: Vec<SiteId>,

@@ -18,6 +18,8 @@ pub struct Settings {
     pub cpp_demangle: bool,
     /// Probes that the script may attach to.
     pub max_probes: u64,
+    /// Programs that it may load.
+    pub max_bpf_progs: u64,
     /// Pages of the buffer through which events travel; 0 leaves its size to the compiler.
     pub perf_rb_pages: u32,
 }
@@ -60,6 +62,7 @@ impl Default for Settings {
             show_debug_info: false,
             cpp_demangle: true,
             max_probes: MAX_PROBES as u64,
+            max_bpf_progs: MAX_PROBES as u64,
             perf_rb_pages: 0,
         }
     }
@@ -99,6 +102,13 @@ pub static SETTINGS: &[Setting] = &[
         doc: "Entries of each map with keys that has no declaration.",
         set: |settings, value| number(value, 1, u32::MAX.into()).map(|n| settings.max_map_keys = n).is_some(),
         written: |settings| settings.max_map_keys.to_string(),
+    },
+    Setting {
+        name: "max_bpf_progs",
+        takes: "a number of 1 or more",
+        doc: "Programs that the script may load: one for each clause, and more where a clause has probes of several kinds.",
+        set: |settings, value| number(value, 1, u64::MAX).map(|n| settings.max_bpf_progs = n).is_some(),
+        written: |settings| settings.max_bpf_progs.to_string(),
     },
     Setting {
         name: "max_probes",
@@ -194,12 +204,6 @@ pub static IDLE: &[Idle] = &[
         takes: "a number of bytes",
         why: "The verifier's log is read whole.",
         fits: |value| number(value, 0, u64::MAX).is_some(),
-    },
-    Idle {
-        name: "max_bpf_progs",
-        takes: "a number",
-        why: "`max_probes` bounds the programs as well.",
-        fits: |value| number(value, 1, u64::MAX).is_some(),
     },
     Idle {
         name: "on_stack_limit",

@@ -171,6 +171,8 @@ pub struct ResolveOptions {
     pub uses_arguments: bool,
     /// Probes that can hurt (addresses inside functions) are allowed.
     pub allow_unsafe: bool,
+    /// Functions of programs are named as their symbol tables have them.
+    pub mangled_names: bool,
 }
 
 impl ResolveOptions {
@@ -202,7 +204,12 @@ impl ProbeSite {
     /// What stands between the provider and the function in its name: a module, a file, a category; or nothing.
     pub fn module(&self) -> &str {
         let (_, rest) = self.name.split_once(':').unwrap_or(("", ""));
-        rest.rsplit_once(':').map_or("", |(module, _)| module)
+        match (rest.rsplit_once(':'), &self.attach) {
+            (Some((module, _)), _) => module,
+            // A function that is named without its module.
+            (None, Attach::Kprobe { function, .. }) => function.split_once(':').map_or("", |(module, _)| module),
+            (None, _) => "",
+        }
     }
 
     /// The last part of its name.

@@ -1,14 +1,16 @@
 //! Executables and libraries that user-space probes go into: which file a target means, which functions it has and
 //! where in the file they are. Maps files and touches only the parts that are needed. Never touches a process's memory.
 
+mod archive;
 mod locate;
 mod names;
 mod notes;
 mod stripped;
 
 pub use crate::dwarf::{debug_file, search_debug_files_in, unpacked};
-pub use locate::{Located, has_mapped, locate, locate_expected};
-pub use names::shown as shown_name;
+pub use archive::{file_of, open as open_bytes};
+pub use locate::{Located, has_mapped, locate, locate_expected, near_names};
+pub use names::{Language, shown as shown_name};
 pub use notes::Note;
 
 use std::cell::OnceCell;
@@ -32,6 +34,9 @@ pub enum ElfError {
     NotAnElf { path: PathBuf, reason: String },
     #[error("no executable or library `{name}`")]
     NotFound { name: String },
+    /// What is asked for in an archive is not there.
+    #[error("{message}")]
+    Archive { message: String, near: Vec<String> },
 }
 
 /// One function of a file.
@@ -82,11 +87,8 @@ pub struct Binary {
 
 impl Binary {
     pub fn open(path: &Path) -> Result<Binary, ElfError> {
-        let failed = |source| ElfError::File { path: path.to_path_buf(), source };
-        if !path.metadata().map_err(failed)?.is_file() {
-            return Err(ElfError::NotAnElf { path: path.to_path_buf(), reason: "not a regular file".to_string() });
-        }
-        let bytes = FileBytes::open(path).map_err(failed)?;
+        let bytes = archive::open(path)?;
+        let before = bytes.start() as u64;
         let malformed =
             |error: object::Error| ElfError::NotAnElf { path: path.to_path_buf(), reason: error.to_string() };
         let (segments, architecture, is_relocatable) = {
@@ -97,6 +99,7 @@ impl Binary {
             };
             let segments = object.segments().map(|segment| {
                 let (file_offset, bytes) = segment.file_range();
+                let file_offset = file_offset + before;
                 Segment { address: segment.address(), file_offset, bytes, is_code: is_code(&segment) }
             });
             (segments.collect(), object.architecture(), object.kind() == ObjectKind::Dynamic)
@@ -299,7 +302,7 @@ impl Binary {
         if self.architecture != Architecture::X86_64 || function.size == 0 {
             return None;
         }
-        let start = self.file_offset(function.address)?;
+        let start = self.file_offset(function.address)? - self.bytes.start() as u64;
         let code = self.bytes.as_slice().get(start as usize..start.saturating_add(function.size) as usize)?;
         Some(iced_x86::Decoder::with_ip(64, code, function.address, iced_x86::DecoderOptions::NONE))
     }

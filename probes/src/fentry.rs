@@ -17,7 +17,7 @@ use rtrace_lang::types::Type;
 use crate::kernel::KernelError;
 use crate::kernel::bpf;
 use crate::kernel::btf::{Btf, Kind, Parameter, SOURCE_SHIFT};
-use crate::kprobe::no_such_module;
+use crate::kprobe::{KERNEL, Presence, no_such_module, symbol, untraceable};
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::near_matches;
@@ -93,6 +93,12 @@ impl Provider for Trampoline {
             (None, None) => {}
         }
         let found = self.sites(machine, module, pattern, options, self.name());
+        // The kernel's types have a function by its own name, whatever the compiler has made of it.
+        let asked = || machine.presence(&symbol(module, pattern.as_str().into()));
+        let is_renamed = !found.is_empty() && !is_pattern(pattern) && asked() == Some(Presence::Absent);
+        if is_renamed {
+            return absent::stand_in(self, machine, "the compiler has renamed the function", spec, options);
+        }
         if found.is_empty() {
             let reason = "it passes neither structs nor so many arguments on";
             if machine.has(Feature::Kprobes)
@@ -103,12 +109,7 @@ impl Provider for Trampoline {
             if let Some(error) = module.and_then(|module| no_such_module(machine, module, self.name())) {
                 return Err(error);
             }
-            let records = machine.btf().into_iter().flat_map(|btf| btf.records().map(move |record| (btf, record)));
-            let functions = records.filter(|(_, record)| record.kind == Kind::Func);
-            let near = near_matches(pattern, functions.map(|(btf, record)| btf.name(&record)), 3);
-            let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
-            let message = format!("there is no kernel function `{pattern}` that {} can attach to", self.name());
-            return Err(not_found(message, &near, Some(spec.parts.len())));
+            return Err(self.no_such_function(machine, module, pattern, spec.parts.len()));
         }
         Ok(found)
     }
@@ -177,6 +178,26 @@ impl Trampoline {
             });
         });
         found
+    }
+
+    fn no_such_function(&self, machine: &Machine, module: Option<&str>, pattern: &str, part: usize) -> ResolveError {
+        if is_pattern(pattern)
+            && let Some(error) = untraceable(module, pattern, part)
+        {
+            return error;
+        }
+        let btf = match module {
+            None | Some(KERNEL) => machine.btf().cloned(),
+            Some(module) => machine.module_btf(module),
+        };
+        let names = btf.iter().flat_map(|btf| {
+            let functions = btf.records().filter(|record| record.kind == Kind::Func);
+            functions.map(|record| btf.name(&record))
+        });
+        let near = near_matches(pattern, names, 3);
+        let near: Vec<String> = near.iter().map(|function| full_name(self.name(), module, function)).collect();
+        let message = format!("there is no kernel function `{pattern}` that {} can attach to", self.name());
+        not_found(message, &near, Some(part))
     }
 
     /// The matching functions, those that take a trampoline and others: types, module, name and id of each.

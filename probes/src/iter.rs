@@ -33,7 +33,7 @@ const FUNCTION: &str = "bpf_iter_";
 const PINS: &str = "/sys/fs/bpf";
 
 /// Kinds whose objects are the entries of one map.
-const OF_ONE_MAP: &[&str] = &["bpf_map_elem", "bpf_sk_storage_map"];
+const OF_ONE_MAP: &[&str] = &["bpf_map_elem", "bpf_sk_storage_map", "sockmap"];
 
 pub struct Iter;
 
@@ -49,7 +49,13 @@ impl Provider for Iter {
     fn documentation(&self) -> &'static Documentation {
         &Documentation {
             summary: "Fires once for each object of a kind, when everything is attached; the object is in `ctx`.",
-            usage: &["iter:KIND", "iter:KIND:FILE", "iter:bpf_map_elem:MAP", "iter:bpf_map_elem:MAP:FILE"],
+            usage: &[
+                "iter:KIND",
+                "iter:KIND:FILE",
+                "iter:bpf_map_elem:MAP",
+                "iter:bpf_map_elem:MAP:FILE",
+                "iter:sockmap:MAP",
+            ],
             example: r#"iter:task { printf("%d %s\n", ctx.task.pid, ctx.task.comm); }"#,
         }
     }
@@ -134,9 +140,12 @@ impl Provider for Iter {
             };
             let link = bpf::link_create_iterator(program, &info);
             let link = link.map_err(|error| match error.errno() {
-                Some(libc::EINVAL) if map.is_some() => {
-                    failed(error).with_help("The kernel goes through the entries of hash maps and arrays alone.")
-                }
+                // Which of both a map of another kind is refused with differs.
+                Some(libc::EINVAL | libc::EBADF) if map.is_some() => failed(error).with_help(match &*site.function {
+                    "sockmap" => "The kernel goes through the sockets of sockmaps and sockhashes alone.",
+                    "bpf_sk_storage_map" => "The kernel goes through what maps of a socket's own storage hold alone.",
+                    _ => "The kernel goes through the entries of hash maps and arrays alone.",
+                }),
                 _ => failed(error),
             })?;
             if let Some(pin) = pin {
@@ -223,7 +232,7 @@ fn site(
     let members = members(machine, &format!("{CONTEXT}{kind}"));
     let is_object = |field: &&Field| &*field.name != "meta" && matches!(field.ty, Type::Pointer { .. });
     let objects: Vec<&Field> = members.iter().filter(is_object).collect();
-    if map.is_none() && objects.iter().any(|field| &*field.name == "value") {
+    if map.is_none() && OF_ONE_MAP.contains(&kind) {
         let mut error = unsupported("its objects are the entries of one map");
         error.message = format!("iter:{kind} goes through one map, and none is named");
         error.label = "an iterator over one map".to_string();

@@ -3,6 +3,9 @@
 //! clause reads no registers, and otherwise the message names what exists instead.
 
 mod absent;
+mod missing;
+
+pub(crate) use missing::{no_such_module, untraceable};
 
 use std::ffi::CString;
 use std::os::fd::BorrowedFd;
@@ -24,10 +27,7 @@ use crate::kernel::perf::{self, PerfKind, PerfScope};
 use crate::kernel::symbols;
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
-use crate::nearest::{near_matches, near_misses};
-use crate::provider::{
-    AttachError, Documentation, Link, Provider, full_name, is_pattern, link_perf_event, not_found, wrong_form,
-};
+use crate::provider::{AttachError, Documentation, Link, Provider, full_name, is_pattern, link_perf_event, wrong_form};
 
 pub static KPROBE: Kprobe = Kprobe { is_return: false };
 pub static KRETPROBE: Kprobe = Kprobe { is_return: true };
@@ -108,7 +108,7 @@ impl Provider for Kprobe {
         if !exists(machine, wanted.module, wanted.function) {
             let parts = compiled_parts(machine, wanted.function);
             if parts.is_empty() || wanted.offset > 0 {
-                return Err(self.no_such_function(machine, &wanted));
+                return Err(missing::no_such_function(self, machine, &wanted));
             }
             let site = |part: &str| {
                 let name = format!("{}:{part}", self.name());
@@ -117,16 +117,21 @@ impl Provider for Kprobe {
             return Ok(parts.into_iter().map(site).collect());
         }
         let name = format!("{}:{}", self.name(), spec.parts.join(":"));
+        // Where the kernel itself has none of that name the list is read.
+        let is_of_kernel = || machine.has_kernel_function(wanted.function);
+        let listed = || if is_of_kernel() { None } else { module_of(machine, wanted.function) };
+        let module = wanted.module.or_else(listed);
+        let wanted = Wanted { module, ..wanted };
         let site = self.site(machine, &wanted, wanted.function, name, multi, options);
         Ok(vec![site])
     }
 
     fn list(&self, machine: &Machine, parts: &[String], verbose: bool) -> Result<Vec<ListedProbe>, ResolveError> {
-        if !machine.has(Feature::Kprobes) {
-            return Ok(Vec::new());
-        }
         let spec = listing::specification(self, parts, 1);
         let wanted = self.parse(&spec)?;
+        if !machine.has(Feature::Kprobes) {
+            return absent::list(self, machine, &wanted, parts);
+        }
         if verbose || !wanted.is_pattern() {
             return listing::by_resolving(self, machine, parts, 1, verbose);
         }
@@ -200,7 +205,7 @@ impl Kprobe {
         }
         Ok(vec![ProbeSite {
             name: format!("{}:{}", self.name(), spec.parts.join(":")).into(),
-            function: format!("{address:#x}").into(),
+            function: function_at(address).unwrap_or_else(|| format!("{address:#x}")).into(),
             provider: self.name(),
             program: ProgramKind::Kprobe { multi: MultiKind::Single, user: false },
             layout: if self.is_return { return_layout() } else { entry_layout() },
@@ -244,14 +249,15 @@ impl Kprobe {
         machine.traceable_addresses();
         let found = self.matches(machine, wanted);
         if found.is_empty() {
-            return Err(self.nothing_matches(machine, wanted));
+            return Err(missing::nothing_matches(self, machine, wanted));
         }
         // The kernel takes many functions by names alone.
         let is_multi = found.len() > 1 && wanted.module.is_none() && machine.has(Feature::KprobeMulti);
         let multi = if is_multi { MultiKind::KprobeMulti } else { MultiKind::Single };
         let site = |(name, module): (&str, Option<&str>)| {
             let full = full_name(self.name(), module, name);
-            let wanted = Wanted { module, ..*wanted };
+            let of_module = module.or_else(|| module_of(machine, name));
+            let wanted = Wanted { module: of_module, ..*wanted };
             let mut site = self.site(machine, &wanted, name, full, multi, options);
             if let Attach::Kprobe { is_matched, .. } = &mut site.attach {
                 *is_matched = true;
@@ -292,35 +298,6 @@ impl Kprobe {
                 is_matched: false,
             },
         }
-    }
-
-    /// Nothing matches a pattern: the module is at fault, where there is none of that name.
-    fn nothing_matches(&self, machine: &Machine, wanted: &Wanted<'_>) -> ResolveError {
-        if let Some(error) = wanted.module.and_then(|module| no_such_module(machine, module, self.name())) {
-            return error;
-        }
-        let near = near_matches(wanted.function, function_names(machine), 3);
-        let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
-        let message = match wanted.module {
-            None => format!("no kernel function matches `{}`", wanted.function),
-            Some(module) => format!("no function of `{module}` matches `{}`", wanted.function),
-        };
-        not_found(message, &near, Some(wanted.part))
-    }
-
-    fn no_such_function(&self, machine: &Machine, wanted: &Wanted<'_>) -> ResolveError {
-        if let Some(error) = wanted.module.and_then(|module| no_such_module(machine, module, self.name())) {
-            return error;
-        }
-        let near = near_misses(wanted.function, function_names(machine), 3);
-        let near: Vec<String> = near.iter().map(|function| format!("{}:{function}", self.name())).collect();
-        let mut error =
-            not_found(format!("there is no kernel function `{}`", wanted.function), &near, Some(wanted.part));
-        error.label = "no such function".to_string();
-        if near.is_empty() {
-            error.help.push("A function that the compiler has inlined everywhere can't be traced.".to_string());
-        }
-        error
     }
 
     fn attach_multi(
@@ -367,34 +344,11 @@ impl Kprobe {
 pub(crate) const KERNEL: &str = "vmlinux";
 
 /// The kernel takes a module's function by both names.
-fn symbol(module: Option<&str>, function: Arc<str>) -> Arc<str> {
+pub(crate) fn symbol(module: Option<&str>, function: Arc<str>) -> Arc<str> {
     match module {
         Some(module) if module != KERNEL => format!("{module}:{function}").into(),
         Some(_) | None => function,
     }
-}
-
-/// The error for a module, or a pattern of modules, that the kernel has not loaded.
-pub(crate) fn no_such_module(machine: &Machine, module: &str, provider: &str) -> Option<ResolveError> {
-    // Modules that are built in have a directory there too, if they have parameters; all that are loaded have this file.
-    let entries = std::fs::read_dir("/sys/module").into_iter().flatten().flatten();
-    let loaded = entries.filter(|entry| entry.path().join("refcnt").exists());
-    let mut names: Vec<String> = loaded.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.extend(machine.module_names());
-    names.push(KERNEL.to_string());
-    if names.iter().any(|name| wildcard_match(module, name)) {
-        return None;
-    }
-    let near: Vec<String> = near_matches(module, names.iter().map(String::as_str), 3);
-    let near: Vec<String> = near.iter().map(|module| format!("{provider}:{module}")).collect();
-    let message = match is_pattern(module) {
-        true => format!("no loaded module matches `{module}`"),
-        false => format!("the module `{module}` is not loaded"),
-    };
-    let mut error = not_found(message, &near, Some(1));
-    error.label = "no such module".to_string();
-    error.help.push("/proc/modules lists what is loaded; functions of the kernel itself take no module.".to_string());
-    Some(error)
 }
 
 /// The address of a site's function, where the kernel lists it.
@@ -414,6 +368,13 @@ fn function_names<'a>(machine: &'a Machine) -> Box<dyn Iterator<Item = &'a str> 
         Some(btf) => Box::new(btf.records().filter(|record| record.kind == Kind::Func).map(|record| btf.name(&record))),
         None => Box::new(std::iter::empty()),
     }
+}
+
+/// The module that has the only function of that name, where the list is read; None for one of the kernel itself.
+fn module_of<'a>(machine: &'a Machine, function: &'a str) -> Option<&'a str> {
+    let mut named = machine.traceable_set()?.named(function);
+    let first = named.next()?;
+    if named.next().is_none() { first.module } else { None }
 }
 
 /// What the compiler has made of a function: copies for certain arguments, and parts (GCC's names for them).
@@ -479,9 +440,7 @@ fn attach_single(
             Some(libc::EINVAL | libc::ENOENT) if *offset > 0 => {
                 Some("The kernel does not let this function be probed, or has no instruction at this offset.")
             }
-            Some(libc::EINVAL | libc::ENOENT) => Some(
-                "The kernel keeps this function from being probed (noinstr, NOKPROBE_SYMBOL, or code that kprobes run on).",
-            ),
+            Some(libc::EINVAL | libc::ENOENT) => Some(missing::KEPT),
             _ => None,
         };
         let attached = AttachError::new(site, error);
@@ -511,17 +470,40 @@ fn exists(machine: &Machine, module: Option<&str>, function: &str) -> bool {
         || is_probed(machine, &symbol(module, function.into()))
 }
 
-/// Whether the kernel knows the function: it makes a kprobe, or refuses it for another reason than its name.
+/// Whether the kernel knows the function.
 fn is_probed(machine: &Machine, function: &str) -> bool {
     if machine.features().may_not_load() {
         return symbols::has_function(function).unwrap_or(false);
     }
+    presence(function) != Presence::Absent
+}
+
+/// What the kernel has of a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Presence {
+    There,
+    /// More than one function has it. Kernels before 6.6 do not tell.
+    Shared,
+    Absent,
+}
+
+/// Asks the kernel for a kprobe: it makes one, or refuses it for its name or for another reason.
+pub(crate) fn presence(function: &str) -> Presence {
     let name = c_string(function);
     let kind = PerfKind::Kprobe { function: &name, offset: 0, is_return: false };
     match perf::perf_event_open(kind, PerfScope::Cpu(0)) {
-        Ok(_) => true,
-        Err(error) => error.errno() != Some(libc::ENOENT),
+        Ok(_) => Presence::There,
+        Err(error) => match error.errno() {
+            Some(libc::ENOENT) => Presence::Absent,
+            Some(libc::EADDRNOTAVAIL) => Presence::Shared,
+            _ => Presence::There,
+        },
     }
+}
+
+/// The function that has the address; None where the kernel hides where its functions are.
+fn function_at(address: u64) -> Option<String> {
+    symbols::symbols_at(&[address]).ok()?.pop()?.map(|symbol| symbol.name)
 }
 
 fn parse_address(text: &str) -> Option<u64> {

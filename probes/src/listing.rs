@@ -39,7 +39,9 @@ pub fn list(
     pid: Option<u32>,
 ) -> Result<Vec<ListedProbe>, ResolveError> {
     let pattern = pattern.map(str::trim).filter(|pattern| !pattern.is_empty());
-    let mut found = match pattern {
+    // As in a script.
+    let of_process = pattern.zip(pid).map(|(pattern, pid)| pattern.replace("$target", &pid.to_string()));
+    let mut found = match of_process.as_deref().or(pattern) {
         None | Some("*") => everything(machine, verbose, &["*"]),
         Some(pattern) if !pattern.contains(':') => match provider_named(pattern) {
             Some(provider) => provider.list_of_process(machine, &[], verbose, pid)?,
@@ -128,7 +130,7 @@ pub(crate) fn by_resolving(
     verbose: bool,
 ) -> Result<Vec<ListedProbe>, ResolveError> {
     let options = ResolveOptions { uses_arguments: verbose, ..ResolveOptions::default() };
-    let sites = resolved(provider, machine, parts, arity, options)?;
+    let sites = resolved(provider, machine, parts, arity, &options)?;
     Ok(sites.iter().map(|site| listed(site, verbose)).collect())
 }
 
@@ -148,9 +150,9 @@ pub(crate) fn resolved(
     machine: &Machine,
     parts: &[String],
     arity: usize,
-    options: ResolveOptions,
+    options: &ResolveOptions,
 ) -> Result<Vec<ProbeSite>, ResolveError> {
-    match provider.resolve(machine, &specification(provider, parts, arity), &options) {
+    match provider.resolve(machine, &specification(provider, parts, arity), options) {
         Ok(sites) => Ok(sites),
         Err(error) if error.kind == ResolveErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),

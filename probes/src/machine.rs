@@ -23,6 +23,7 @@ use crate::kernel::functions::FunctionList;
 use crate::kernel::privileges::Privileges;
 use crate::kernel::tracefs::Tracefs;
 use crate::kernel::{KernelError, allocation, bpf, symbols, system};
+use crate::kprobe::{self, Presence};
 use crate::nearest::near_misses;
 use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
 use crate::{d_names, fentry, uprobe, usdt};
@@ -80,6 +81,8 @@ pub struct Machine {
     kernel_functions: OnceLock<Vec<(u32, u32)>>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
+    /// Functions for trampolines whose names others have, too.
+    shared_names: Mutex<HashSet<String>>,
     privileges: OnceLock<Privileges>,
     /// A process that does not run its program yet.
     expected: Option<(u32, PathBuf)>,
@@ -279,6 +282,24 @@ impl Machine {
         let mut modules = self.traceable_set()?.named(function).map(|found| found.module);
         let first = modules.next()??;
         modules.all(|module| module.is_some()).then(|| first.to_string())
+    }
+
+    /// What the kernel has under a name that a trampoline is asked for by; None where it cannot be asked.
+    pub(crate) fn presence(&self, function: &str) -> Option<Presence> {
+        if !self.has(Feature::Kprobes) || self.privileges().lacks_perf_events() {
+            return None;
+        }
+        let presence = kprobe::presence(function);
+        if presence == Presence::Shared {
+            self.shared_names.lock().expect("no holder panics").insert(function.to_string());
+        }
+        Some(presence)
+    }
+
+    /// Whether the kernel has several functions of the name of a trampoline's, of which it takes one.
+    pub fn is_one_of_several(&self, site: &ProbeSite) -> bool {
+        let is_trampoline = matches!(site.attach, Attach::Trampoline);
+        is_trampoline && self.shared_names.lock().expect("no holder panics").contains(&*site.function)
     }
 
     pub(crate) fn features(&self) -> &Features {

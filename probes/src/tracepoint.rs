@@ -256,7 +256,8 @@ fn unreadable(error: &KernelError) -> ResolveError {
 
 fn no_such_event(tracefs: &Tracefs, category: &str, event: &str) -> ResolveError {
     let known = tracefs.categories().unwrap_or_default();
-    if is_pattern(category) || is_pattern(event) {
+    let is_known = known.iter().any(|name| wildcard_match(category, name));
+    if is_known && (is_pattern(category) || is_pattern(event)) {
         let near = match tracefs.events(category) {
             Ok(Some(events)) => near_matches(event, events.iter().map(String::as_str), NEAR_MISSES),
             Ok(None) | Err(_) => Vec::new(),
@@ -265,8 +266,12 @@ fn no_such_event(tracefs: &Tracefs, category: &str, event: &str) -> ResolveError
         return not_found(format!("no tracepoint matches `{category}:{event}`"), &near, Some(2));
     }
     let Ok(Some(events)) = tracefs.events(category) else {
-        let near = near_misses(category, known.iter().map(String::as_str), NEAR_MISSES);
-        return not_found(format!("there is no tracepoint category `{category}`"), &near, Some(1));
+        let near = near_matches(category, known.iter().map(String::as_str), NEAR_MISSES);
+        let message = match is_pattern(category) {
+            true => format!("no tracepoint category matches `{category}`"),
+            false => format!("there is no tracepoint category `{category}`"),
+        };
+        return not_found(message, &near, Some(1));
     };
     let mut near = near_misses(event, events.iter().map(String::as_str), NEAR_MISSES);
     if near.is_empty() {

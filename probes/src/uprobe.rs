@@ -19,7 +19,7 @@ use rtrace_lang::target::{
     Attach, Feature, MultiKind, ProbeSite, ProgramKind, ResolveError, ResolveErrorKind, ResolveOptions, Target,
 };
 
-use crate::elf::{Binary, ElfError, Function, Located};
+use crate::elf::{Binary, ElfError, Function, Language, Located, near_names, shown_name};
 
 use crate::kernel::system;
 use crate::kprobe::{entry_layout, parse_number, return_layout};
@@ -44,6 +44,8 @@ struct Wanted<'a> {
     function: &'a str,
     /// Bytes into the function.
     offset: u64,
+    /// Functions that match a pattern are of this language.
+    language: Option<Language>,
     /// Instead of a function.
     line: Option<Line<'a>>,
     /// The part that has the function.
@@ -127,9 +129,17 @@ impl Provider for Uprobe {
         verbose: bool,
         pid: Option<u32>,
     ) -> Result<Vec<ListedProbe>, ResolveError> {
-        let arity = if parts.is_empty() && pid.is_none() { 0 } else { 2 };
         let options = ResolveOptions { uses_arguments: verbose, pid, ..ResolveOptions::default() };
-        let sites = listing::resolved(self, machine, parts, arity, options)?;
+        let resolved = |arity| listing::resolved(self, machine, parts, arity, &options);
+        let sites = match (parts, pid) {
+            ([], None) => resolved(0)?,
+            // A script means a function of the process; a listing may mean a file, too.
+            ([_], Some(_)) => match resolved(1)? {
+                none if none.is_empty() => resolved(2)?,
+                found => found,
+            },
+            _ => resolved(2)?,
+        };
         Ok(sites.iter().map(|site| listing::listed(site, verbose)).collect())
     }
 
@@ -192,6 +202,7 @@ impl Uprobe {
     }
 
     fn parse<'a>(&self, spec: &'a ProbeSpec, options: &ResolveOptions) -> Result<Wanted<'a>, ResolveError> {
+        let mut language = None;
         let (target, function, part) = match spec.parts.as_slice() {
             [function] if options.pid.is_some() => ("", function, 1),
             [target, number, rest @ ..]
@@ -200,8 +211,9 @@ impl Uprobe {
                 return self.parse_line(target, number, rest.first().map(String::as_str), options);
             }
             [target, function] => (target.as_str(), function, 2),
-            // The language of a mangled name does not matter: names are compared demangled.
-            [target, language, function] if matches!(language.as_str(), "cpp" | "rust") => {
+            // Of a name it does not matter: names are compared demangled.
+            [target, word, function] if Language::named(word).is_some() => {
+                language = Language::named(word);
                 (target.as_str(), function, 3)
             }
             [] => return Err(wrong_form(self, "a program and a function are missing", None)),
@@ -230,7 +242,7 @@ impl Uprobe {
         if offset > 0 && is_pattern(function) {
             return Err(wrong_form(self, "an offset needs one function", Some(part)));
         }
-        Ok(Wanted { target, function, offset, line: None, part })
+        Ok(Wanted { target, function, offset, language, line: None, part })
     }
 
     fn parse_line<'a>(
@@ -249,7 +261,7 @@ impl Uprobe {
         if target.is_empty() && options.pid.is_none() {
             return Err(wrong_form(self, "a program is missing", Some(1)));
         }
-        Ok(Wanted { target, function: "", offset: 0, line: Some(line), part: 2 })
+        Ok(Wanted { target, function: "", offset: 0, language: None, line: Some(line), part: 2 })
     }
 
     fn sites_in(
@@ -260,8 +272,14 @@ impl Uprobe {
         options: &ResolveOptions,
         multi: MultiKind,
     ) -> Result<Vec<ProbeSite>, ResolveError> {
-        let binary = Binary::open(&file.path).map_err(|error| bad_target(self.name(), &error))?;
         let path = Arc::new(file.path.clone());
+        let binary = match Binary::open(&file.path) {
+            Ok(binary) => binary,
+            Err(ElfError::NotAnElf { .. }) if options.allow_unsafe && wanted.function.starts_with("0x") => {
+                return self.in_any_file(file, wanted, options, multi);
+            }
+            Err(error) => return Err(bad_target(self.name(), &error)),
+        };
         // Debug information is opened for scripts that name what it has.
         let layout = |function: &str, offset: u64| {
             let typed = options
@@ -274,7 +292,7 @@ impl Uprobe {
             let source = wanted.line.map(|line| format!("@{}", line.file)).unwrap_or_default();
             ProbeSite {
                 name: format!("{}:{}{source}:{}", self.name(), file.name.display(), point.written).into(),
-                function: point.function.into(),
+                function: if options.mangled_names { point.function.into() } else { shown_name(point.function).into() },
                 provider: self.name(),
                 program: ProgramKind::Kprobe { multi, user: true },
                 layout: layout(point.function, point.offset),
@@ -289,6 +307,32 @@ impl Uprobe {
             }
         };
         Ok(self.points(machine, &binary, file, wanted, options)?.into_iter().map(make).collect())
+    }
+
+    /// An offset into a file that is no program: whoever maps it to run it knows what is there.
+    fn in_any_file(
+        &self,
+        file: &Located,
+        wanted: &Wanted<'_>,
+        options: &ResolveOptions,
+        multi: MultiKind,
+    ) -> Result<Vec<ProbeSite>, ResolveError> {
+        let offset = hexadecimal(self, wanted)?;
+        Ok(vec![ProbeSite {
+            name: format!("{}:{}:{}", self.name(), file.name.display(), wanted.function).into(),
+            function: wanted.function.into(),
+            provider: self.name(),
+            program: ProgramKind::Kprobe { multi, user: true },
+            layout: if self.is_return { return_layout() } else { entry_layout() },
+            selector: None,
+            attach: Attach::Uprobe {
+                path: Arc::new(file.path.clone()),
+                offset,
+                is_return: self.is_return,
+                pid: options.only_pid(),
+                semaphore: None,
+            },
+        }])
     }
 
     fn points<'a>(
@@ -309,8 +353,7 @@ impl Uprobe {
             return Ok(line::addresses(machine, binary, line)?.into_iter().filter_map(point).collect());
         }
         if wanted.function.starts_with("0x") {
-            let address = parse_number(wanted.function)
-                .ok_or_else(|| wrong_form(self, "no hexadecimal address", Some(wanted.part)))?;
+            let address = hexadecimal(self, wanted)?;
             let offset = self.checked(binary, binary.function_at(address), address, wanted, options)?;
             let function = binary.function_at(address).map_or(wanted.function, |function| &function.name);
             let written = wanted.function.to_string();
@@ -329,26 +372,25 @@ impl Uprobe {
             let address = function.address.saturating_add(wanted.offset);
             let offset = self.checked(binary, Some(function), address, wanted, options)?;
             let written = format!("{}+{}", wanted.function, wanted.offset);
-            return Ok(vec![Point { written, function: wanted.function, offset, is_return: false }]);
+            return Ok(vec![Point { written, function: &function.name, offset, is_return: false }]);
         }
         // Overloads share a demangled name, and parts of a program may have functions of one name.
-        let mut offsets: Vec<(u64, bool)> =
-            functions.iter().flat_map(|found| self.offsets(binary, found, is_go)).collect();
-        offsets.sort_unstable();
-        offsets.dedup();
-        if offsets.is_empty() {
+        let mut places: Vec<(u64, bool, &str)> = Vec::new();
+        for function in functions {
+            let offsets = self.offsets(binary, function, is_go).into_iter();
+            places.extend(offsets.map(|(offset, is_return)| (offset, is_return, &*function.name)));
+        }
+        places.sort_unstable();
+        places.dedup_by_key(|(offset, ..)| *offset);
+        if places.is_empty() {
             let message = format!("where `{}` returns can't be found in its code", wanted.function);
             let mut error = not_found(message, &[], Some(wanted.part));
             error.help.push("The kernel's own probes of returns crash programs of Go, which this one is.".to_string());
             return Err(error);
         }
-        let point = |(offset, is_return)| Point {
-            written: wanted.function.to_string(),
-            function: wanted.function,
-            offset,
-            is_return,
-        };
-        Ok(offsets.into_iter().map(point).collect())
+        let point =
+            |(offset, is_return, function)| Point { written: wanted.function.to_string(), function, offset, is_return };
+        Ok(places.into_iter().map(point).collect())
     }
 
     /// Where in the file the program is attached for a function, and whether the kernel then waits for its return. Go
@@ -369,7 +411,10 @@ impl Uprobe {
         is_go: bool,
     ) -> Result<Vec<Point<'a>>, ResolveError> {
         let mut by_offset: BTreeMap<u64, Point<'_>> = BTreeMap::new();
-        for function in binary.functions_matching(wanted.function) {
+        let is_meant = |function: &&Function| {
+            wanted.language.is_none_or(|language| Language::of(&function.name) == Some(language))
+        };
+        for function in binary.functions_matching(wanted.function).into_iter().filter(is_meant) {
             for (offset, is_return) in self.offsets(binary, function, is_go) {
                 let name = &function.name;
                 let point = || Point { written: name.clone(), function: name, offset, is_return };
@@ -378,7 +423,7 @@ impl Uprobe {
         }
         if by_offset.is_empty() {
             let message = format!("no function of {} matches `{}`", binary.path().display(), wanted.function);
-            let names = binary.functions().iter().map(|function| function.name.as_str());
+            let names = binary.functions().iter().filter(is_meant).map(|function| function.name.as_str());
             let near = near_matches(wanted.function, names, 3);
             let path = binary.path().display();
             let near: Vec<String> = near.iter().map(|name| format!("{}:{path}:{name}", self.name())).collect();
@@ -426,7 +471,7 @@ impl Uprobe {
                     let form = |at: u64| {
                         let offset = at - function.address;
                         if offset == 0 {
-                            format!("`{}`", wanted.function)
+                            format!("`{}`", function.name)
                         } else {
                             format!("`{}+{offset}`", function.name)
                         }
@@ -441,6 +486,12 @@ impl Uprobe {
         }
         Ok(offset)
     }
+}
+
+/// The address or offset that stands for a function.
+fn hexadecimal(provider: &Uprobe, wanted: &Wanted<'_>) -> Result<u64, ResolveError> {
+    let number = parse_number(wanted.function);
+    number.ok_or_else(|| wrong_form(provider, "no hexadecimal address", Some(wanted.part)))
 }
 
 /// Nothing runs under the name itself but the code that chooses, once.
@@ -489,8 +540,8 @@ pub(crate) fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
             "the capability CAP_DAC_READ_SEARCH",
             Some(1),
         ),
-        ElfError::File { .. } | ElfError::NotFound { .. } => {
-            let mut found = not_found(error.to_string(), &[], Some(1));
+        ElfError::File { .. } | ElfError::NotFound { .. } | ElfError::Archive { .. } => {
+            let mut found = not_found(error.to_string(), &near_names(error), Some(1));
             found.label = "no such file".to_string();
             found.help.push("Give a path, a program on the PATH, or the name of a library (`libc`).".to_string());
             found
@@ -499,6 +550,9 @@ pub(crate) fn bad_target(provider: &str, error: &ElfError) -> ResolveError {
             let mut found = not_found(error.to_string(), &[], Some(1));
             found.kind = ResolveErrorKind::Form;
             found.label = "not a program".to_string();
+            found
+                .help
+                .push("With --unsafe a probe may be at an offset in any file: `0x1234` for a function.".to_string());
             found
         }
     }

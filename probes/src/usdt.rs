@@ -117,7 +117,7 @@ impl Provider for Usdt {
             (_, None) => 2,
         };
         let sites =
-            listing::resolved(self, machine, parts, arity, ResolveOptions { pid, ..ResolveOptions::default() })?;
+            listing::resolved(self, machine, parts, arity, &ResolveOptions { pid, ..ResolveOptions::default() })?;
         Ok(sites.iter().map(|site| listing::listed(site, verbose)).collect())
     }
 

@@ -108,6 +108,9 @@ pub enum SessionError {
     Kernel(#[from] KernelError),
     #[error("{}", diagnostic.message)]
     Attach { diagnostic: Box<Diagnostic>, error: AttachError },
+    /// The kernel lets nothing be traced that a specification matches.
+    #[error("{}", diagnostic.message)]
+    NothingAttached { diagnostic: Box<Diagnostic> },
     #[error("{0}")]
     Child(#[from] ChildError),
     #[error("{0}: {1}")]
@@ -138,6 +141,7 @@ impl SessionError {
             | SessionError::Refused { .. }
             | SessionError::Kernel(_)
             | SessionError::Attach { .. }
+            | SessionError::NothingAttached { .. }
             | SessionError::System(..) => 2,
         }
     }
@@ -155,9 +159,9 @@ impl SessionError {
                     _ => Vec::new(),
                 }
             }
-            SessionError::Attach { diagnostic, .. } | SessionError::Refused { diagnostic, .. } => {
-                diagnostic.help.clone()
-            }
+            SessionError::Attach { diagnostic, .. }
+            | SessionError::NothingAttached { diagnostic }
+            | SessionError::Refused { diagnostic, .. } => diagnostic.help.clone(),
             _ => Vec::new(),
         }
     }
@@ -165,7 +169,9 @@ impl SessionError {
     /// The same with its place in the script, where it has one.
     pub fn diagnostic(&self) -> Option<&Diagnostic> {
         match self {
-            SessionError::Attach { diagnostic, .. } | SessionError::Refused { diagnostic, .. } => Some(diagnostic),
+            SessionError::Attach { diagnostic, .. }
+            | SessionError::NothingAttached { diagnostic }
+            | SessionError::Refused { diagnostic, .. } => Some(diagnostic),
             SessionError::Map { .. }
             | SessionError::Ring(_)
             | SessionError::Privilege(_)

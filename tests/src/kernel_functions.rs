@@ -5,7 +5,9 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rtrace_lang::target::Target;
+use rtrace_probes::Machine;
 
 use crate::child::Child;
 use crate::directives::{Workload, WorkloadMode};
@@ -14,11 +16,15 @@ use crate::workload;
 
 const FUNCTIONS: &str = "/sys/kernel/tracing/available_filter_functions";
 
-/// Compilers name copies of a function that take fewer arguments so.
-const SUFFIX: &str = ".isra.0";
+/// Compilers name copies of a function that take fewer arguments, that are for certain arguments, and parts of functions so.
+const SUFFIXES: [&str; 3] = [".isra.0", ".constprop.0", ".part.0"];
 
-/// Attaches to one such function of this kernel by its name in the source.
-pub fn check_renamed(programs: &Programs) -> Result<()> {
+/// So many functions of each kind are looked at for one that will do.
+const CANDIDATES: usize = 40;
+
+/// Attaches to such functions of this kernel by their names in the source: of each kind to one that the kernel's types know by
+/// that name, and to one that they do not, as far as there are any.
+pub fn check_renamed(programs: &Programs, has_fentry: bool) -> Result<()> {
     let text = fs::read_to_string(FUNCTIONS).with_context(|| format!("cannot read {FUNCTIONS}"))?;
     let names: Vec<&str> = text.lines().filter(|line| !line.contains('[')).collect();
     let is_alone = |name: &&str| {
@@ -26,23 +32,75 @@ pub fn check_renamed(programs: &Programs) -> Result<()> {
             |other: &&&str| **other == *name || other.strip_prefix(*name).is_some_and(|rest| rest.starts_with('.'));
         names.iter().filter(has).count() == 1
     };
-    let renamed = names.iter().filter_map(|name| name.strip_suffix(SUFFIX));
-    let function = renamed.take(20).find(is_alone).context("this kernel has no function of another name")?;
+    let machine = Machine::new();
+    let mut tried = 0;
+    for suffix in SUFFIXES {
+        let renamed = names.iter().filter_map(|name| name.strip_suffix(suffix)).filter(|name| !name.contains('.'));
+        let (typed, untyped): (Vec<&str>, Vec<&str>) =
+            renamed.take(CANDIDATES).filter(is_alone).partition(|name| machine.has_kernel_function(name));
+        for function in typed.first().into_iter().chain(untyped.first()) {
+            check_one(programs, "kprobe", function, suffix)?;
+            if has_fentry {
+                check_one(programs, "fentry", function, suffix)?;
+            }
+            tried += 1;
+        }
+    }
+    ensure!(tried > 0, "this kernel has no function of another name");
+    Ok(())
+}
+
+fn check_one(programs: &Programs, provider: &str, function: &str, suffix: &str) -> Result<()> {
     let mut command = Command::new(&programs.rtrace);
-    command.args(["-v", "-e", &format!("kprobe:{function} {{ @ = count(); }}")]);
+    command.args(["-v", "-e", &format!("{provider}:{function} {{ @ = count(); }}")]);
     let child = Child::start(&mut command, Instant::now() + Duration::from_secs(60))?;
-    child.await_error("Attached ")?.context("it did not attach")?;
+    child.await_error("Attached ")?.with_context(|| format!("{provider}:{function} did not attach"))?;
     child.signal(libc::SIGINT);
     let ended = child.finish()?;
     let errors = String::from_utf8_lossy(&ended.errors);
     // A function that BTF does not know either is a probe of that name.
+    let instead = if provider == "fentry" { ", since fentry does not work here" } else { "" };
     let lines = [
-        format!("symbol of kprobe:{function} in this kernel: {function}{SUFFIX}"),
-        format!("attached by single kprobes: kprobe:{function}{SUFFIX}"),
+        format!("symbol of {provider}:{function} in this kernel: {function}{suffix}"),
+        format!("attached by single kprobes{instead}: {provider}:{function}{suffix}"),
     ];
     if !ended.status.success() || !errors.lines().any(|line| lines.iter().any(|wanted| line == wanted)) {
         bail!("it ended with {}, and says none of {lines:?}:\n{errors}", ended.status);
     }
+    Ok(())
+}
+
+/// A name that several functions have: a kprobe is refused, and what is traced by fentry is told to be one of them.
+pub fn check_shared(programs: &Programs) -> Result<()> {
+    let text = fs::read_to_string(FUNCTIONS).with_context(|| format!("cannot read {FUNCTIONS}"))?;
+    let mut names: Vec<&str> = text.lines().filter(|line| !line.contains('[')).collect();
+    names.sort_unstable();
+    let machine = Machine::new();
+    let shared = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+    let typed: Vec<&str> = shared.filter(|name| machine.has_kernel_function(name)).take(CANDIDATES).collect();
+    for function in &typed {
+        let run = |provider: &str| {
+            let script = format!("{provider}:{function} {{ }} BEGIN {{ }} interval:ms:1 {{ exit(); }}");
+            let mut command = Command::new(&programs.rtrace);
+            Child::start(command.args(["-e", &script]), Instant::now() + Duration::from_secs(60))?.finish()
+        };
+        let refused = run("kprobe")?;
+        // Kernels before 6.6 attach to one of them without a word.
+        if refused.status.success() {
+            return Ok(());
+        }
+        let ended = run("fentry")?;
+        let errors = String::from_utf8_lossy(&ended.errors);
+        // A kprobe stands in where a trampoline does not take the arguments.
+        if !ended.status.success() && errors.contains("More than one function has this name") {
+            continue;
+        }
+        let told = format!("warning: more than one function is called {function}");
+        ensure!(ended.status.success() && errors.contains(&told), "it ended with {}: {errors}", ended.status);
+        return Ok(());
+    }
+    // The types of some kernels leave such functions out.
+    ensure!(typed.is_empty(), "fentry takes none of {typed:?}");
     Ok(())
 }
 
@@ -60,10 +118,10 @@ pub fn check_places(programs: &Programs) -> Result<()> {
     let address = symbols.lines().find_map(|line| line.strip_suffix(" T vfs_read"));
     let address = address.context("the kernel has no vfs_read")?;
     let by_address = format!(
-        "kprobe:0x{address} {{ @entered = count(); @bytes = sum(arg2); }} kretprobe:0x{address} {{ @left[retval] = count(); }}"
+        "kprobe:0x{address} {{ @entered[func] = count(); @bytes = sum(arg2); }} kretprobe:0x{address} {{ @left[retval] = count(); }}"
     );
     let bytes = READS * BYTES;
-    let expected = format!("@bytes: {bytes}\n@entered: {READS}\n@left[{BYTES}]: {READS}");
+    let expected = format!("@bytes: {bytes}\n@entered[vfs_read]: {READS}\n@left[{BYTES}]: {READS}");
     let found = count_reads(programs, &["--unsafe", "-e", &by_address])?.context("it did not attach by address")?;
     if found != expected {
         bail!("by address: expected\n{expected}\nfound\n{found}");

@@ -1,6 +1,7 @@
 //! The data-driven test runner of rtrace: cases are scripts with expected texts beside them (docs/testing.md). Holds no
 //! case itself, and never compares anything loosely: what varies is replaced by a rule that the case states.
 
+mod archives;
 pub mod bpf_programs;
 mod browser;
 mod builtins;
@@ -23,6 +24,7 @@ pub mod kernel_functions;
 pub mod language_server;
 mod large_kernel;
 mod leftovers;
+mod listings;
 pub mod messages;
 pub mod modules;
 pub mod other_files;

@@ -13,10 +13,10 @@ use crate::other_files::Place;
 use crate::schema::{self, Schema};
 use crate::tasks::{self, CgroupBy};
 use crate::{
-    bpf_programs, builtins, clearing, codes, documents, ended_processes, endings, expectation, flame_graphs,
-    foreign_maps, formats, grammar, kernel_functions, language_server, large_kernel, leftovers, messages, modules,
-    other_files, outputs, packets, pictures, pins, profiles, prometheus, prompt, rates, real_programs, reference, run,
-    scale, scrapes, stages, typed_lines,
+    archives, bpf_programs, builtins, clearing, codes, documents, ended_processes, endings, expectation, flame_graphs,
+    foreign_maps, formats, grammar, kernel_functions, language_server, large_kernel, leftovers, listings, messages,
+    modules, other_files, outputs, packets, pictures, pins, profiles, prometheus, prompt, rates, real_programs,
+    reference, run, scale, scrapes, stages, typed_lines,
 };
 
 /// What became of a test.
@@ -154,6 +154,12 @@ impl Plan {
         let foreign = move || foreign_maps::check(&programs);
         tests.push(self.gated("foreign_maps::entries".to_string(), 2, vec![Need::MapEntries], foreign));
         let programs = self.programs.clone();
+        let mapped = move || archives::check(&programs);
+        tests.push(self.gated("archives::mapped".to_string(), 2, Vec::new(), mapped));
+        let programs = self.programs.clone();
+        let sockets = move || foreign_maps::check_sockets(&programs);
+        tests.push(self.gated("foreign_maps::sockets".to_string(), 2, vec![Need::MapEntries], sockets));
+        let programs = self.programs.clone();
         let traced = move || bpf_programs::check(&programs);
         tests.push(self.gated("bpf_programs::traced".to_string(), 3, vec![Need::Fentry], traced));
         let programs = self.programs.clone();
@@ -170,8 +176,21 @@ impl Plan {
             tests.push(self.gated(format!("modules::unloaded_{provider}"), 3, needs, unloaded));
         }
         let programs = self.programs.clone();
-        let renamed = move || kernel_functions::check_renamed(&programs);
+        let environment = self.environment.clone();
+        let renamed = move || {
+            let has_fentry = environment.reason_to_skip(3, &[Need::Fentry])?.is_none();
+            kernel_functions::check_renamed(&programs, has_fentry)
+        };
         tests.push(self.gated("kernel_functions::renamed".to_string(), 3, vec![Need::Kprobes], renamed));
+        let programs = self.programs.clone();
+        let shared = move || kernel_functions::check_shared(&programs);
+        let needs = vec![Need::Kprobes, Need::Fentry];
+        tests.push(self.gated("kernel_functions::shared".to_string(), 3, needs, shared));
+        for asked in listings::ALL {
+            let programs = self.programs.clone();
+            let answered = move || asked.check(&programs);
+            tests.push(self.gated(format!("listings::{}", asked.name), asked.tier, asked.needs.to_vec(), answered));
+        }
         let programs = self.programs.clone();
         let places = move || kernel_functions::check_places(&programs);
         tests.push(self.gated("kernel_functions::places".to_string(), 3, vec![Need::Kprobes], places));

@@ -807,24 +807,45 @@ static void run_threads(long threads, const char *argument)
 		pthread_join(workers[i].thread, NULL);
 }
 
-/* udp N: N datagrams of 8 bytes over loopback to itself, each received before the next is sent. */
-static void run_udp(long count, const char *unused)
+static void send_to_self(struct sockaddr *address, socklen_t length, long count)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t length = sizeof(address);
-	int connection = socket(AF_INET, SOCK_DGRAM, 0);
+	int connection = socket(address->sa_family, SOCK_DGRAM, 0);
 	char buffer[8] = { 0 };
 
-	(void)unused;
-	if (connection < 0 || bind(connection, (struct sockaddr *)&address, length) < 0 ||
-	    getsockname(connection, (struct sockaddr *)&address, &length) < 0)
+	if (connection < 0 || bind(connection, address, length) < 0 || getsockname(connection, address, &length) < 0)
 		fail("socket");
 	for (long i = 0; i < count; i++) {
-		if (sendto(connection, buffer, 8, 0, (struct sockaddr *)&address, length) != 8)
+		if (sendto(connection, buffer, 8, 0, address, length) != 8)
 			fail("sendto");
 		if (recvfrom(connection, buffer, 8, 0, NULL, NULL) != 8)
 			fail("recvfrom");
 	}
+}
+
+/* udp N: N datagrams of 8 bytes over loopback to itself, each received before the next is sent. */
+static void run_udp(long count, const char *unused)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	(void)unused;
+	send_to_self((struct sockaddr *)&address, sizeof(address), count);
+}
+
+/* udp6 N: the same by version 6 of the protocol. */
+static void run_udp6(long count, const char *unused)
+{
+	struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+
+	(void)unused;
+	send_to_self((struct sockaddr *)&address, sizeof(address), count);
+}
+
+/* yields N: N times sched_yield. */
+static void run_yields(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		syscall(SYS_sched_yield);
 }
 
 static void connect_to(struct sockaddr *address, socklen_t length, long count)
@@ -1289,6 +1310,11 @@ static void run_operands(long count, const char *unused)
 	}
 }
 
+/* Two functions that nobody calls, and whose first instruction the kernel lets nobody probe. */
+__asm__(".text\n"
+	".type unprobed_first, @function\nunprobed_first:\n\thlt\n\tret\n.size unprobed_first, .-unprobed_first\n"
+	".type unprobed_second, @function\nunprobed_second:\n\thlt\n\tret\n.size unprobed_second, .-unprobed_second\n");
+
 /*
  * mangled N: N times functions with names as compilers of C++ and Rust write them: shape::area(int),
  * shape::area(char const*), shape::width() and circle::radius.
@@ -1421,6 +1447,8 @@ static const struct subcommand subcommands[] = {
 	{ "hits", run_hits, 2, "THREADS N" },
 	{ "threads", run_threads, 2, "THREADS N" },
 	{ "udp", run_udp, 1, "N" },
+	{ "udp6", run_udp6, 1, "N" },
+	{ "yields", run_yields, 1, "N" },
 	{ "faults", run_faults, 1, "N" },
 	{ "signals", run_signals, 1, "N" },
 	{ "crowd", run_crowd, 2, "THREADS FILES" },

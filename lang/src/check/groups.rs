@@ -9,7 +9,7 @@ use crate::ast::rewrite::{Rewrite, walk_expr};
 use crate::ast::{self, Clause, Expr, ExprKind, Item, Script, TypeBase, TypeName};
 use crate::builtins;
 use crate::diagnostic::{Code, Diagnostic, Severity};
-use crate::hir::{Dispatch, SiteId};
+use crate::hir::{Dispatch, Program, SiteId};
 use crate::probe::ProbeSpec;
 use crate::settings::MissingProbes;
 use crate::span::Span;
@@ -55,7 +55,7 @@ pub fn of_clause<'a>(
     items: &Items<'a>,
     target: &dyn Target,
     options: &CheckOptions,
-    sites: &mut Vec<ProbeSite>,
+    sites: &mut Vec<(ProbeSite, Span)>,
     groups: &mut Vec<Group<'a>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
@@ -66,6 +66,7 @@ pub fn of_clause<'a>(
         uses_registers: uses.registers,
         uses_arguments: uses.arguments,
         allow_unsafe: options.allow_unsafe,
+        mangled_names: !items.settings.cpp_demangle,
     };
     let first_group = groups.len();
     let mut placer = Placer { clause, uses: &uses, target, options, sites, groups, first_group, known: HashMap::new() };
@@ -107,7 +108,7 @@ pub fn of_clause<'a>(
             diagnostics.push(out_of_reach(&spec, first, pid));
         }
         for site in found {
-            placer.place(site);
+            placer.place(site, spec.span);
         }
     }
 }
@@ -122,6 +123,24 @@ fn out_of_reach(spec: &ProbeSpec, site: &ProbeSite, pid: u32) -> Diagnostic {
         .label("cannot fire there")
         .help("it fires once the process loads that file; for other processes leave out `-p`")
         .on_machine()
+}
+
+/// More programs than the script may load: the clause that takes most of them is at fault.
+pub fn too_many(groups: &[Group], programs: &[Program], most: u64) -> Option<Diagnostic> {
+    let running = programs.iter().filter(|program| !program.never_runs()).count();
+    if running as u64 <= most {
+        return None;
+    }
+    let count_of = |clause: &Clause| groups.iter().filter(|group| std::ptr::eq(group.clause, clause)).count();
+    let (count, clause) =
+        groups.iter().map(|group| (count_of(group.clause), group.clause)).rev().max_by_key(|(n, _)| *n)?;
+    let span = clause.probes.first().map(|spec| spec.span).unwrap_or(clause.span);
+    let message = format!("the script takes {running} programs");
+    Some(
+        Diagnostic::error(Code::TooManyProbes, span, message)
+            .label(format!("{count} of them for this clause"))
+            .help(format!("`max_bpf_progs` lets it load {most}: raise it, narrow a wildcard, or have fewer clauses")),
+    )
 }
 
 /// Whether all that the script attaches to stays when it has ended.
@@ -198,7 +217,8 @@ struct Placer<'a, 'b> {
     uses: &'b Uses<'b>,
     target: &'b dyn Target,
     options: &'b CheckOptions,
-    sites: &'b mut Vec<ProbeSite>,
+    /// Each with the specification that means it.
+    sites: &'b mut Vec<(ProbeSite, Span)>,
     groups: &'b mut Vec<Group<'a>>,
     /// The first group of this clause.
     first_group: usize,
@@ -208,13 +228,13 @@ struct Placer<'a, 'b> {
 
 impl Placer<'_, '_> {
     /// Puts a site into a group of this clause, or opens one.
-    fn place(&mut self, site: ProbeSite) {
+    fn place(&mut self, site: ProbeSite, spec: Span) {
         let Placer { clause, uses, target, options, sites, groups, first_group, known } = self;
         let (first_group, id) = (*first_group, SiteId(sites.len() as u32));
         let is_special = matches!(site.attach, Attach::Begin | Attach::End);
         let mut key = (site.name.clone(), 0);
         while let Some(named) = known.get(&key) {
-            if !is_special && is_same_place(&sites[named.index()].attach, &site.attach) {
+            if !is_special && is_same_place(&sites[named.index()].0.attach, &site.attach) {
                 return;
             }
             key.1 += 1;
@@ -262,7 +282,7 @@ impl Placer<'_, '_> {
                 && group.kind == site.program
                 && group.processes == processes
                 && group.provider == site.provider
-                && (!uses.types || program(&sites[group.sites[0].index()]) == program(&site))
+                && (!uses.types || program(&sites[group.sites[0].index()].0) == program(&site))
                 && if uses.arguments || uses.registers {
                     Arc::ptr_eq(&group.layout, &site.layout) || group.layout == site.layout
                 } else {
@@ -290,7 +310,7 @@ impl Placer<'_, '_> {
                 provider: site.provider,
             });
         }
-        sites.push(site);
+        sites.push((site, spec));
     }
 }
 

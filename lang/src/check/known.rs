@@ -154,6 +154,7 @@ impl Body<'_, '_, '_> {
             show_debug_info: _,
             cpp_demangle: _,
             max_probes: _,
+            max_bpf_progs: _,
             perf_rb_pages: _,
         } = self.checker.items.settings.clone();
         let number =

@@ -290,8 +290,13 @@ impl Body<'_, '_, '_> {
 
     /// Whether the probe is at the first instruction of functions of programs: none at an offset or a line.
     fn is_at_entries(&self) -> bool {
-        let sites = self.group.sites.iter().map(|site| &self.checker.sites[site.index()]);
-        self.group.provider == "uprobe" && sites.clone().all(|site| site.event() == &*site.function)
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_entry = |event: &str| {
+            let is_behind = event.rsplit_once('+').is_some_and(|(_, offset)| is_number(offset));
+            !is_behind && !is_number(event) && !event.starts_with("0x")
+        };
+        let mut sites = self.group.sites.iter().map(|site| &self.checker.sites[site.index()]);
+        self.group.provider == "uprobe" && sites.all(|site| is_entry(site.event()))
     }
 
     /// What the traced function returns to.

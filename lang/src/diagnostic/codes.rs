@@ -128,7 +128,7 @@ codes! {
         "The builtin has no value in probes of this kind.",
         "BEGIN { print(arg0); }";
     TooManyProbes = "R0036", "too many probes",
-        "A wildcard matches more probes than one script may attach to.",
+        "A wildcard matches more probes than one script may attach to, or the script takes more programs than it may load.",
         "";
     Unsafe = "R0037", "unsafe action",
         "What changes the system needs --unsafe.",

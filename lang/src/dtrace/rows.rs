@@ -60,6 +60,10 @@ const SENT_TO: &[Argument] = &[argument(0, &LWPSINFO, "args.task"), argument(1, 
 pub static RATE: Row =
     row("profile", "", "", "", &[("arg0", "(usermode ? 0 : reg(\"ip\"))"), ("arg1", "(usermode ? reg(\"ip\") : 0)")]);
 
+/// The functions of all classes of the scheduler that put a thread into a queue, or take it out.
+const QUEUED: &[(&str, &str)] = &[("arg0", "args.p.pid"), ("arg1", "args.p.tgid")];
+const OF_QUEUED: &[Argument] = &[argument(0, &LWPSINFO, "args.p"), argument(1, &PSINFO, "args.p")];
+
 const MADE: &[(&str, &str)] = &[("arg0", "args.task.pid")];
 const MADE_TASK: &[Argument] = &[argument(0, &PSINFO, "args.task")];
 
@@ -200,6 +204,9 @@ pub static ROWS: &[Row] = &[
         "pid == tid",
         &[("arg0", "((curtask.exit_code & 0x7f) == 0 ? 1 : (curtask.exit_code & 0x80) == 0 ? 2 : 3)")],
     ),
+    // The first that a new thread runs.
+    row("proc", "start", "kprobe:schedule_tail", "pid == tid", &[]),
+    row("proc", "lwp-start", "kprobe:schedule_tail", "", &[]),
     row("proc", "lwp-exit", "tracepoint:sched:sched_process_exit", "", &[]),
     translated(SENT_TO, row("proc", "signal-send", "rawtracepoint:signal_generate", "", SENT)),
     // TRACE_SIGNAL_IGNORED
@@ -235,6 +242,12 @@ pub static ROWS: &[Row] = &[
             ("pid", "args.next.tgid"),
             ("tid", "args.next.pid"),
         ],
+    ),
+    translated(OF_QUEUED, row("sched", "enqueue", "kprobe:enqueue_task_*", "", QUEUED)),
+    translated(OF_QUEUED, row("sched", "dequeue", "kprobe:dequeue_task_*", "", QUEUED)),
+    translated(
+        &[argument(0, &LWPSINFO, "curtask"), argument(1, &PSINFO, "curtask")],
+        row("sched", "surrender", "tracepoint:syscalls:sys_enter_sched_yield", "", &[("arg0", "tid"), ("arg1", "pid")]),
     ),
     translated(
         &[argument(0, &LWPSINFO, "args.p"), argument(1, &PSINFO, "args.p")],

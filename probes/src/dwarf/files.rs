@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use object::{CompressionFormat, Object, ObjectSection};
 
 use super::DebugError;
+use crate::elf::open_bytes;
 use crate::kernel::mapping::FileBytes;
 
 /// Where packages with debug information put it.
@@ -57,7 +58,7 @@ enum Part {
 impl Sections {
     /// The debug sections of the program, or of the file that has them for it.
     pub fn of_program(path: &Path) -> Result<Sections, DebugError> {
-        let bytes = FileBytes::open(path).map_err(|error| unreadable(path, &error))?;
+        let bytes = open_bytes(path).map_err(|error| unreadable(path, &error))?;
         let others = {
             let object = object::File::parse(bytes.as_slice()).map_err(|error| unreadable(path, &error))?;
             if has_debug_info(&object) { Vec::new() } else { debug_files(path, &object) }

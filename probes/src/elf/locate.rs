@@ -4,12 +4,17 @@
 
 use std::env;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rtrace_lang::probe::wildcard_match;
 
-use super::{Binary, ElfError};
+use super::{Binary, ElfError, file_of};
+use crate::nearest::near_misses;
+
+/// Most near names that a message has.
+const MOST_NEAR: usize = 3;
 
 /// Where libraries are looked for after the linker's cache.
 const LIBRARY_DIRECTORIES: [&str; 8] = [
@@ -129,7 +134,7 @@ fn has_other_root(pid: u32) -> bool {
 
 /// Whether a process has mapped code of a file. None where that can't be found out.
 pub fn has_mapped(pid: u32, path: &Path) -> Option<bool> {
-    let identity = |path: &Path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
+    let identity = |path: &Path| fs::metadata(file_of(path)).ok().map(|data| (data.dev(), data.ino()));
     let wanted = identity(path)?;
     let mapped = mapped_files(pid).ok().filter(|mapped| !mapped.is_empty())?;
     Some(mapped.iter().any(|file| identity(&file.path) == Some(wanted)))
@@ -216,6 +221,32 @@ fn in_library_directories(name: &str) -> Option<PathBuf> {
         names.sort_unstable();
         names.into_iter().next()
     })
+}
+
+/// Names that come near that of a file which could not be found: of libraries and programs, or in its directory.
+pub fn near_names(error: &ElfError) -> Vec<String> {
+    let names_in = |directory: &Path| {
+        let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<String>>()
+    };
+    let near = |wanted: &str, names: &[String]| near_misses(wanted, names.iter().map(String::as_str), MOST_NEAR);
+    match error {
+        ElfError::File { path, source } if source.kind() == ErrorKind::NotFound => {
+            let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
+            let near = near(&name.to_string_lossy(), &names_in(directory));
+            near.iter().map(|name| directory.join(name).display().to_string()).collect()
+        }
+        ElfError::NotFound { name } if !name.contains('/') => {
+            let libraries = LIBRARY_DIRECTORIES.iter().flat_map(|directory| names_in(Path::new(directory)));
+            let mut names: Vec<String> =
+                libraries.filter_map(|file| file.split_once(".so").map(|(name, _)| name.to_string())).collect();
+            let path = env::var_os("PATH").unwrap_or_default();
+            names.extend(env::split_paths(&path).flat_map(|directory| names_in(&directory)));
+            near(name, &names)
+        }
+        ElfError::Archive { message: _, near } => near.clone(),
+        ElfError::File { .. } | ElfError::NotFound { .. } | ElfError::NotAnElf { .. } => Vec::new(),
+    }
 }
 
 fn in_linker_cache(name: &str) -> Option<PathBuf> {

@@ -7,6 +7,35 @@ pub fn is_demangled(wanted: &str, mangled: &str) -> bool {
     demangled(mangled).iter().any(|name| name == wanted)
 }
 
+/// A language whose compilers mangle names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Language {
+    Cpp,
+    Rust,
+}
+
+impl Language {
+    /// As specifications write it.
+    pub fn named(name: &str) -> Option<Language> {
+        match name {
+            "cpp" => Some(Language::Cpp),
+            "rust" => Some(Language::Rust),
+            _ => None,
+        }
+    }
+
+    /// The language that a function is written in, as far as its name tells.
+    pub fn of(mangled: &str) -> Option<Language> {
+        // Rust's older names look like those of C++, and end with a hash.
+        let is_rust = mangled.starts_with("_R") || mangled.starts_with("_ZN");
+        if is_rust && rustc_demangle::try_demangle(mangled).is_ok() {
+            return Some(Language::Rust);
+        }
+        let is_cpp = mangled.starts_with("_Z") && cpp_demangle::Symbol::new(mangled).is_ok();
+        is_cpp.then_some(Language::Cpp)
+    }
+}
+
 /// What a mangled name says: with its parameters and without, where it has them. Nothing for a plain name.
 pub fn demangled(mangled: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -83,6 +112,21 @@ mod tests {
             ("main.(*server).handle", "main.(*server).handle"),
         ] {
             assert_eq!(shown(mangled), name);
+        }
+    }
+
+    #[test]
+    fn languages() {
+        for (mangled, language) in [
+            ("main", None),
+            ("_ZN2ns1fEi", Some(Language::Cpp)),
+            ("_Z3addii", Some(Language::Cpp)),
+            ("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE", Some(Language::Rust)),
+            ("_RNvC7mycrate3foo", Some(Language::Rust)),
+            ("_Zebra", None),
+            ("_D3app3runFiZi", None),
+        ] {
+            assert_eq!(Language::of(mangled), language, "{mangled}");
         }
     }
 

@@ -5,11 +5,15 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-/// A file's bytes.
-pub struct FileBytes(Bytes);
+/// A file's bytes, or a part of them.
+pub struct FileBytes {
+    bytes: Bytes,
+    part: Range<usize>,
+}
 
 enum Bytes {
     Mapped { start: *const u8, length: usize },
@@ -31,17 +35,39 @@ impl FileBytes {
                 libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0)
             };
             if start != libc::MAP_FAILED {
-                return Ok(FileBytes(Bytes::Mapped { start: start.cast::<u8>().cast_const(), length }));
+                return Ok(FileBytes::whole(Bytes::Mapped { start: start.cast::<u8>().cast_const(), length }));
             }
         }
         // Kernels before 6.16 don't map their BTF.
         let mut bytes = Vec::with_capacity(length);
         file.read_to_end(&mut bytes)?;
-        Ok(FileBytes(Bytes::Owned(bytes)))
+        Ok(FileBytes::whole(Bytes::Owned(bytes)))
+    }
+
+    fn whole(bytes: Bytes) -> FileBytes {
+        let part = 0..bytes.all().len();
+        FileBytes { bytes, part }
+    }
+
+    /// Only these of the bytes; none where there are not so many.
+    pub fn part(self, range: Range<usize>) -> FileBytes {
+        let part = if range.end <= self.bytes.all().len() { range } else { 0..0 };
+        FileBytes { bytes: self.bytes, part }
+    }
+
+    /// Where in the file they begin.
+    pub fn start(&self) -> usize {
+        self.part.start
     }
 
     pub fn as_slice(&self) -> &[u8] {
-        match &self.0 {
+        self.bytes.all().get(self.part.clone()).unwrap_or_default()
+    }
+}
+
+impl Bytes {
+    fn all(&self) -> &[u8] {
+        match self {
             // SAFETY: the mapping is that long and lives as long as `self`.
             Bytes::Mapped { start, length } => unsafe { std::slice::from_raw_parts(*start, *length) },
             Bytes::Owned(bytes) => bytes,
@@ -51,7 +77,7 @@ impl FileBytes {
 
 impl From<Vec<u8>> for FileBytes {
     fn from(bytes: Vec<u8>) -> FileBytes {
-        FileBytes(Bytes::Owned(bytes))
+        FileBytes::whole(Bytes::Owned(bytes))
     }
 }
 

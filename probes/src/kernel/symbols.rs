@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
+use rtrace_lang::probe::wildcard_match;
+
 use super::KernelError;
 
 const KALLSYMS: &str = "/proc/kallsyms";
@@ -76,6 +78,23 @@ pub fn has_function(name: &str) -> Result<bool, KernelError> {
         found = line.name == name && matches!(line.kind, b't' | b'T' | b'w' | b'W');
         !found
     })?;
+    Ok(found)
+}
+
+/// The functions of the kernel and its modules that a pattern matches, sorted, each once; not what the compiler has made of others.
+pub fn functions_matching(pattern: &str, module: Option<&str>) -> Result<Vec<String>, KernelError> {
+    let mut found = Vec::new();
+    each_line(|line| {
+        let is_function = matches!(line.kind, b't' | b'T' | b'w' | b'W');
+        let is_written = !line.name.contains('.') && !line.name.starts_with("__pfx_");
+        let is_of_module = module.is_none_or(|module| wildcard_match(module, line.module.unwrap_or("vmlinux")));
+        if is_function && is_written && is_of_module && wildcard_match(pattern, line.name) {
+            found.push(line.name.to_string());
+        }
+        true
+    })?;
+    found.sort_unstable();
+    found.dedup();
     Ok(found)
 }
 

@@ -2,8 +2,9 @@
 
 use rtrace_lang::target::{Feature, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions, Target};
 
-use super::{FENTRY, FEXIT, Kprobe, Wanted};
+use super::{FENTRY, FEXIT, Kprobe, Wanted, missing};
 use crate::kernel::system;
+use crate::listing::ListedProbe;
 use crate::machine::Machine;
 use crate::nearest::related;
 use crate::provider::{Provider, quoted_list};
@@ -22,12 +23,49 @@ pub(super) fn stand_in(
     if is_entry && !options.uses_registers && machine.has(Feature::Trampolines) {
         let trampoline = if kprobe.is_return { &FEXIT } else { &FENTRY };
         let sites = trampoline.sites(machine, wanted.module, wanted.function, options, kprobe.name());
+        let is_listed = || machine.traceable_set().is_none_or(|list| list.contains(wanted.function));
+        if !wanted.is_pattern() && !is_listed() {
+            let parts = super::compiled_parts(machine, wanted.function);
+            if !parts.is_empty() {
+                return Err(renamed(wanted, &parts));
+            }
+        }
         if !sites.is_empty() {
             return Ok(sites);
         }
-        return Err(kprobe.no_such_function(machine, wanted));
+        return Err(missing::no_such_function(kprobe, machine, wanted));
     }
     Err(unsupported(kprobe, machine, wanted, is_entry))
+}
+
+/// What stands in, under the names of kprobes.
+pub(super) fn list(
+    kprobe: &Kprobe,
+    machine: &Machine,
+    wanted: &Wanted<'_>,
+    parts: &[String],
+) -> Result<Vec<ListedProbe>, ResolveError> {
+    if !machine.has(Feature::Trampolines) {
+        return Err(unsupported(kprobe, machine, wanted, false));
+    }
+    let trampoline = if kprobe.is_return { &FEXIT } else { &FENTRY };
+    let mut listed = trampoline.list(machine, parts, false)?;
+    for probe in &mut listed {
+        probe.name.replace_range(..trampoline.name().len(), kprobe.name());
+    }
+    Ok(listed)
+}
+
+/// Trampolines take a function by the name that the kernel's types have, and there is none of that name.
+fn renamed(wanted: &Wanted<'_>, parts: &[&str]) -> ResolveError {
+    let function = wanted.function;
+    ResolveError {
+        kind: ResolveErrorKind::Unsupported,
+        message: format!("the compiler has made {} of `{function}`", quoted_list(parts.iter().copied())),
+        label: "needs kprobes".to_string(),
+        help: vec!["fentry, which stands in for kprobes here, takes functions by their own names alone.".to_string()],
+        part: Some(wanted.part),
+    }
 }
 
 fn unsupported(kprobe: &Kprobe, machine: &Machine, wanted: &Wanted<'_>, is_entry: bool) -> ResolveError {

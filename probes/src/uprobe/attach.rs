@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rtrace_lang::target::{Attach, MultiKind, ProbeSite, ProgramKind};
 
+use crate::elf::file_of;
 use crate::kernel::bpf::{self, UprobeTargets};
 use crate::kernel::perf::{self, PerfKind, PerfScope};
 use crate::provider::{AttachError, Link, link_perf_event};
@@ -85,5 +86,5 @@ fn attach_single(program: BorrowedFd<'_>, cookie: u64, site: &ProbeSite) -> Resu
 }
 
 fn c_path(path: &Path) -> CString {
-    CString::new(PathBuf::from(path).as_os_str().as_bytes()).unwrap_or_default()
+    CString::new(file_of(path).as_os_str().as_bytes()).unwrap_or_default()
 }

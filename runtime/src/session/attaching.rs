@@ -1,8 +1,13 @@
 //! Attaching a program to many places, of which the kernel may refuse some.
 
+use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use rtrace_lang::diagnostic::{Code, Diagnostic};
+use rtrace_lang::hir::Hir;
+use rtrace_lang::source::Source;
+use rtrace_lang::span::Span;
 use rtrace_lang::target::{Attach, ProbeSite};
 use rtrace_probes::{AttachError, Link, Machine, Provider};
 
@@ -33,6 +38,31 @@ pub fn attach_to_all(
         },
         result => result,
     }
+}
+
+/// What is to be said of each specification of which nothing is attached: all that it matches is among what was left out.
+pub fn nothing_attached(hir: &Hir, left_out: &[Arc<str>], source: &Source) -> Vec<Diagnostic> {
+    let left_out: HashSet<&Arc<str>> = left_out.iter().collect();
+    let mut specified: Vec<(Span, Vec<&ProbeSite>)> = Vec::new();
+    for (site, span) in hir.sites.iter().zip(&hir.specified) {
+        match specified.iter_mut().find(|(known, _)| known == span) {
+            Some((_, sites)) => sites.push(site),
+            None => specified.push((*span, vec![site])),
+        }
+    }
+    specified.retain(|(_, sites)| sites.iter().all(|site| left_out.contains(&site.name)));
+    let diagnostic = |(span, sites): &(Span, Vec<&ProbeSite>)| {
+        let message = format!("nothing that `{}` matches can be traced", source.text_of(*span));
+        let label = match sites.as_slice() {
+            [only] => format!("the kernel does not let `{}` be probed", only.name),
+            sites => format!("the kernel does not let any of {} be probed", sites.len()),
+        };
+        Diagnostic::error(Code::ProbeNotFound, *span, message)
+            .label(label)
+            .help("`missing_probes = \"warn\"` in the config block lets the rest of the script run")
+            .on_machine()
+    };
+    specified.iter().map(diagnostic).collect()
 }
 
 /// What uprobes refuse an instruction with that they cannot step over, and trampolines more arguments than they take

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rtrace_lang::hir::Hir;
 use rtrace_lang::target::Attach;
+use rtrace_probes::elf::file_of;
 
 /// A file that is attached to.
 pub struct TracedFile {
@@ -18,7 +19,7 @@ pub struct TracedFile {
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
+    fs::metadata(file_of(path)).ok().map(|data| (data.dev(), data.ino()))
 }
 
 /// The files of all user-space probes that follow no process: one that runs keeps its files.

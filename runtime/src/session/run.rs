@@ -10,8 +10,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET};
+use rtrace_lang::diagnostic::Severity;
 use rtrace_lang::hir::{Hir, MapId, Owner, RecordId, RecordKind, SiteId, Table};
 use rtrace_lang::names;
+use rtrace_lang::settings::MissingProbes;
 use rtrace_lang::span::Span;
 use rtrace_lang::target::{Attach, MultiKind, ProbeSite, ProgramKind};
 use rtrace_lang::types::Type;
@@ -30,7 +32,7 @@ use crate::output::{Sink, notices, printf, prometheus};
 use crate::signals::{self, Ending};
 use crate::symbols::MappingEvents;
 
-use super::attaching::attach_to_all;
+use super::attaching::{attach_to_all, nothing_attached};
 use super::progress::Progress;
 use super::recording::RecordingLine;
 use super::replaced::traced_files;
@@ -362,8 +364,44 @@ impl Session<'_> {
             self.left_out.append(&mut refused);
         }
         self.modules = traced_modules(&self.hir, self.machine);
+        for site in self.hir.sites.iter().filter(|site| self.machine.is_one_of_several(site)) {
+            let function = &site.function;
+            notices::warn(&format!(
+                "more than one function is called {function}: {} is at one of them; `kprobe:0xADDRESS` with --unsafe tells them apart",
+                site.name
+            ));
+        }
         notices::tell(&ways.text());
+        self.miss_what_is_left_out()?;
         Ok(false)
+    }
+
+    /// A specification of which nothing could be attached is a missing probe.
+    fn miss_what_is_left_out(&self) -> Result<(), SessionError> {
+        if self.left_out.is_empty() {
+            return Ok(());
+        }
+        let mut missing = nothing_attached(&self.hir, &self.left_out, &self.options.source);
+        // Nothing at all is none of what a script may do without.
+        let policy = if self.site_count() == 0 { MissingProbes::Error } else { self.hir.settings.missing_probes };
+        match policy {
+            MissingProbes::Error => match missing.pop() {
+                None => Ok(()),
+                Some(last) => {
+                    notices::report(&missing, &self.options.source, false);
+                    Err(SessionError::NothingAttached { diagnostic: Box::new(last) })
+                }
+            },
+            MissingProbes::Warn => {
+                for diagnostic in &mut missing {
+                    diagnostic.severity = Severity::Warning;
+                    diagnostic.help.clear();
+                }
+                notices::report(&missing, &self.options.source, false);
+                Ok(())
+            }
+            MissingProbes::Ignore => Ok(()),
+        }
     }
 
     /// Lets each iterator go through its objects, and shows what comes of it as it comes. True if the script is over.

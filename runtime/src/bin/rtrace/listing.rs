@@ -51,15 +51,24 @@ pub fn of_script(arguments: &Arguments, origin: Origin<'_>) -> i32 {
         Ok(source) => source,
         Err(message) => return fail(&message, &[]),
     };
-    let machine = match script::machine(arguments) {
+    let mut machine = match script::machine(arguments) {
         Ok(machine) => machine,
         Err(status) => return status,
     };
+    let child = match script::held_command(arguments) {
+        Ok(child) => child,
+        Err(status) => return status,
+    };
+    if let Some(child) = &child {
+        machine.expect_program(child.pid, child.program.clone());
+    }
+    let pid = arguments.pid.or(child.as_ref().map(|child| child.pid));
     // Where -l has taken the file, all words are parameters.
     let words = if let Some(Some(_)) = arguments.list { &arguments.words } else { arguments.parameters() };
     let (named, positional) = parameters::split(words);
     let options = CheckOptions {
-        pid: arguments.pid,
+        pid,
+        child: child.as_ref().map(|child| child.pid),
         positional,
         named,
         allow_unsafe: arguments.allow_unsafe,
@@ -77,7 +86,7 @@ pub fn of_script(arguments: &Arguments, origin: Origin<'_>) -> i32 {
     show(sites.map(|site| {
         // Each is looked up once more for its arguments, which only -v shows.
         let listed = match arguments.verbose {
-            true => list(&machine, Some(&site.name), true, arguments.pid).unwrap_or_default(),
+            true => list(&machine, Some(&site.name), true, pid).unwrap_or_default(),
             false => Vec::new(),
         };
         let found = listed.into_iter().find(|listed| *listed.name == *site.name);

@@ -159,6 +159,12 @@ pub fn format(arguments: &Arguments) -> Result<&'static Format, i32> {
     Ok(format)
 }
 
+/// The command of `-c`, which does not run yet: of a script that is only looked at, too, since probes may be of its process.
+pub fn held_command(arguments: &Arguments) -> Result<Option<Child>, i32> {
+    let held = arguments.command.as_deref().map(Child::hold).transpose();
+    held.map_err(|error| fail(&error.to_string(), &[]))
+}
+
 /// Nothing is attached.
 fn is_only_shown(arguments: &Arguments) -> bool {
     arguments.emit.is_some() || arguments.dry_run || arguments.check
@@ -202,13 +208,7 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) ->
 fn run_whole(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> Result<i32, i32> {
     format(arguments)?;
     let cgroup = scope(arguments)?;
-    let child = match &arguments.command {
-        Some(command) if !is_only_shown(arguments) => match Child::hold(command) {
-            Ok(child) => Some(child),
-            Err(error) => return Err(fail(&error.to_string(), &[])),
-        },
-        _ => None,
-    };
+    let child = held_command(arguments)?;
     match prepared(arguments, name, text, cgroup, child.as_ref(), Sharing::default())? {
         Outcome::Shown(status) => Ok(status),
         Outcome::Ready(mut prepared) => {
