@@ -31,7 +31,6 @@ pub fn tests(programs: &Arc<Programs>) -> Vec<Test> {
                 "override" => vec![Need::Kprobes, Need::Override],
                 "write_user" | "copyout" | "copyoutstr" => vec![Need::WriteUser],
                 _ if is_kprobe => vec![Need::Kprobes],
-                "dw_ustack" => vec![Need::Loops],
                 "len" => vec![Need::MapLoops],
                 "percpu_kaddr" => vec![Need::KernelVariables],
                 _ => Vec::new(),

@@ -236,7 +236,7 @@ impl Plan {
         tests.push(self.gated("profiles::shares".to_string(), 2, Vec::new(), profiled));
         let programs = self.programs.clone();
         let by_tables = move || profiles::check_tables(&programs);
-        tests.push(self.gated("profiles::tables".to_string(), 2, vec![Need::Loops], by_tables));
+        tests.push(self.gated("profiles::tables".to_string(), 2, Vec::new(), by_tables));
         let programs = self.programs.clone();
         for (name, needs, check) in flame_graphs::ALL {
             let programs = self.programs.clone();

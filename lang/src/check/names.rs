@@ -483,7 +483,6 @@ const NEWER_HELPERS: &[(u32, &str, &str)] = &[
     (calls::FOR_EACH_MAP_ELEM, "bpf_for_each_map_elem", "5.13"),
     (calls::GET_ATTACH_COOKIE, "bpf_get_attach_cookie", "5.15"),
     (calls::TASK_PT_REGS, "bpf_task_pt_regs", "5.15"),
-    (calls::LOOP, "bpf_loop", "5.17"),
     (calls::MAP_LOOKUP_PERCPU_ELEM, "bpf_map_lookup_percpu_elem", "5.19"),
     (calls::KTIME_GET_TAI_NS, "bpf_ktime_get_tai_ns", "6.1"),
 ];
