@@ -205,9 +205,13 @@ impl ProbeSite {
         rest.rsplit_once(':').map_or("", |(module, _)| module)
     }
 
-    /// The last part of its name.
+    /// The last part of its name; D's names of the first and the last.
     pub fn event(&self) -> &str {
-        self.name.rsplit(':').next().unwrap_or_default()
+        match self.attach {
+            Attach::Begin => "BEGIN",
+            Attach::End => "END",
+            _ => self.name.rsplit(':').next().unwrap_or_default(),
+        }
     }
 }
 

@@ -577,7 +577,7 @@ mod tests {
         let spec = ProbeSpec::parse("begin", Default::default());
         let sites = machine.resolve(&spec, &ResolveOptions::default()).unwrap();
         println!("BEGIN resolved after {:?}", started.elapsed());
-        assert_eq!(&*sites[0].name, "BEGIN");
+        assert_eq!(&*sites[0].name, "begin");
         assert!(machine.btf.get().is_none() && machine.tracefs.get().is_none());
     }
 }

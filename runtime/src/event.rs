@@ -137,6 +137,38 @@ pub struct MapEvent {
     pub aggregation: Option<AggregationKind>,
     /// In the order in which they are shown.
     pub rows: Rows,
+    /// A map without keys that nothing has entered, or nothing since it was cleared: its row has zeros.
+    pub is_unset: bool,
+    /// One of those that are shown when the script is over.
+    pub at_end: bool,
+}
+
+impl MapEvent {
+    /// As in bpftrace a map without a value is shown where the script asks for it, and not at the end; pictures need values.
+    pub fn shows_nothing(&self) -> bool {
+        let is_picture = match self.aggregation {
+            Some(
+                AggregationKind::Hist
+                | AggregationKind::Lhist
+                | AggregationKind::Quantize
+                | AggregationKind::Lquantize
+                | AggregationKind::Llquantize
+                | AggregationKind::Tseries,
+            ) => true,
+            Some(
+                AggregationKind::Count
+                | AggregationKind::Sum
+                | AggregationKind::Avg
+                | AggregationKind::Min
+                | AggregationKind::Max
+                | AggregationKind::Stats
+                | AggregationKind::Stddev
+                | AggregationKind::Quantiles,
+            )
+            | None => false,
+        };
+        self.rows.is_empty() || self.is_unset && (self.at_end || is_picture)
+    }
 }
 
 /// Which action printed a text.

@@ -173,7 +173,7 @@ impl Lower<'_> {
     }
 
     /// A word at the start of the global data.
-    fn global_word(&mut self, offset: u32) -> Value {
+    pub(super) fn global_word(&mut self, offset: u32) -> Value {
         let place = self.b.map_value_address(self.shared.globals_map, offset);
         self.b.load(place, 0, 8, false)
     }

@@ -103,50 +103,24 @@ fn total(in_total: bool) -> &'static str {
     if in_total { ",\"total\":true" } else { "" }
 }
 
-/// What a map holds; None for a map without keys that has no value yet.
+/// What a map holds; None where that is nothing, but for the two kinds of which bpftrace says so.
 fn map(event: &MapEvent) -> Option<String> {
+    if event.shows_nothing() {
+        let is_told = matches!(event.aggregation, Some(AggregationKind::Avg | AggregationKind::Stats));
+        return is_told.then(|| "{}".to_string());
+    }
     if !event.keyed {
         return event.rows.first().map(|row| cell(&row.1));
     }
     let entry = |row: Cow<'_, Row>| {
         let (key, inner) = &*row;
-        let parts: Vec<Vec<u8>> = key.iter().map(key_part).collect();
-        format!("{}:{}", quoted(&parts.join(&b","[..])), cell(inner))
+        let mut text: Vec<u8> = key.iter().map(render).collect::<Vec<_>>().join(&b","[..]);
+        // As in bpftrace, which leaves out those of strings as well.
+        text.retain(|byte| *byte != b' ');
+        format!("{}:{}", quoted(&text), cell(inner))
     };
     let entries: Vec<String> = event.rows.iter().map(entry).collect();
     Some(format!("{{{}}}", entries.join(",")))
-}
-
-/// A part of a key: as it is printed, without the white space that only sets things off.
-fn key_part(part: &Value) -> Vec<u8> {
-    let within = |open: &[u8], parts: Vec<Vec<u8>>, close: &[u8]| [open, &parts.join(&b","[..]), close].concat();
-    match part {
-        Value::Tuple(parts) => within(b"(", parts.iter().map(key_part).collect(), b")"),
-        Value::Record(parts) => {
-            let part = |(name, part): &(std::sync::Arc<str>, Value)| {
-                [b".", name.as_bytes(), b"=", &key_part(part)[..]].concat()
-            };
-            within(b"{", parts.iter().map(part).collect(), b"}")
-        }
-        Value::Stack { .. } => {
-            let lines = render(part);
-            lines
-                .split(|byte| *byte == b'\n')
-                .map(|line| line.strip_prefix(b"        ").unwrap_or(line))
-                .collect::<Vec<_>>()
-                .join(&b'\n')
-        }
-        Value::Int(_)
-        | Value::Uint(_)
-        | Value::Bool(_)
-        | Value::Str(_)
-        | Value::Buffer(_)
-        | Value::Pointer(_)
-        | Value::Enum { .. }
-        | Value::Symbol(_)
-        | Value::Named { .. }
-        | Value::Array(_) => render(part),
-    }
 }
 
 fn cell(inner: &Cell) -> String {

@@ -383,6 +383,8 @@ mod tests {
             key_names: vec!["ustack".into()],
             aggregation: Some(AggregationKind::Count),
             rows: counts.iter().map(row).collect(),
+            is_unset: false,
+            at_end: false,
         })
     }
 

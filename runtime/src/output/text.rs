@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use rtrace_lang::aggregations::percent;
 use rtrace_lang::types::StackMode;
 
-use crate::event::{Cell, Event, Frame, MapEvent, Value};
+use crate::event::{Cell, Event, Frame, MapEvent, TextKind, Value};
 
 use super::{Bars, Sink, distribution, histogram, notices, printf, series};
 
@@ -20,6 +20,9 @@ impl Text {
     }
 
     fn map(&mut self, map: &MapEvent) -> io::Result<()> {
+        if map.shows_nothing() {
+            return Ok(());
+        }
         let mut out = Vec::new();
         for row in map.rows.iter() {
             let (key, cell) = &*row;
@@ -37,12 +40,7 @@ impl Text {
                 }
                 Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } | Cell::Series { .. } => {
                     out.extend_from_slice(b":\n");
-                    let before = out.len();
                     add_body(&mut out, cell, self.bars);
-                    // Of a histogram without values nothing is shown.
-                    if out.len() == before {
-                        continue;
-                    }
                 }
             }
             out.push(b'\n');
@@ -55,6 +53,11 @@ impl Text {
 impl Sink for Text {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         match event {
+            Event::Text { kind: TextKind::System, text } => {
+                self.writer.write_all(text)?;
+                // As bpftrace ends it, whether the command's own text ends with a line or not.
+                self.writer.write_all(b"\n")
+            }
             Event::Text { text, .. } => self.writer.write_all(text),
             Event::Value(value) => {
                 self.writer.write_all(&render(value))?;

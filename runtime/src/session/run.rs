@@ -23,7 +23,7 @@ use crate::child::Child;
 use crate::clock;
 use crate::controls::escape_controls;
 use crate::decode::word;
-use crate::event::{Event, TextKind, Value};
+use crate::event::{Event, MapEvent, TextKind, Value};
 use crate::maps;
 use crate::metrics::MetricsServer;
 use crate::output::{Sink, notices, printf, prometheus};
@@ -565,7 +565,7 @@ impl Session<'_> {
             });
             for number in order {
                 let event = self.map_event(MapId(number as u32), &Table::default())?;
-                sink.event(&Event::Map(event)).map_err(SessionError::Output)?;
+                sink.event(&Event::Map(MapEvent { at_end: true, ..event })).map_err(SessionError::Output)?;
             }
         }
         sink.flush().map_err(SessionError::Output)?;

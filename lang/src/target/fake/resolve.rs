@@ -68,8 +68,8 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
     let parts: Vec<&str> = spec.parts.iter().map(String::as_str).collect();
     let is_return = matches!(*provider, "kretprobe" | "uretprobe" | "fexit");
     match (*provider, parts.as_slice()) {
-        ("BEGIN", []) => Ok(vec![plain(provider, "BEGIN", ProgramKind::TestRun, Attach::Begin)]),
-        ("END", []) => Ok(vec![plain(provider, "END", ProgramKind::TestRun, Attach::End)]),
+        ("BEGIN", []) => Ok(vec![plain(provider, "begin", ProgramKind::TestRun, Attach::Begin)]),
+        ("END", []) => Ok(vec![plain(provider, "end", ProgramKind::TestRun, Attach::End)]),
         ("self", ["signal", "SIGUSR1"]) => {
             Ok(vec![plain(provider, "self:signal:SIGUSR1", ProgramKind::TestRun, Attach::Signal { number: 10 })])
         }
