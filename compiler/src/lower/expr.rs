@@ -528,7 +528,7 @@ impl Lower<'_> {
         }
         let (pointer, size) = (self.pointer(place), self.b.int(i64::from(bytes)));
         let result = self.b.call(read_helper(space), &[pointer, size, address]);
-        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read, span));
+        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read(read_helper(space)), span));
         place
     }
 }

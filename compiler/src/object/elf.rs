@@ -229,6 +229,7 @@ fn section_name(kind: ProgramKind, sites: &[&ProbeSite]) -> String {
         Attach::Kprobe { is_return, .. } | Attach::Uprobe { is_return, .. } => *is_return,
         Attach::Begin
         | Attach::End
+        | Attach::Trial(_)
         | Attach::Timer { .. }
         | Attach::Signal { .. }
         | Attach::Tracepoint { .. }
@@ -288,6 +289,7 @@ fn function(site: &ProbeSite) -> Option<String> {
         Attach::Kprobe { .. }
         | Attach::Begin
         | Attach::End
+        | Attach::Trial(_)
         | Attach::Timer { .. }
         | Attach::Signal { .. }
         | Attach::Uprobe { .. }
@@ -305,6 +307,7 @@ fn raw_event(site: &ProbeSite) -> Option<String> {
         Attach::RawTracepoint { event } => Some(event.to_string()),
         Attach::Begin
         | Attach::End
+        | Attach::Trial(_)
         | Attach::Timer { .. }
         | Attach::Signal { .. }
         | Attach::Kprobe { .. }

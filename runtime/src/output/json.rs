@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use rtrace_lang::aggregations::{AggregationKind, percent};
 
 use crate::clock;
-use crate::event::{Cell, Event, MapEvent, Place, Row, TextKind, Value};
+use crate::event::{Cell, Event, Helper, MapEvent, Place, Row, TextKind, TrialEvent, Value};
 
 use super::Sink;
 use super::buckets::{Bucket, Buckets};
@@ -47,7 +47,22 @@ impl Sink for Json {
             Event::Attached(count) => {
                 format!("{{\"type\":\"attached_probes\",\"count\":{count},\"data\":{{\"probes\":{count}}}}}")
             }
-            Event::Ending | Event::Cleared(_) => return Ok(()),
+            Event::Trials(TrialEvent::Tested { name, nanoseconds, has_passed, output }) => {
+                let (name, output) = (quoted(name.as_bytes()), quoted(output));
+                format!(
+                    "{{\"type\":\"test_result\",\"data\":{{{name}:{{\"duration\":{nanoseconds},\"passed\":{has_passed},\
+                     \"output\":{output}}}}}}}"
+                )
+            }
+            Event::Trials(TrialEvent::Measured { name, nanoseconds, runs }) => {
+                let name = quoted(name.as_bytes());
+                format!(
+                    "{{\"type\":\"benchmark_result\",\"data\":{{{name}:{{\"average\":{nanoseconds},\"iters\":{runs}}}}}}}"
+                )
+            }
+            Event::Trials(TrialEvent::Started { .. } | TrialEvent::Finished { .. })
+            | Event::Ending
+            | Event::Cleared(_) => return Ok(()),
             Event::Message { is_error, text, place } => {
                 let name = if *is_error { "errorf" } else { "warnf" };
                 format!("{{\"type\":\"{name}\",\"msg\":{}{}}}", quoted(text), at(place))
@@ -57,11 +72,17 @@ impl Sink for Json {
                 let total = total(*in_total);
                 format!("{{\"type\":\"lost_events\",\"count\":{count},\"data\":{{\"events\":{count}}}{total}{place}}}")
             }
-            Event::Problem { message, place, count, in_total } => {
+            Event::Problem { message, helper, place, count, in_total } => {
                 let total = total(*in_total);
                 let place = place.as_ref().map_or(String::new(), at);
                 let message = quoted(message.as_bytes());
-                format!("{{\"type\":\"runtime_error\",\"msg\":{message},\"count\":{count}{total}{place}}}")
+                let (name, helper) = match helper {
+                    Some(Helper { name, error }) => {
+                        ("helper_error", format!(",\"helper\":\"{name}\",\"retcode\":{error}"))
+                    }
+                    None => ("runtime_error", String::new()),
+                };
+                format!("{{\"type\":\"{name}\",\"msg\":{message}{helper},\"count\":{count}{total}{place}}}")
             }
         };
         self.writer.write_all(line.as_bytes())?;

@@ -98,6 +98,7 @@ impl Stacks {
             Event::Text { .. }
             | Event::Value(_)
             | Event::Attached(_)
+            | Event::Trials(_)
             | Event::Ending
             | Event::Message { .. }
             | Event::Lost { .. }

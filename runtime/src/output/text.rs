@@ -7,16 +7,20 @@ use rtrace_lang::types::StackMode;
 
 use crate::event::{Cell, Event, Frame, MapEvent, TextKind, Value};
 
-use super::{Bars, Sink, distribution, histogram, notices, printf, series};
+use super::{Bars, Sink, distribution, histogram, notices, printf, series, trials};
 
 pub struct Text {
     writer: io::BufWriter<Box<dyn Write>>,
     bars: Bars,
+    /// Of what passes and what fails.
+    colour: bool,
 }
 
 impl Text {
     pub fn new(writer: Box<dyn Write>, bars: Bars) -> Text {
-        Text { writer: io::BufWriter::with_capacity(64 * 1024, writer), bars }
+        // Blocks are drawn on terminals alone.
+        let colour = bars != Bars::Ascii && std::env::var_os("NO_COLOR").is_none();
+        Text { colour, writer: io::BufWriter::with_capacity(64 * 1024, writer), bars }
     }
 
     fn map(&mut self, map: &MapEvent) -> io::Result<()> {
@@ -64,6 +68,12 @@ impl Sink for Text {
                 self.writer.write_all(b"\n")
             }
             Event::Map(map) => self.map(map),
+            Event::Trials(of) => {
+                let text = trials::text(of, self.colour);
+                self.writer.write_all(text.as_bytes())?;
+                // Somebody waits for the next.
+                self.writer.flush()
+            }
             Event::Ending => self.writer.write_all(b"\n\n"),
             Event::Cleared(_) => Ok(()),
             Event::Attached(_) | Event::Message { .. } | Event::Lost { .. } | Event::Problem { .. } => {

@@ -105,6 +105,7 @@ impl Session<'_> {
         self.run_all(|attach| matches!(attach, Attach::Begin))?;
         self.drain(sink)?;
         let wakeups = self.wakeups()?;
+        let mut has_passed = true;
         if !self.exit_called() && !self.has_printed_enough() {
             let is_stopped = self.attach(&ending, process)?;
             let is_over = is_stopped || self.iterate(sink, &ending)?;
@@ -113,7 +114,7 @@ impl Session<'_> {
                 let text = format!("Left out, since the kernel does not let them be probed, or not by name: {names}\n");
                 notices::tell(&text);
             }
-            if !self.options.quiet && !is_stopped {
+            if !self.options.quiet && !is_stopped && self.options.trial.is_none() {
                 sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
                 for pin in pins(&self.hir) {
                     let pin = pin.display();
@@ -125,7 +126,11 @@ impl Session<'_> {
             {
                 child.go();
             }
-            if !is_over && (!ends_by_itself(&self.hir) || child.is_some()) {
+            if let Some(trial) = self.options.trial
+                && !is_over
+            {
+                has_passed = self.run_trials(trial, sink)?;
+            } else if !is_over && (!ends_by_itself(&self.hir) || child.is_some()) {
                 self.events(sink, &ending, &wakeups, child.as_ref(), followed.as_ref().map(|fd| fd.as_raw_fd()))?;
             }
         } else if !self.options.quiet {
@@ -154,7 +159,8 @@ impl Session<'_> {
         if self.options.is_last {
             ending.keep_blocked();
         }
-        Ok(Ended { code: (self.globals.get(EXIT_OFFSET) & 0xff) as i32, child: child_status })
+        let code = (self.globals.get(EXIT_OFFSET) & 0xff) as i32;
+        Ok(Ended { code: if has_passed { code } else { 1 }, child: child_status })
     }
 
     /// Waits for events until something ends the session.
@@ -300,7 +306,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn test_run(&self, program: usize) -> Result<(), SessionError> {
+    pub(super) fn test_run(&self, program: usize) -> Result<(), SessionError> {
         bpf::program_test_run(self.programs[program].as_fd(), TestRun::default())?;
         Ok(())
     }
@@ -328,7 +334,10 @@ impl Session<'_> {
             let sites: Vec<(u64, &ProbeSite)> =
                 program.sites.iter().map(|site| (number(site), &self.hir.sites[site.index()])).collect();
             let Some((_, first)) = sites.first() else { continue };
-            if matches!(first.attach, Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. }) {
+            if matches!(
+                first.attach,
+                Attach::Begin | Attach::End | Attach::Trial(_) | Attach::Timer { .. } | Attach::Signal { .. }
+            ) {
                 continue;
             }
             let provider = provider_named(first.provider).expect("a site is of a provider");
@@ -403,7 +412,7 @@ impl Session<'_> {
     }
 
     /// Hands on every event that is in the ring buffer.
-    fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
+    pub(super) fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
         let Some(mut ring) = self.ring.take() else { return Ok(()) };
         let mut result = Ok(());
         // A record is copied out before it is looked at, so that its room is free while it is printed: a burst goes
@@ -471,7 +480,13 @@ impl Session<'_> {
                     return Ok(());
                 }
                 let message = format!("normalize() cannot divide by {}: it does nothing", divisor as i64);
-                Event::Problem { message, place: Some(self.place(record.span)), count: 1, in_total: false }
+                Event::Problem {
+                    message,
+                    helper: None,
+                    place: Some(self.place(record.span)),
+                    count: 1,
+                    in_total: false,
+                }
             }
             RecordKind::Denormalize(map) => {
                 self.normals[map.index()] = 1;
@@ -542,7 +557,12 @@ impl Session<'_> {
         };
         self.printed += match &event {
             Event::Text { .. } | Event::Value(_) | Event::Map(_) | Event::Message { .. } => 1,
-            Event::Cleared(_) | Event::Attached(_) | Event::Ending | Event::Lost { .. } | Event::Problem { .. } => 0,
+            Event::Cleared(_)
+            | Event::Attached(_)
+            | Event::Trials(_)
+            | Event::Ending
+            | Event::Lost { .. }
+            | Event::Problem { .. } => 0,
         };
         sink.event(&event).map_err(SessionError::Output)
     }
@@ -557,7 +577,8 @@ impl Session<'_> {
     fn print_at_end(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
         sink.event(&Event::Ending).map_err(SessionError::Output)?;
         // A pinned iterator has not run yet.
-        if self.hir.settings.print_maps_on_exit && pins(&self.hir).next().is_none() {
+        // Those of tests are nobody's result.
+        if self.hir.settings.print_maps_on_exit && self.options.trial.is_none() && pins(&self.hir).next().is_none() {
             let mut order = self.shown_maps();
             order.retain(|number| {
                 let id = MapId(*number as u32);
