@@ -122,7 +122,7 @@ mod tests {
         for heading in [
             "RTRACE PROFILE",
             "RTRACE FLAME",
-            "RTRACE FLAME OFF\\-CPU",
+            "RTRACE FLAME OFF-CPU",
             "RTRACE REPORT",
             "RTRACE FMT",
             "RTRACE LSP",
