@@ -226,6 +226,7 @@ impl Lower<'_> {
             StmtKind::Emit { record, parts } => self.emit(*record, parts),
             StmtKind::KernelLine { to, format, values } => self.kernel_line(*to, format, values),
             StmtKind::Exit { record, code } => self.exit(*record, code),
+            StmtKind::Result(value) => self.result(value),
             StmtKind::If { condition, then, otherwise } => {
                 let (yes, no, after) = (self.b.block(), self.b.block(), self.b.block());
                 self.condition(condition, yes, no);

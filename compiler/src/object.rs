@@ -183,8 +183,10 @@ pub const STOPPED_OFFSET: u32 = 16;
 pub const WALL_OFFSET: u32 = 24;
 /// Offset of a counter of speculations.
 pub const SPECULATIONS_OFFSET: u32 = 32;
+/// Offset of what a `test:` probe returned: anything but zero has failed.
+pub const RESULT_OFFSET: u32 = 40;
 /// Bytes of the global data before what belongs to the script.
-pub const HEADER_BYTES: u32 = 40;
+pub const HEADER_BYTES: u32 = 48;
 /// Set in the exit word once exit() was called.
 pub const EXIT_CALLED: u64 = 1 << 32;
 
@@ -198,8 +200,8 @@ pub struct ErrorSite {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ErrorKind {
     DivisionByZero,
-    /// Memory that could not be read.
-    Read,
+    /// Memory that this helper could not read.
+    Read(u32),
     /// The map had no room for a new key.
     MapFull(MapId),
     /// No room was left for the whole of a key with a long string.

@@ -57,3 +57,17 @@ pub const LOOP: u32 = 181;
 /// The value of one processor.
 pub const MAP_LOOKUP_PERCPU_ELEM: u32 = 195;
 pub const KTIME_GET_TAI_NS: u32 = 208;
+
+/// The kernel's name of a helper whose failures are told, without its `bpf_`.
+pub fn name(helper: u32) -> Option<&'static str> {
+    Some(match helper {
+        MAP_UPDATE_ELEM => "map_update_elem",
+        PROBE_READ => "probe_read",
+        PROBE_READ_STR => "probe_read_str",
+        PROBE_READ_USER => "probe_read_user",
+        PROBE_READ_KERNEL => "probe_read_kernel",
+        PROBE_READ_USER_STR => "probe_read_user_str",
+        PROBE_READ_KERNEL_STR => "probe_read_kernel_str",
+        _ => return None,
+    })
+}

@@ -25,6 +25,7 @@ mod options;
 mod printing;
 mod speculation;
 mod stacks;
+mod trials;
 mod typenames;
 mod values;
 mod warnings;
@@ -40,7 +41,7 @@ use crate::hir::{Hir, Program, Record, SiteId, verify};
 use crate::script_types::ScriptTypes;
 use crate::settings::{Override, Settings};
 use crate::span::Span;
-use crate::target::{Feature, ProbeSite, Target};
+use crate::target::{Feature, ProbeSite, Target, Trial};
 use crate::types::Type;
 
 use groups::Group;
@@ -78,6 +79,8 @@ pub struct CheckOptions {
     pub shares_maps: bool,
     /// Others ask for its maps while it runs.
     pub serves_maps: bool,
+    /// Which of the probes that wait for it are run (`--test`, `--bench`).
+    pub trial: Option<Trial>,
 }
 
 impl CheckOptions {
@@ -104,6 +107,7 @@ const ROUNDS_OF_GROWTH: usize = 6;
 pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Check {
     let mut diagnostics = Vec::new();
     let mut translated = script.clone();
+    let left_out = trials::leave_out(&mut translated, options.trial);
     dtrace::translate(
         &mut translated,
         options.pid.is_some() && !options.all_tasks || options.in_cgroup,
@@ -129,8 +133,14 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         diagnostics.push(match clause {
             Some(_) => Diagnostic::error(Code::ProbeNotFound, span, "this machine has none of the script's probes")
                 .label("nothing to trace")
-                .help("`missing_probes = \"error\"` in the config block says why each is missing")
+                .help("`missing_probes = \"error\"` in the config block says why each is missing; `--probe-filter` leaves out what does not fit")
                 .on_machine(),
+            None if !left_out.is_empty() => {
+                let names: Vec<&str> = left_out.iter().map(|(trial, _)| trial.name()).collect();
+                Diagnostic::error(Code::NoProbes, left_out[0].1, "the script has no probe but those that wait to be asked for")
+                    .label("nothing to trace")
+                    .help(format!("run them with `--{}`", names.join("` or `--")))
+            }
             None => Diagnostic::error(Code::NoProbes, span, "the script has no probe")
                 .label("nothing to trace")
                 .help("write at least `BEGIN { ... }`"),

@@ -16,8 +16,10 @@ pub struct Conversion {
     pub zero: bool,
     pub width: u32,
     pub precision: Option<u32>,
-    /// Bits that the length modifier leaves of an integer: 8, 16, 32 or 64.
+    /// Bits that the length modifier leaves of an integer: 8, 16 or 64.
     pub bits: u8,
+    /// Without a length: what 32 bits hold is of 32 bits.
+    pub is_plain: bool,
     /// `@`: the value of a map that printa() goes through, not a part of its key.
     pub aggregation: bool,
     pub kind: ConversionKind,
@@ -170,6 +172,7 @@ pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
             width: 0,
             precision: None,
             bits: 64,
+            is_plain: false,
             aggregation: false,
             kind: ConversionKind::Text,
         };
@@ -217,7 +220,10 @@ pub fn parse_format(text: &[u8]) -> Result<Vec<Piece>, BadFormat> {
                 at += 1;
                 64
             }
-            _ => 64,
+            _ => {
+                conversion.is_plain = true;
+                64
+            }
         };
         conversion.kind = match text.get(at) {
             Some(b'd' | b'i') => ConversionKind::Signed,

@@ -348,6 +348,8 @@ pub enum StmtKind {
     Call(FunctionId),
     /// Ends the function around it, or else the program.
     Return,
+    /// What a `test:` probe returns, before it does.
+    Result(Expr),
 }
 
 #[derive(Clone, PartialEq, Debug)]

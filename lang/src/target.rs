@@ -212,9 +212,13 @@ impl ProbeSite {
         }
     }
 
-    /// The last part of its name.
+    /// The last part of its name; D's names of the first and the last.
     pub fn event(&self) -> &str {
-        self.name.rsplit(':').next().unwrap_or_default()
+        match self.attach {
+            Attach::Begin => "BEGIN",
+            Attach::End => "END",
+            _ => self.name.rsplit(':').next().unwrap_or_default(),
+        }
     }
 }
 
@@ -381,11 +385,34 @@ pub struct UserAddress {
 /// Names of flags with their bits.
 pub type Flags = Arc<[(Arc<str>, u64)]>;
 
+/// Probes that are left out of a usual run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Trial {
+    /// `test:NAME`: what the program returns says whether it passes.
+    Test,
+    /// `bench:NAME`: how long the program takes is measured.
+    Bench,
+}
+
+impl Trial {
+    pub const ALL: [Trial; 2] = [Trial::Test, Trial::Bench];
+
+    /// The name of the provider, and of the option without its dashes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Trial::Test => "test",
+            Trial::Bench => "bench",
+        }
+    }
+}
+
 /// What the provider needs to attach to the site. Its provider reads it and nothing else does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Attach {
     Begin,
     End,
+    /// Run by the tool where it is asked for: `--test`, `--bench`.
+    Trial(Trial),
     /// Driven from user space.
     Timer {
         nanoseconds: u64,

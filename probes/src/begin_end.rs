@@ -53,7 +53,8 @@ impl Provider for Edge {
             return Err(wrong_form(self, "takes nothing after its name", Some(1)));
         }
         Ok(vec![ProbeSite {
-            name: self.name.into(),
+            // As bpftrace names the probe, however a script spells it.
+            name: self.name.to_ascii_lowercase().into(),
             function: self.name.into(),
             provider: self.name,
             program: ProgramKind::TestRun,

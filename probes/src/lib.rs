@@ -23,6 +23,7 @@ mod profile;
 mod rawtracepoint;
 mod software;
 mod tracepoint;
+mod trial;
 mod uprobe;
 mod usdt;
 mod watchpoint;

@@ -64,6 +64,9 @@ enum Origin {
     Program(Arc<DebugInfo>),
 }
 
+/// Whether a probe of that name is meant.
+type Filter = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// The running kernel and its programs.
 #[derive(Default)]
 pub struct Machine {
@@ -79,6 +82,7 @@ pub struct Machine {
     traceable: OnceLock<Option<FunctionList>>,
     traceable_addresses: OnceLock<Option<FunctionList>>,
     kernel_functions: OnceLock<Vec<(u32, u32)>>,
+    filter: Option<Filter>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
     /// Functions for trampolines whose names others have, too.
@@ -100,6 +104,25 @@ impl Machine {
             machine.features.leave_out(features::named(name).ok_or(name.as_str())?);
         }
         Ok(machine)
+    }
+
+    /// Takes the kernel's types from that file: BTF, or an ELF file with a section of it.
+    pub fn use_types_of(&self, path: &Path) -> Result<(), KernelError> {
+        let btf = Btf::open(path)?;
+        // Nobody has asked for them yet.
+        let _ = self.btf.set(Some(Arc::new(btf)));
+        Ok(())
+    }
+
+    /// Takes the functions that kprobes may probe from that list, in the form of tracefs' `available_filter_functions`.
+    pub fn use_traceable_functions(&self, text: String) {
+        let _ = self.traceable.set(Some(FunctionList::new(text, false)));
+        let _ = self.traceable_addresses.set(None);
+    }
+
+    /// Leaves out probes whose names do not fit.
+    pub fn use_filter(&mut self, fits: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        self.filter = Some(Box::new(fits));
     }
 
     /// The process will run that program: until then it has mapped something else.
@@ -381,6 +404,16 @@ fn base_type(name: &str) -> Option<Type> {
     Some(Type::Int { bytes, signed })
 }
 
+impl Machine {
+    fn filtered(&self, mut sites: Vec<ProbeSite>) -> Vec<ProbeSite> {
+        if let Some(fits) = &self.filter {
+            // As in bpftrace these two always run.
+            sites.retain(|site| matches!(site.attach, Attach::Begin | Attach::End) || fits(&site.name));
+        }
+        sites
+    }
+}
+
 impl Target for Machine {
     fn resolve(&self, spec: &ProbeSpec, options: &ResolveOptions) -> Result<Vec<ProbeSite>, ResolveError> {
         let providers = providers_matching(&spec.provider);
@@ -409,7 +442,7 @@ impl Target for Machine {
         match first_error {
             // Of a pattern of providers, those without such a probe are not meant.
             Some(error) if sites.is_empty() => Err(error),
-            _ => Ok(sites),
+            _ => Ok(self.filtered(sites)),
         }
     }
 
@@ -598,7 +631,7 @@ mod tests {
         let spec = ProbeSpec::parse("begin", Default::default());
         let sites = machine.resolve(&spec, &ResolveOptions::default()).unwrap();
         println!("BEGIN resolved after {:?}", started.elapsed());
-        assert_eq!(&*sites[0].name, "BEGIN");
+        assert_eq!(&*sites[0].name, "begin");
         assert!(machine.btf.get().is_none() && machine.tracefs.get().is_none());
     }
 }

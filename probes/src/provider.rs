@@ -12,7 +12,7 @@ use crate::listing::ListedProbe;
 use crate::machine::Machine;
 use crate::{
     begin_end, fentry, hardware, interval, iter, kprobe, own_signal, profile, rawtracepoint, software, tracepoint,
-    uprobe, usdt, watchpoint,
+    trial, uprobe, usdt, watchpoint,
 };
 
 /// A kind of probes: `kprobe`, `tracepoint`.
@@ -78,6 +78,7 @@ pub struct Documentation {
 /// Every provider, in the order in which they are listed.
 pub static PROVIDERS: &[&dyn Provider] = &[
     &begin_end::BEGIN,
+    &trial::BENCH,
     &begin_end::END,
     &fentry::FENTRY,
     &fentry::FEXIT,
@@ -90,6 +91,7 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &rawtracepoint::RAWTRACEPOINT,
     &own_signal::SELF,
     &software::SOFTWARE,
+    &trial::TEST,
     &tracepoint::TRACEPOINT,
     &uprobe::UPROBE,
     &uprobe::URETPROBE,

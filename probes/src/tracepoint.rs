@@ -131,6 +131,7 @@ pub(crate) fn attach_events(
             }
             Attach::Begin
             | Attach::End
+            | Attach::Trial(_)
             | Attach::Timer { .. }
             | Attach::Signal { .. }
             | Attach::Kprobe { .. }

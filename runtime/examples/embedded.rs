@@ -28,6 +28,7 @@ impl Sink for Collected {
             Event::Text { .. }
             | Event::Cleared(_)
             | Event::Attached(_)
+            | Event::Trials(_)
             | Event::Ending
             | Event::Message { .. }
             | Event::Lost { .. }

@@ -8,11 +8,10 @@ use rtrace_lang::aggregations::{
 
 use rtrace_probes::kernel::KernelError;
 
-use crate::clock;
 use crate::decode::word;
 use crate::event::{Bucket, Cell, Point};
 
-/// The slots of a cell, merged over processors; None where no processor has a value.
+/// The slots of a cell, merged over processors: zeros where none has a value; None where there is no processor.
 pub fn merge(aggregation: &Aggregation, values: &[u8]) -> Option<Vec<u64>> {
     let slots = aggregation.slots() as usize;
     let mut merged = vec![0u64; slots];
@@ -30,15 +29,15 @@ pub fn merge(aggregation: &Aggregation, values: &[u8]) -> Option<Vec<u64>> {
                 any = true;
             }
             Merge::Smallest | Merge::Largest => {
+                any = true;
                 if word(part, 8) == 0 {
                     continue;
                 }
                 let (new, old) = (word(part, 0), merged[0]);
                 let smallest = aggregation.row().merge == Merge::Smallest;
-                if !any || is_better(new, old, smallest, aggregation.signed) {
+                if merged[1] == 0 || is_better(new, old, smallest, aggregation.signed) {
                     merged = vec![new, 1];
                 }
-                any = true;
             }
             Merge::Series => {
                 let places = SERIES_SLOTS as usize;
@@ -128,7 +127,8 @@ pub fn cell(aggregation: &Aggregation, slots: &[u64], divisor: u64) -> Cell {
         AggregationKind::Stats => Cell::Stats {
             count: slots[0],
             average: divide(average(slots[0], slots[1], signed)),
-            total: divide(slots[1]),
+            // bpftrace divides the average alone.
+            total: slots[1] as i64,
             signed,
         },
         AggregationKind::Stddev => {
@@ -313,9 +313,8 @@ fn series(aggregation: &Aggregation, slots: &[u64], divisor: u64) -> Cell {
         };
         (slots[0] == number).then(|| divided(value, divisor, signed))
     };
-    let end = clock::wall_of_boot((newest - 1).wrapping_mul(interval));
     let points = (oldest..=newest)
-        .map(|number| Point { start: end - ((newest - number) * interval) as i64, value: value(number) })
+        .map(|number| Point { start: ((number - 1) * interval) as i64, value: value(number) })
         .skip_while(|point| point.value.is_none())
         .collect();
     Cell::Series { interval, points, signed }

@@ -131,7 +131,8 @@ impl Decoder {
                         symbol.module.as_deref().map(file_name).or_else(|| (!user).then(|| "vmlinux".into()))
                     }
                 });
-                Value::Symbol(text.unwrap_or_else(|| format!("{first:#x}").into()))
+                let number = || if first == 0 { "0".into() } else { format!("{first:#x}").into() };
+                Value::Symbol(text.unwrap_or_else(number))
             }
             Type::ProbeName => {
                 Value::Symbol(self.hir.sites.get(first as usize).map_or_else(|| "?".into(), |site| site.name.clone()))

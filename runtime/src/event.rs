@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rtrace_lang::aggregations::AggregationKind;
+use rtrace_lang::target::Trial;
 use rtrace_lang::types::StackMode;
 
 pub use crate::rows::{Row, Rows};
@@ -137,6 +138,38 @@ pub struct MapEvent {
     pub aggregation: Option<AggregationKind>,
     /// In the order in which they are shown.
     pub rows: Rows,
+    /// A map without keys that nothing has entered, or nothing since it was cleared: its row has zeros.
+    pub is_unset: bool,
+    /// One of those that are shown when the script is over.
+    pub at_end: bool,
+}
+
+impl MapEvent {
+    /// As in bpftrace a map without a value is shown where the script asks for it, and not at the end; pictures need values.
+    pub fn shows_nothing(&self) -> bool {
+        let is_picture = match self.aggregation {
+            Some(
+                AggregationKind::Hist
+                | AggregationKind::Lhist
+                | AggregationKind::Quantize
+                | AggregationKind::Lquantize
+                | AggregationKind::Llquantize
+                | AggregationKind::Tseries,
+            ) => true,
+            Some(
+                AggregationKind::Count
+                | AggregationKind::Sum
+                | AggregationKind::Avg
+                | AggregationKind::Min
+                | AggregationKind::Max
+                | AggregationKind::Stats
+                | AggregationKind::Stddev
+                | AggregationKind::Quantiles,
+            )
+            | None => false,
+        };
+        self.rows.is_empty() || self.is_unset && (self.at_end || is_picture)
+    }
 }
 
 /// Which action printed a text.
@@ -165,6 +198,8 @@ pub enum Event {
     Cleared(String),
     /// Probes are attached, that many.
     Attached(usize),
+    /// What becomes of `test:` and `bench:` probes.
+    Trials(TrialEvent),
     /// The streamed output is over; what follows is printed at the end.
     Ending,
     /// errorf() and warnf(): a message of the script's.
@@ -183,10 +218,46 @@ pub enum Event {
     /// Something else that the numbers do not hold: failed reads, full maps. A message with its place in the script.
     Problem {
         message: String,
+        /// The kernel's function that failed, where that is known.
+        helper: Option<Helper>,
         place: Option<Place>,
         count: u64,
         in_total: bool,
     },
+}
+
+/// Probes that are run one by one because they are asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TrialEvent {
+    /// So many are there.
+    Started {
+        trial: Trial,
+        count: usize,
+    },
+    Tested {
+        name: String,
+        nanoseconds: u64,
+        has_passed: bool,
+        output: Vec<u8>,
+    },
+    /// The mean of so many runs.
+    Measured {
+        name: String,
+        nanoseconds: u64,
+        runs: u64,
+    },
+    Finished {
+        trial: Trial,
+        passed: usize,
+        failed: Vec<String>,
+    },
+}
+
+/// A helper of the kernel's, and what it gives where it fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Helper {
+    pub name: &'static str,
+    pub error: i32,
 }
 
 /// A place in the script, lines and columns counted from one.

@@ -25,6 +25,7 @@ pub mod stack_files;
 pub mod stacks;
 mod text;
 pub(crate) mod tree;
+mod trials;
 
 use std::io::Write;
 use std::path::Path;

@@ -16,6 +16,7 @@ mod shared;
 mod speculations;
 mod tables;
 mod tree;
+mod trials;
 mod turns;
 mod unloaded;
 mod unwind;
@@ -33,7 +34,7 @@ use rtrace_compiler::object::{Object, STOPPED_OFFSET};
 use rtrace_lang::diagnostic::Diagnostic;
 use rtrace_lang::hir::Hir;
 use rtrace_lang::source::Source;
-use rtrace_lang::target::Attach;
+use rtrace_lang::target::{Attach, Trial};
 use rtrace_probes::kernel::KernelError;
 use rtrace_probes::kernel::cgroup::Cgroup;
 use rtrace_probes::kernel::privileges::Privileges;
@@ -84,6 +85,8 @@ pub struct SessionOptions {
     pub duration: Option<Duration>,
     /// Ends when the script has printed so often.
     pub count: Option<u64>,
+    /// Only the probes that wait to be asked for are run, and those that see it.
+    pub trial: Option<Trial>,
     /// Strings are shown with their control characters escaped, which a terminal would obey.
     pub for_terminal: bool,
     /// Maps of other sessions that stand for those of the script with these names.
@@ -143,6 +146,26 @@ impl SessionError {
             | SessionError::Attach { .. }
             | SessionError::NothingAttached { .. }
             | SessionError::System(..) => 2,
+        }
+    }
+
+    /// Whoever runs the tool may not do it.
+    pub fn is_privilege(&self) -> bool {
+        match self {
+            SessionError::Privilege(_) => true,
+            SessionError::Map { source: aya::maps::MapError::CreateError { io_error, .. }, .. } => {
+                matches!(io_error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
+            }
+            SessionError::Map { .. }
+            | SessionError::Ring(_)
+            | SessionError::Refused { .. }
+            | SessionError::Kernel(_)
+            | SessionError::Attach { .. }
+            | SessionError::NothingAttached { .. }
+            | SessionError::Child(_)
+            | SessionError::System(..)
+            | SessionError::Output(_)
+            | SessionError::Packet(_) => false,
         }
     }
 

@@ -30,8 +30,11 @@ pub const ALL: &[(&str, Check)] = &[
 ];
 
 /// Those that take util-linux' setpriv, which guests lack. Kernels before 5.11 want the right to lock memory, too.
-pub const OUTSIDE_GUESTS: &[(&str, Check)] =
-    &[("capabilities", check_capabilities), ("no_capabilities", check_no_capabilities)];
+pub const OUTSIDE_GUESTS: &[(&str, Check)] = &[
+    ("capabilities", check_capabilities),
+    ("no_capabilities", check_no_capabilities),
+    ("dry_run_without_capabilities", check_dry_run_without_capabilities),
+];
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// System calls of the burst: their records are many times as large as the buffer.
@@ -311,7 +314,7 @@ const COUNTS: &str = "tracepoint:syscalls:sys_enter_getppid { @ = count(); } BEG
 const LOOPS: &str = "BEGIN { @[1] = 1; } END { for $one : @ { print($one); } }";
 
 /// rtrace as a user of no rights but these capabilities.
-fn as_nobody(programs: &Programs, capabilities: &str, script: &str) -> Result<Ended> {
+fn as_nobody(programs: &Programs, capabilities: &str, options: &[&str], script: &str) -> Result<Ended> {
     let bounds = format!("-all{capabilities}");
     // The directories of a build may be closed to other users: the program is handed over as an open file.
     let program = std::fs::File::open(&programs.rtrace)?;
@@ -319,16 +322,34 @@ fn as_nobody(programs: &Programs, capabilities: &str, script: &str) -> Result<En
     command
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"])
         .args(["--inh-caps", &bounds, "--ambient-caps", &bounds, "/proc/self/fd/0"])
-        .args(["-q", "--duration", "50ms", "-e", script])
+        .args(["-q", "--duration", "50ms"])
+        .args(options)
+        .args(["-e", script])
         .stdin(program);
     let output = command.output().context("cannot run setpriv")?;
     Ok(Ended { status: output.status, output: output.stdout, errors: output.stderr })
 }
 
 fn check_capabilities(programs: &Programs) -> Result<()> {
-    let ended = as_nobody(programs, ",+bpf,+perfmon,+dac_read_search", COUNTS)?;
+    let ended = as_nobody(programs, ",+bpf,+perfmon,+dac_read_search", &[], COUNTS)?;
     if ended.status.code() != Some(0) || !ended.output.starts_with(b"begun\n") {
         bail!("it ended with {}: {}", ended.status, errors(&ended));
+    }
+    Ok(())
+}
+
+/// A script that compiles and that the kernel was not asked of, and one that does not compile.
+fn check_dry_run_without_capabilities(programs: &Programs) -> Result<()> {
+    let tried = [
+        ("BEGIN { @x = 1; }", 2, "error: the script compiles, but the kernel was not asked whether it loads"),
+        ("BEGIN { @x = y; }", 1, "error[R0010]"),
+    ];
+    for (script, status, message) in tried {
+        let ended = as_nobody(programs, "", &["--dry-run"], script)?;
+        let errors = errors(&ended);
+        if ended.status.code() != Some(status) || !errors.contains(message) {
+            bail!("{script} ended with {}: {errors}", ended.status);
+        }
     }
     Ok(())
 }
@@ -343,7 +364,7 @@ fn check_no_capabilities(programs: &Programs) -> Result<()> {
         ("", LOOPS, both),
     ];
     for (capabilities, script, missing) in tried {
-        let ended = as_nobody(programs, capabilities, script)?;
+        let ended = as_nobody(programs, capabilities, &[], script)?;
         let errors = errors(&ended);
         if ended.status.code() != Some(2) || !errors.contains(missing) {
             bail!("with `{capabilities}` and {script} it ended with {}: {errors}", ended.status);

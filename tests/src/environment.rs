@@ -13,7 +13,7 @@ use rtrace_probes::Machine;
 use rtrace_probes::kernel::bpf::{MapConfig, map_create};
 use rtrace_probes::kernel::perf::{PerfKind, PerfScope, perf_event_open};
 
-use crate::{browser, grammar, modules, other_files, prometheus, real_programs, scrapes, tasks, typed_lines};
+use crate::{browser, formats, grammar, modules, other_files, prometheus, real_programs, scrapes, tasks, typed_lines};
 
 /// What a case needs beyond the right to load programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +53,7 @@ pub enum Need {
     Gnutls,
     /// The checker of metrics that Prometheus comes with.
     Promtool,
+    Go,
     /// A browser without a window.
     Browser,
     /// Prometheus itself.
@@ -98,6 +99,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("openssl", Need::Openssl),
     ("gnutls", Need::Gnutls),
     ("promtool", Need::Promtool),
+    ("go", Need::Go),
     ("browser", Need::Browser),
     ("prometheus", Need::Prometheus),
     ("node", Need::Node),
@@ -150,6 +152,7 @@ impl Need {
             Need::Openssl => typed_lines::openssl().is_some(),
             Need::Gnutls => typed_lines::wget().is_some(),
             Need::Promtool => scrapes::promtool().is_some(),
+            Need::Go => formats::go().is_some(),
             Need::Browser => browser::program().is_some(),
             Need::Prometheus => prometheus::server().is_some(),
             Need::Node => real_programs::node().is_some(),
@@ -166,7 +169,7 @@ impl Need {
             Need::Browser => in_guest,
             // Not every machine has them installed, and no guest has.
             Need::OtherRoot | Need::Cgroups | Need::Namespaces | Need::Python | Need::Postgresql => true,
-            Need::Bash | Need::Openssl | Need::Gnutls | Need::Promtool | Need::Prometheus => true,
+            Need::Bash | Need::Openssl | Need::Gnutls | Need::Promtool | Need::Prometheus | Need::Go => true,
             Need::Node | Need::Vim => true,
             Need::Hardware | Need::Watchpoints => true,
             // Kernels before 5.11 have no types of modules.

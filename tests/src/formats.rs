@@ -5,7 +5,7 @@ mod pprof;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,57 @@ pub fn check_pprof(programs: &Programs) -> Result<()> {
     }
     if profile.time <= 0 || profile.duration <= 0 {
         bail!("it was taken at {} for {} ns", profile.time, profile.duration);
+    }
+    Ok(())
+}
+
+/// The program that has pprof.
+pub fn go() -> Option<PathBuf> {
+    let directories = std::env::var_os("PATH")?;
+    std::env::split_paths(&directories).map(|directory| directory.join("go")).find(|path| path.is_file())
+}
+
+/// What `go tool pprof` reads in a profile.
+pub fn check_go_pprof(programs: &Programs) -> Result<()> {
+    let script = "uprobe:workload:middle_function+4 {\n\
+                    @[ustack(4), comm] = count();\n\
+                    @numbers[ustack(2), \"a;b\"] = sum(arg0);\n\
+                  }";
+    let ended = trace(programs, &["-f", "pprof"], script)?;
+    let directory = Directory::create("pprof")?;
+    let path = directory.path.join("out.pb.gz");
+    fs::write(&path, &ended.output)?;
+    let mut command = Command::new(go().context("there is no go")?);
+    // It keeps what it has built and downloaded at home.
+    command.args(["tool", "pprof", "-raw"]).arg(&path).env("HOME", &directory.path);
+    let output = command.output().context("cannot run go")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = text.lines().map(words).collect();
+    let file = fs::canonicalize(programs.workloads.join("workload"))?.display().to_string();
+    let expected = [
+        "PeriodType: samples count",
+        "Period: 1",
+        "samples/count numbers/",
+        "10 0: 1 2 3 4",
+        "comm:[workload]",
+        "0 55: 1 2",
+        "key1:[a;b]",
+    ];
+    let is_told = |part: &&&str| !lines.iter().any(|line| line == **part);
+    if let Some(missing) = expected.iter().find(is_told) {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!("`{missing}` is not in what it reads:\n{text}\n{errors}");
+    }
+    for (number, name) in (1..).zip(["middle_function", "outer_function", "run_chain", "main"]) {
+        let is_there =
+            |line: &String| line.starts_with(&format!("{number}: 0x")) && line.contains(&format!(" {name} "));
+        if !lines.iter().any(is_there) {
+            bail!("{name} is not location {number} in what it reads:\n{text}");
+        }
+    }
+    if !lines.iter().any(|line| line.starts_with("1: 0x0/0x0/0x0 ") && line.contains(&file)) {
+        bail!("{file} is no mapping in what it reads:\n{text}");
     }
     Ok(())
 }

@@ -227,7 +227,7 @@ fn check_refused(programs: &Programs, _: &Path, schema: &Schema) -> Result<()> {
     let errors = String::from_utf8_lossy(&ended.errors);
     ensure!(ended.status.code() == Some(2), "it ended with {}: {errors}", ended.status);
     for part in [
-        "error[R0042]: the kernel refused the program of BEGIN; this is a bug of rtrace, please report it\n",
+        "error[R0042]: the kernel refused the program of begin; this is a bug of rtrace, please report it\n",
         "program:3:",
         "3 │     @last[pid] = 5;\n",
         "a register is read here that may never have been written\n",

@@ -253,6 +253,9 @@ impl Plan {
         let pprof = move || formats::check_pprof(&programs);
         tests.push(self.gated("formats::pprof".to_string(), 2, Vec::new(), pprof));
         let programs = self.programs.clone();
+        let go = move || formats::check_go_pprof(&programs);
+        tests.push(self.gated("formats::go_pprof".to_string(), 2, vec![Need::Go], go));
+        let programs = self.programs.clone();
         let flame = move || formats::check_flame(&programs);
         tests.push(self.gated("formats::flame".to_string(), 2, Vec::new(), flame));
         let programs = self.programs.clone();

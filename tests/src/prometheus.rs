@@ -41,8 +41,11 @@ const QUERIES: &[(&str, f64)] = &[
     ("rtrace_whole_sum / rtrace_whole_count", 5.5),
 ];
 
-/// The server's program.
+/// The server's program: the one that the environment names, or that is on the PATH.
 pub fn server() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("RTRACE_PROMETHEUS") {
+        return Some(PathBuf::from(path));
+    }
     let directories = std::env::var_os("PATH")?;
     std::env::split_paths(&directories).map(|directory| directory.join("prometheus")).find(|path| path.is_file())
 }

@@ -101,7 +101,7 @@ pub fn check_node(programs: &Programs) -> Result<()> {
             fs::remove_file(format!("/tmp/perf-{pid}.map"))?;
         }
         for (stack, count) in line["data"]["@"].as_object().into_iter().flatten() {
-            if stack.lines().any(|frame| frame.starts_with("JS:") && frame.contains("rtraceWork ")) {
+            if stack.lines().any(|frame| frame.starts_with("JS:") && frame.contains("rtraceWork")) {
                 named += count.as_u64().unwrap_or(0);
             }
         }

@@ -2,12 +2,14 @@
 //! A step must never pass because something it needs is missing: it installs it, or it fails.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::debian::{self, Program};
 use crate::docs;
 use crate::host_packages;
 use crate::kernels;
@@ -96,7 +98,17 @@ fn tests_here() -> Result<()> {
     workloads::build()?;
     let mut command = cargo(&["test", "--workspace"]);
     command.env("RTRACE_REQUIRE_TIERS", TIERS_HERE).env("RTRACE_WORKLOADS", workloads::directory());
+    command.env("RTRACE_PROMETHEUS", prometheus()?);
     process::show(&mut command)
+}
+
+/// A Prometheus that scrapes what the tests serve. It is unpacked beside everything else: the package itself would start one on
+/// the machine.
+fn prometheus() -> Result<PathBuf> {
+    const PROMETHEUS: Program =
+        Program { name: "prometheus", suite: "bookworm", package: "prometheus", binary: "usr/bin/prometheus" };
+    let _lock = workspace::lock_guests()?;
+    debian::program(&PROMETHEUS)
 }
 
 fn tests_in_guest(version: &str) -> Result<()> {

@@ -5,6 +5,7 @@ use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Expr, MapId, MapValue};
 
 use crate::ir::{Value, ValueKind};
+use crate::object::WALL_OFFSET;
 
 use super::Lower;
 use super::turns::Turn;
@@ -277,7 +278,10 @@ impl Lower<'_> {
     /// The interval of now, of so many that are kept.
     fn interval(&mut self, nanoseconds: u64, count: u32) -> Interval {
         let now = self.b.call(calls::KTIME_GET_BOOT_NS, &[]);
-        let number = self.b.binary_int(BinaryOp::DivideUnsigned, now, nanoseconds as i64);
+        // Intervals count from 1970, so that they begin at whole seconds.
+        let wall_offset = self.global_word(WALL_OFFSET);
+        let wall = self.b.binary(BinaryOp::Add, now, wall_offset);
+        let number = self.b.binary_int(BinaryOp::DivideUnsigned, wall, nanoseconds as i64);
         let place = self.b.binary_int(BinaryOp::RemainderUnsigned, number, i64::from(count));
         // 0 is the number of a place that nothing has entered.
         let number = self.b.binary_int(BinaryOp::Add, number, 1);

@@ -56,7 +56,7 @@ impl Lower<'_> {
         let zero = self.b.int(0);
         self.b.jump(end, &[zero]);
         self.b.enter(unread);
-        self.count_error(ErrorKind::Read, span);
+        self.count_error(ErrorKind::Read(read_helper(space)), span);
         let zero = self.b.int(0);
         self.b.jump(end, &[zero]);
         self.b.enter(end);

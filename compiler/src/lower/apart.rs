@@ -51,6 +51,7 @@ impl Apart {
                 | StmtKind::Aggregate { .. }
                 | StmtKind::Emit { .. }
                 | StmtKind::Exit { .. }
+                | StmtKind::Result(_)
                 | StmtKind::If { .. }
                 | StmtKind::Loop { .. }
                 | StmtKind::Break

@@ -173,7 +173,7 @@ impl Lower<'_> {
     }
 
     /// A word at the start of the global data.
-    fn global_word(&mut self, offset: u32) -> Value {
+    pub(super) fn global_word(&mut self, offset: u32) -> Value {
         let place = self.b.map_value_address(self.shared.globals_map, offset);
         self.b.load(place, 0, 8, false)
     }
@@ -528,7 +528,7 @@ impl Lower<'_> {
         }
         let (pointer, size) = (self.pointer(place), self.b.int(i64::from(bytes)));
         let result = self.b.call(read_helper(space), &[pointer, size, address]);
-        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read, span));
+        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read(read_helper(space)), span));
         place
     }
 }

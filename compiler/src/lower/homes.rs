@@ -105,6 +105,7 @@ impl Walk<'_> {
                 | StmtKind::Emit { .. }
                 | StmtKind::KernelLine { .. }
                 | StmtKind::Exit { .. }
+                | StmtKind::Result(_)
                 | StmtKind::Break
                 | StmtKind::Continue
                 | StmtKind::Return => statement.for_each_expr(&mut |e| self.expr(e, here, rounds)),

@@ -58,6 +58,7 @@ pub(super) fn enters_functions(statements: &[Stmt], rounds: u64, apart: &Apart) 
             | StmtKind::Emit { .. }
             | StmtKind::KernelLine { .. }
             | StmtKind::Exit { .. }
+            | StmtKind::Result(_)
             | StmtKind::If { .. }
             | StmtKind::Break
             | StmtKind::Continue
@@ -115,6 +116,7 @@ fn may_end(body: &[Stmt], calls_may_exit: bool) -> bool {
             | StmtKind::If { .. }
             | StmtKind::Loop { .. }
             | StmtKind::Break
+            | StmtKind::Result(_)
             | StmtKind::Continue => false,
         };
     });

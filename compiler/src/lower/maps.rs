@@ -66,7 +66,8 @@ impl Lower<'_> {
                 // The tool clears the parts of all processors.
                 MapValue::Aggregation(_) => return self.b.int(0),
             };
-            let bytes = self.hir.maps[map.index()].value.bytes();
+            let map = &self.hir.maps[map.index()];
+            let bytes = map.mark_offset().map_or(map.value.bytes(), |mark| mark + 8);
             self.fill_zero(Place { base: value, offset: 0 }, bytes);
             return self.b.int(1);
         }
@@ -102,6 +103,7 @@ impl Lower<'_> {
             } else {
                 self.write_as(value, &ty, Place { base, offset: 0 });
             }
+            self.mark(map, base);
             return;
         }
         let place = self.temporary(ty.stored_bytes());
@@ -117,6 +119,14 @@ impl Lower<'_> {
         let key = self.key(map, key);
         let value = self.pointer(place);
         self.store_entry(map, key, value, ANY);
+    }
+
+    /// Says that a map without keys has a value.
+    fn mark(&mut self, map: MapId, value: Value) {
+        if let Some(offset) = self.hir.maps[map.index()].mark_offset() {
+            let one = self.b.int(1);
+            self.b.store(value, offset as i32, 8, one);
+        }
     }
 
     /// Puts an entry into a map with keys; counts where there is no room.
@@ -191,7 +201,9 @@ impl Lower<'_> {
         let operand = self.value(operand);
         if !self.is_keyed(map) {
             let place = self.only_value(map);
-            return self.update_at(place, op, operand, constant, old, e);
+            let value = self.update_at(place, op, operand, constant, old, e);
+            self.mark(map, place);
+            return value;
         }
         let full = self.b.block();
         let (after, result) = self.b.block_with(ValueKind::Int);

@@ -115,7 +115,7 @@ impl Lower<'_> {
         let to = self.pointer(place.at(8));
         let result = self.b.call(read_helper(space), &[to, size, address]);
         self.if_negative(result, |lower| {
-            lower.count_error(ErrorKind::Read, span);
+            lower.count_error(ErrorKind::Read(read_helper(space)), span);
             let zero = lower.b.int(0);
             lower.b.store(place.base, place.offset, 8, zero);
         });
@@ -289,7 +289,7 @@ impl Lower<'_> {
         self.clear_tail(place, bytes);
         let (pointer, size) = (self.pointer(place), self.b.int(i64::from(bytes)));
         let result = self.b.call(read_helper(space), &[pointer, size, address]);
-        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read, span));
+        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read(read_helper(space)), span));
     }
 
     /// Runs one of the two, and goes on.

@@ -5,7 +5,7 @@ use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, KernelText, RecordId};
 use rtrace_lang::types::Type;
 
 use crate::ir::{Memory, Value};
-use crate::object::{EXIT_CALLED, EXIT_OFFSET, SPECULATIONS_OFFSET};
+use crate::object::{EXIT_CALLED, EXIT_OFFSET, RESULT_OFFSET, SPECULATIONS_OFFSET};
 
 use super::{Lower, Place};
 
@@ -167,6 +167,13 @@ impl Lower<'_> {
                 self.b.call(calls::SEQ_PRINTF, &[output, text[0], text[1], data, bytes]);
             }
         }
+    }
+
+    /// Leaves what a test returns where the tool finds it.
+    pub(super) fn result(&mut self, value: &Expr) {
+        let value = self.value(value);
+        let place = self.b.map_value_address(self.shared.globals_map, RESULT_OFFSET);
+        self.b.store(place, 0, 8, value);
     }
 
     /// Notes in the global data that the tool is to end, so that it does even if the event is lost, and leaves.

@@ -82,7 +82,7 @@ impl Shared {
                 let each = u64::from(map.value.bytes()) * u64::from(copies);
                 entries = entries.min((MOST_MAP_BYTES / each).max(1));
             }
-            let mut value_bytes = map.value.bytes().max(8);
+            let mut value_bytes = map.mark_offset().map_or(map.value.bytes().max(8), |mark| mark + 8);
             if let Some(count) = map.intervals() {
                 (value_bytes, entries) = (SERIES_SLOTS * 8, u64::from(count));
             }

@@ -200,7 +200,7 @@ impl Lower<'_> {
         };
         let pointer = self.pointer(place);
         let result = self.b.call(helper, &[pointer, size, address]);
-        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read, e.span));
+        self.if_negative(result, |lower| lower.count_error(ErrorKind::Read(helper), e.span));
     }
 
     /// `limit + 1`, at least 1 and at most `most`.

@@ -230,6 +230,7 @@ fn section_name(kind: ProgramKind, sites: &[&ProbeSite]) -> String {
         Attach::Kprobe { is_return, .. } | Attach::Uprobe { is_return, .. } => *is_return,
         Attach::Begin
         | Attach::End
+        | Attach::Trial(_)
         | Attach::Timer { .. }
         | Attach::Signal { .. }
         | Attach::Tracepoint { .. }
@@ -289,6 +290,7 @@ fn function(site: &ProbeSite) -> Option<String> {
         Attach::Kprobe { .. }
         | Attach::Begin
         | Attach::End
+        | Attach::Trial(_)
         | Attach::Timer { .. }
         | Attach::Signal { .. }
         | Attach::Uprobe { .. }
@@ -306,6 +308,7 @@ fn raw_event(site: &ProbeSite) -> Option<String> {
         Attach::RawTracepoint { event } => Some(event.to_string()),
         Attach::Begin
         | Attach::End
+        | Attach::Trial(_)
         | Attach::Timer { .. }
         | Attach::Signal { .. }
         | Attach::Kprobe { .. }

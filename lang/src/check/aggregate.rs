@@ -196,7 +196,12 @@ impl Body<'_, '_, '_> {
             format!("max ({max}) must be above min ({min})")
         } else if (i128::from(max) - i128::from(min)) / i128::from(step) > i128::from(LHIST_MAX_BUCKETS) {
             format!("more than {LHIST_MAX_BUCKETS} steps")
+        } else if i128::from(step) > i128::from(max) - i128::from(min) {
+            format!("the step ({step}) is larger than the range")
         } else {
+            // As in bpftrace and in D the last bucket begins where a whole step does not fit any more.
+            let width = i128::from(max) - i128::from(min);
+            let max = max - (width % i128::from(step)) as i64;
             return Some(Shape::Linear { min, max, step });
         };
         self.bad_shape(row, span, &wrong);

@@ -241,9 +241,12 @@ impl Placer<'_, '_> {
         }
         known.insert(key, id);
         let is_of_tool = match &site.attach {
-            Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } | Attach::Iterator { .. } => {
-                true
-            }
+            Attach::Begin
+            | Attach::End
+            | Attach::Trial(_)
+            | Attach::Timer { .. }
+            | Attach::Signal { .. }
+            | Attach::Iterator { .. } => true,
             Attach::Kprobe { .. }
             | Attach::Uprobe { .. }
             | Attach::Tracepoint { .. }
@@ -260,7 +263,7 @@ impl Placer<'_, '_> {
             }
             // It runs in the tool's own process; the layout says which tasks are meant.
             Attach::Iterator { .. } => None,
-            Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. } => None,
+            Attach::Begin | Attach::End | Attach::Trial(_) | Attach::Timer { .. } | Attach::Signal { .. } => None,
             Attach::Kprobe { .. } | Attach::Tracepoint { .. } | Attach::RawTracepoint { .. } | Attach::Trampoline => {
                 one.filter(|_| !options.all_tasks)
             }
@@ -337,6 +340,7 @@ fn program(site: &ProbeSite) -> Option<&Path> {
         Attach::Uprobe { path, .. } => Some(path),
         Attach::Begin
         | Attach::End
+        | Attach::Trial(_)
         | Attach::Timer { .. }
         | Attach::Signal { .. }
         | Attach::Kprobe { .. }

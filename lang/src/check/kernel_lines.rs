@@ -82,7 +82,8 @@ impl Body<'_, '_, '_> {
 
 /// A conversion as all kernels know it.
 fn written(to: KernelText, conversion: &Conversion, ty: &Type) -> Option<String> {
-    let Conversion { left, plus, space, alternate, zero, width, precision, bits, aggregation: _, kind } = conversion;
+    let Conversion { left, plus, space, alternate, zero, width, precision, bits, is_plain: _, aggregation: _, kind } =
+        conversion;
     let is_plain = *width == 0 && !plus && !space;
     if precision.is_some() || to == KernelText::TraceBuffer && !is_plain {
         return None;

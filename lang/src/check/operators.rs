@@ -245,7 +245,7 @@ impl Body<'_, '_, '_> {
                     (Type::Str(_), Type::Pointer { .. } | Type::Int { .. }) if other.constant().is_none() => {
                         "read the string that it points to: `str(arg0) == \"text\"`"
                     }
-                    (Type::ProbeName, _) => "it is compared with a text: `probe == \"BEGIN\"`",
+                    (Type::ProbeName, _) => "it is compared with a text: `probe == \"begin\"`",
                     (Type::Str(_), _) => "a string is compared with a string: `comm == \"bash\"`",
                     _ => instead_of_number(&ty),
                 };

@@ -117,6 +117,7 @@ impl Dumper<'_> {
                     format!("{to} {:?} ({})", String::from_utf8_lossy(format), self.list(values))
                 }
                 StmtKind::Emit { record, parts } => format!("emit {} ({})", record.0, self.list(parts)),
+                StmtKind::Result(value) => format!("result {}", self.text(value)),
                 StmtKind::Exit { code, .. } => format!("exit {}", self.text(code)),
                 StmtKind::If { condition, then, otherwise } => {
                     let _ = writeln!(out, "{pad}if {}", self.text(condition));

@@ -35,6 +35,16 @@ impl Map {
         }
     }
 
+    /// Of a plain value without keys: where the word lies, behind the value, that tells 0 from no value.
+    pub fn mark_offset(&self) -> Option<u32> {
+        match &self.value {
+            MapValue::Plain(ty) if self.key.is_empty() && self.owner == Owner::Script => {
+                Some(ty.stored_bytes().next_multiple_of(8))
+            }
+            MapValue::Plain(_) | MapValue::Aggregation(_) => None,
+        }
+    }
+
     /// All processors share one cell: a large one that values are only ever added to.
     pub fn is_shared(&self) -> bool {
         match &self.value {

@@ -85,6 +85,7 @@ pub fn for_each_statement(statements: &[Stmt], f: &mut dyn FnMut(&Stmt)) {
             | StmtKind::Emit { .. }
             | StmtKind::KernelLine { .. }
             | StmtKind::Exit { .. }
+            | StmtKind::Result(_)
             | StmtKind::Break
             | StmtKind::Continue
             | StmtKind::Call(_)
@@ -113,6 +114,7 @@ fn note_block(statements: &[Stmt], fires: bool, uses: &mut Uses) {
             | StmtKind::Emit { .. }
             | StmtKind::KernelLine { .. }
             | StmtKind::Exit { .. }
+            | StmtKind::Result(_)
             | StmtKind::Break
             | StmtKind::Continue
             | StmtKind::Call(_)
@@ -127,7 +129,10 @@ impl Stmt {
     /// Calls `f` with each expression of the statement itself, not of statements inside it.
     pub fn for_each_expr(&self, f: &mut dyn FnMut(&Expr)) {
         match &self.kind {
-            StmtKind::Expr(e) | StmtKind::SetLocal { value: e, .. } | StmtKind::Exit { code: e, .. } => f(e),
+            StmtKind::Expr(e)
+            | StmtKind::SetLocal { value: e, .. }
+            | StmtKind::Exit { code: e, .. }
+            | StmtKind::Result(e) => f(e),
             StmtKind::SetMap { key, value, .. } => {
                 key.iter().for_each(&mut *f);
                 f(value);

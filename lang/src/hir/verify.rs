@@ -75,6 +75,7 @@ fn statement(hir: &Hir, program: &Program, statement: &Stmt) -> Result<(), Strin
         }
         StmtKind::KernelLine { values, .. } => values.iter().try_for_each(|value| expr(hir, program, value)),
         StmtKind::Exit { code, .. } => expr(hir, program, code),
+        StmtKind::Result(value) => expr(hir, program, value),
         StmtKind::If { condition, then, otherwise } => {
             expr(hir, program, condition)?;
             block(hir, program, then)?;

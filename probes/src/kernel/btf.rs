@@ -13,7 +13,7 @@ pub use convert::{Access, Parameter, Prototype};
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use memchr::memmem;
@@ -165,13 +165,13 @@ pub struct Btf {
 impl Btf {
     /// The kernel's own types.
     pub fn open_vmlinux() -> Result<Btf, KernelError> {
-        let path = PathBuf::from(BTF_DIRECTORY).join("vmlinux");
-        Btf::new(
-            FileBytes::open(&path).map_err(|source| KernelError::File { path: path.clone(), source })?,
-            None,
-            0,
-            &path.display().to_string(),
-        )
+        Btf::open(&PathBuf::from(BTF_DIRECTORY).join("vmlinux"))
+    }
+
+    /// The types of a kernel in a file.
+    pub fn open(path: &Path) -> Result<Btf, KernelError> {
+        let bytes = FileBytes::open(path).map_err(|source| KernelError::File { path: path.to_path_buf(), source })?;
+        Btf::new(bytes, None, 0, &path.display().to_string())
     }
 
     /// The types of a module, which build on those of vmlinux; `source` is the number for its ids.

@@ -57,6 +57,7 @@ fn place(site: &ProbeSite) -> Option<(&Path, Option<u64>)> {
         }
         Attach::Begin
         | Attach::End
+        | Attach::Trial(_)
         | Attach::Timer { .. }
         | Attach::Signal { .. }
         | Attach::Kprobe { .. }

@@ -51,6 +51,7 @@ impl Sink for Csv {
             | Event::Value(_)
             | Event::Cleared(_)
             | Event::Attached(_)
+            | Event::Trials(_)
             | Event::Ending
             | Event::Message { .. }
             | Event::Lost { .. }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use rtrace_lang::aggregations::{AggregationKind, percent};
 
 use crate::clock;
-use crate::event::{Cell, Event, MapEvent, Place, Row, TextKind, Value};
+use crate::event::{Cell, Event, Helper, MapEvent, Place, Row, TextKind, TrialEvent, Value};
 
 use super::Sink;
 use super::buckets::{Bucket, Buckets};
@@ -47,7 +47,22 @@ impl Sink for Json {
             Event::Attached(count) => {
                 format!("{{\"type\":\"attached_probes\",\"count\":{count},\"data\":{{\"probes\":{count}}}}}")
             }
-            Event::Ending | Event::Cleared(_) => return Ok(()),
+            Event::Trials(TrialEvent::Tested { name, nanoseconds, has_passed, output }) => {
+                let (name, output) = (quoted(name.as_bytes()), quoted(output));
+                format!(
+                    "{{\"type\":\"test_result\",\"data\":{{{name}:{{\"duration\":{nanoseconds},\"passed\":{has_passed},\
+                     \"output\":{output}}}}}}}"
+                )
+            }
+            Event::Trials(TrialEvent::Measured { name, nanoseconds, runs }) => {
+                let name = quoted(name.as_bytes());
+                format!(
+                    "{{\"type\":\"benchmark_result\",\"data\":{{{name}:{{\"average\":{nanoseconds},\"iters\":{runs}}}}}}}"
+                )
+            }
+            Event::Trials(TrialEvent::Started { .. } | TrialEvent::Finished { .. })
+            | Event::Ending
+            | Event::Cleared(_) => return Ok(()),
             Event::Message { is_error, text, place } => {
                 let name = if *is_error { "errorf" } else { "warnf" };
                 format!("{{\"type\":\"{name}\",\"msg\":{}{}}}", quoted(text), at(place))
@@ -57,11 +72,17 @@ impl Sink for Json {
                 let total = total(*in_total);
                 format!("{{\"type\":\"lost_events\",\"count\":{count},\"data\":{{\"events\":{count}}}{total}{place}}}")
             }
-            Event::Problem { message, place, count, in_total } => {
+            Event::Problem { message, helper, place, count, in_total } => {
                 let total = total(*in_total);
                 let place = place.as_ref().map_or(String::new(), at);
                 let message = quoted(message.as_bytes());
-                format!("{{\"type\":\"runtime_error\",\"msg\":{message},\"count\":{count}{total}{place}}}")
+                let (name, helper) = match helper {
+                    Some(Helper { name, error }) => {
+                        ("helper_error", format!(",\"helper\":\"{name}\",\"retcode\":{error}"))
+                    }
+                    None => ("runtime_error", String::new()),
+                };
+                format!("{{\"type\":\"{name}\",\"msg\":{message}{helper},\"count\":{count}{total}{place}}}")
             }
         };
         self.writer.write_all(line.as_bytes())?;
@@ -103,50 +124,24 @@ fn total(in_total: bool) -> &'static str {
     if in_total { ",\"total\":true" } else { "" }
 }
 
-/// What a map holds; None for a map without keys that has no value yet.
+/// What a map holds; None where that is nothing, but for the two kinds of which bpftrace says so.
 fn map(event: &MapEvent) -> Option<String> {
+    if event.shows_nothing() {
+        let is_told = matches!(event.aggregation, Some(AggregationKind::Avg | AggregationKind::Stats));
+        return is_told.then(|| "{}".to_string());
+    }
     if !event.keyed {
         return event.rows.first().map(|row| cell(&row.1));
     }
     let entry = |row: Cow<'_, Row>| {
         let (key, inner) = &*row;
-        let parts: Vec<Vec<u8>> = key.iter().map(key_part).collect();
-        format!("{}:{}", quoted(&parts.join(&b","[..])), cell(inner))
+        let mut text: Vec<u8> = key.iter().map(render).collect::<Vec<_>>().join(&b","[..]);
+        // As in bpftrace, which leaves out those of strings as well.
+        text.retain(|byte| *byte != b' ');
+        format!("{}:{}", quoted(&text), cell(inner))
     };
     let entries: Vec<String> = event.rows.iter().map(entry).collect();
     Some(format!("{{{}}}", entries.join(",")))
-}
-
-/// A part of a key: as it is printed, without the white space that only sets things off.
-fn key_part(part: &Value) -> Vec<u8> {
-    let within = |open: &[u8], parts: Vec<Vec<u8>>, close: &[u8]| [open, &parts.join(&b","[..]), close].concat();
-    match part {
-        Value::Tuple(parts) => within(b"(", parts.iter().map(key_part).collect(), b")"),
-        Value::Record(parts) => {
-            let part = |(name, part): &(std::sync::Arc<str>, Value)| {
-                [b".", name.as_bytes(), b"=", &key_part(part)[..]].concat()
-            };
-            within(b"{", parts.iter().map(part).collect(), b"}")
-        }
-        Value::Stack { .. } => {
-            let lines = render(part);
-            lines
-                .split(|byte| *byte == b'\n')
-                .map(|line| line.strip_prefix(b"        ").unwrap_or(line))
-                .collect::<Vec<_>>()
-                .join(&b'\n')
-        }
-        Value::Int(_)
-        | Value::Uint(_)
-        | Value::Bool(_)
-        | Value::Str(_)
-        | Value::Buffer(_)
-        | Value::Pointer(_)
-        | Value::Enum { .. }
-        | Value::Symbol(_)
-        | Value::Named { .. }
-        | Value::Array(_) => render(part),
-    }
 }
 
 fn cell(inner: &Cell) -> String {

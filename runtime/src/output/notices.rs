@@ -10,8 +10,8 @@ use rtrace_lang::source::Source;
 use crate::controls::escape_controls;
 use crate::event::{Event, Place};
 
-use super::messages;
 use super::text::render as rendered;
+use super::{messages, trials};
 
 /// One thing that the tool says.
 #[derive(Clone, Debug)]
@@ -39,7 +39,12 @@ impl Notice {
     /// The notice that an event is; None for what the script prints.
     fn of(event: &Event) -> Option<Notice> {
         match event {
-            Event::Text { .. } | Event::Value(_) | Event::Map(_) | Event::Cleared(_) | Event::Ending => None,
+            Event::Text { .. }
+            | Event::Value(_)
+            | Event::Map(_)
+            | Event::Cleared(_)
+            | Event::Trials(_)
+            | Event::Ending => None,
             Event::Attached(count) => {
                 let plural = if *count == 1 { "" } else { "s" };
                 Some(Notice::new(Level::Note, format!("Attached {count} probe{plural}")))
@@ -56,7 +61,7 @@ impl Notice {
                 let message = format!("lost {count} event{plural}{}: the buffer was full", total(*in_total));
                 Some(Notice { place: Some(place.clone()), ..Notice::new(Level::Warning, message) })
             }
-            Event::Problem { message, place, count, in_total } => {
+            Event::Problem { message, helper: _, place, count, in_total } => {
                 let message = match count {
                     1 => message.clone(),
                     count => format!("{message} ({count} times{})", total(*in_total)),
@@ -117,6 +122,11 @@ pub fn tell_event(event: &Event) {
     }
 }
 
+/// The same as text; None for what the script prints.
+pub fn text_of(event: &Event) -> Option<String> {
+    Notice::of(event).map(|notice| notice.text())
+}
+
 /// What is to be said about a script.
 pub fn report(diagnostics: &[Diagnostic], source: &Source, colour: bool) {
     match is_json() {
@@ -133,6 +143,7 @@ pub fn tell_all_but_maps(event: &Event) {
     match event {
         Event::Text { text, .. } => tell_output(text),
         Event::Value(value) => tell_output(&[&rendered(value)[..], b"\n"].concat()),
+        Event::Trials(of) => tell_output(trials::text(of, false).as_bytes()),
         Event::Map(_) | Event::Cleared(_) | Event::Ending => {}
         Event::Attached(_) | Event::Message { .. } | Event::Lost { .. } | Event::Problem { .. } => tell_event(event),
     }

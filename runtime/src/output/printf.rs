@@ -50,7 +50,10 @@ pub(super) fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>)
         return;
     }
     let number = number_of(value);
-    let mask = if conversion.bits == 64 { u64::MAX } else { (1 << conversion.bits) - 1 };
+    // A negative number that an `int` holds is one, as in C and in bpftrace; no digit of a larger one is lost.
+    let is_int = conversion.is_plain && !matches!(value, Value::Uint(_)) && i32::try_from(number).is_ok();
+    let bits = if is_int { 32 } else { conversion.bits };
+    let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
     let unsigned = number as u64 & mask;
     match conversion.kind {
         ConversionKind::Character => pad(conversion, b"", &[number as u8], false, out),
@@ -187,7 +190,7 @@ mod tests {
         );
         check("%x %#x %X %o", &[Value::Int(255), Value::Int(255), Value::Int(255), Value::Int(8)], "ff 0xff FF 10");
         check("% d %+d %.3d", &[Value::Int(5), Value::Int(5), Value::Int(5)], " 5 +5 005");
-        check("%hhd %u", &[Value::Int(255), Value::Int(-1)], "-1 18446744073709551615");
+        check("%hhd %u %lu", &[Value::Int(255), Value::Int(-1), Value::Int(-1)], "-1 4294967295 18446744073709551615");
         check("%llu", &[Value::Uint(u64::MAX)], "18446744073709551615");
         check("%c%c", &[Value::Int(104), Value::Int(105)], "hi");
         check("%p", &[Value::Pointer(4096)], "0x1000");

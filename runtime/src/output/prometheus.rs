@@ -260,7 +260,15 @@ mod tests {
 
     fn map(name: &str, aggregation: Option<AggregationKind>, keys: &[&str], rows: Vec<(Vec<Value>, Cell)>) -> MapEvent {
         let key_names = keys.iter().map(ToString::to_string).collect();
-        MapEvent { name: name.into(), keyed: !keys.is_empty(), key_names, aggregation, rows: rows.into() }
+        MapEvent {
+            name: name.into(),
+            keyed: !keys.is_empty(),
+            key_names,
+            aggregation,
+            rows: rows.into(),
+            is_unset: false,
+            at_end: false,
+        }
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub fn picture(interval: u64, points: &[Point], signed: bool) -> String {
         let (least, most) = if signed { (i64::MIN.into(), i64::MAX.into()) } else { (0, u64::MAX.into()) };
         (min, max) = ((min - 1).max(least), (max + 1).min(most));
     }
-    let unit = UNITS.iter().find(|(unit, ..)| interval.is_multiple_of(*unit));
+    // bpftrace shows one interval by itself in nanoseconds.
+    let unit = UNITS.iter().find(|(unit, ..)| points.len() > 1 && interval.is_multiple_of(*unit));
     let (_, name, digits, format) = unit.copied().unwrap_or(UNITS[3]);
     let indent = "hh:mm:ss".len() + digits + 1;
     let ends = format!("{:indent$}{:<LEFT$}{:>right$}\n", "", min, max, right = WIDTH - LEFT);

@@ -98,6 +98,7 @@ impl Stacks {
             Event::Text { .. }
             | Event::Value(_)
             | Event::Attached(_)
+            | Event::Trials(_)
             | Event::Ending
             | Event::Message { .. }
             | Event::Lost { .. }
@@ -383,6 +384,8 @@ mod tests {
             key_names: vec!["ustack".into()],
             aggregation: Some(AggregationKind::Count),
             rows: counts.iter().map(row).collect(),
+            is_unset: false,
+            at_end: false,
         })
     }
 

@@ -5,21 +5,28 @@ use std::io::{self, Write};
 use rtrace_lang::aggregations::percent;
 use rtrace_lang::types::StackMode;
 
-use crate::event::{Cell, Event, Frame, MapEvent, Value};
+use crate::event::{Cell, Event, Frame, MapEvent, TextKind, Value};
 
-use super::{Bars, Sink, distribution, histogram, notices, printf, series};
+use super::{Bars, Sink, distribution, histogram, notices, printf, series, trials};
 
 pub struct Text {
     writer: io::BufWriter<Box<dyn Write>>,
     bars: Bars,
+    /// Of what passes and what fails.
+    colour: bool,
 }
 
 impl Text {
     pub fn new(writer: Box<dyn Write>, bars: Bars) -> Text {
-        Text { writer: io::BufWriter::with_capacity(64 * 1024, writer), bars }
+        // Blocks are drawn on terminals alone.
+        let colour = bars != Bars::Ascii && std::env::var_os("NO_COLOR").is_none();
+        Text { colour, writer: io::BufWriter::with_capacity(64 * 1024, writer), bars }
     }
 
     fn map(&mut self, map: &MapEvent) -> io::Result<()> {
+        if map.shows_nothing() {
+            return Ok(());
+        }
         let mut out = Vec::new();
         for row in map.rows.iter() {
             let (key, cell) = &*row;
@@ -37,12 +44,7 @@ impl Text {
                 }
                 Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } | Cell::Series { .. } => {
                     out.extend_from_slice(b":\n");
-                    let before = out.len();
                     add_body(&mut out, cell, self.bars);
-                    // Of a histogram without values nothing is shown.
-                    if out.len() == before {
-                        continue;
-                    }
                 }
             }
             out.push(b'\n');
@@ -55,12 +57,23 @@ impl Text {
 impl Sink for Text {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         match event {
+            Event::Text { kind: TextKind::System, text } => {
+                self.writer.write_all(text)?;
+                // As bpftrace ends it, whether the command's own text ends with a line or not.
+                self.writer.write_all(b"\n")
+            }
             Event::Text { text, .. } => self.writer.write_all(text),
             Event::Value(value) => {
                 self.writer.write_all(&render(value))?;
                 self.writer.write_all(b"\n")
             }
             Event::Map(map) => self.map(map),
+            Event::Trials(of) => {
+                let text = trials::text(of, self.colour);
+                self.writer.write_all(text.as_bytes())?;
+                // Somebody waits for the next.
+                self.writer.flush()
+            }
             Event::Ending => self.writer.write_all(b"\n\n"),
             Event::Cleared(_) => Ok(()),
             Event::Attached(_) | Event::Message { .. } | Event::Lost { .. } | Event::Problem { .. } => {

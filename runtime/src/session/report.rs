@@ -4,11 +4,12 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rtrace_compiler::object::{ErrorKind, ErrorSite};
+use rtrace_lang::calls;
 use rtrace_lang::hir::{Owner, RecordKind};
 use rtrace_lang::span::Span;
 use rtrace_probes::kernel::bpf;
 
-use crate::event::{Event, Place};
+use crate::event::{Event, Helper, Place};
 use crate::symbols::MappingEvents;
 
 use super::Session;
@@ -35,7 +36,7 @@ impl Session<'_> {
     }
 
     fn add_vanished(&mut self, events: &mut Vec<Event>) {
-        let event = |message| Event::Problem { message, place: None, count: 1, in_total: false };
+        let event = |message| Event::Problem { message, helper: None, place: None, count: 1, in_total: false };
         events.extend(newly_replaced(&mut self.files).into_iter().map(event));
         events.extend(newly_unloaded(&mut self.modules).into_iter().map(event));
     }
@@ -75,7 +76,7 @@ impl Session<'_> {
             }
             let message = match kind {
                 ErrorKind::DivisionByZero => "division by zero, which gave 0".to_string(),
-                ErrorKind::Read => "memory could not be read, which gave 0 or an empty string".to_string(),
+                ErrorKind::Read(_) => "memory could not be read, which gave 0 or an empty string".to_string(),
                 ErrorKind::MapFull(map) => {
                     let (map, object) = (&self.hir.maps[map.index()], &self.object.maps[map.index()]);
                     let name = map.written();
@@ -112,7 +113,13 @@ impl Session<'_> {
                         .to_string()
                 }
             };
-            events.push(Event::Problem { message, place: Some(self.place(span)), count, in_total });
+            events.push(Event::Problem {
+                message,
+                helper: self.helper(kind),
+                place: Some(self.place(span)),
+                count,
+                in_total,
+            });
         }
         let lost = self.mappings.as_ref().map_or(0, MappingEvents::lost);
         let (count, in_total) = self.untold(LOST_MAPPINGS, lost, at_end);
@@ -120,9 +127,29 @@ impl Session<'_> {
             let message =
                 "news of what processes map came too fast: frames of processes that have ended may have no names"
                     .to_string();
-            events.push(Event::Problem { message, place: None, count, in_total });
+            events.push(Event::Problem { message, helper: None, place: None, count, in_total });
         }
         events
+    }
+
+    /// The helper that has failed, where there is one, and it can have failed for one reason only.
+    fn helper(&self, kind: ErrorKind) -> Option<Helper> {
+        match kind {
+            ErrorKind::Read(helper) => Some(Helper { name: calls::name(helper)?, error: -libc::EFAULT }),
+            ErrorKind::MapFull(map) => {
+                let may_lack_memory = self.object.maps[map.index()].allocate_on_use;
+                let name = calls::name(calls::MAP_UPDATE_ELEM)?;
+                (!may_lack_memory).then_some(Helper { name, error: -libc::E2BIG })
+            }
+            ErrorKind::DivisionByZero
+            | ErrorKind::KeyCut(_)
+            | ErrorKind::Index
+            | ErrorKind::Copy
+            | ErrorKind::Loop
+            | ErrorKind::Nested
+            | ErrorKind::Stack
+            | ErrorKind::Unwind => None,
+        }
     }
 
     /// What the kernel and the tool itself have passed over.
@@ -130,6 +157,7 @@ impl Session<'_> {
         if self.speculations.dropped > 0 {
             events.push(Event::Problem {
                 message: "what speculations hold back took too much memory: some of it was dropped".to_string(),
+                helper: None,
                 place: None,
                 count: self.speculations.dropped,
                 in_total: false,
@@ -144,6 +172,7 @@ impl Session<'_> {
                         "missed {missed} event{} of {probe}: it came while the program was still busy on that processor",
                         if missed == 1 { "" } else { "s" }
                     ),
+                    helper: None,
                     place: None,
                     count: 1,
                     in_total: false,

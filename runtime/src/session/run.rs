@@ -25,7 +25,7 @@ use crate::child::Child;
 use crate::clock;
 use crate::controls::escape_controls;
 use crate::decode::word;
-use crate::event::{Event, TextKind, Value};
+use crate::event::{Event, MapEvent, TextKind, Value};
 use crate::maps;
 use crate::metrics::MetricsServer;
 use crate::output::{Sink, notices, printf, prometheus};
@@ -107,6 +107,7 @@ impl Session<'_> {
         self.run_all(|attach| matches!(attach, Attach::Begin))?;
         self.drain(sink)?;
         let wakeups = self.wakeups()?;
+        let mut has_passed = true;
         if !self.exit_called() && !self.has_printed_enough() {
             let is_stopped = self.attach(&ending, process)?;
             let is_over = is_stopped || self.iterate(sink, &ending)?;
@@ -115,7 +116,7 @@ impl Session<'_> {
                 let text = format!("Left out, since the kernel does not let them be probed, or not by name: {names}\n");
                 notices::tell(&text);
             }
-            if !self.options.quiet && !is_stopped {
+            if !self.options.quiet && !is_stopped && self.options.trial.is_none() {
                 sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
                 for pin in pins(&self.hir) {
                     let pin = pin.display();
@@ -127,7 +128,11 @@ impl Session<'_> {
             {
                 child.go();
             }
-            if !is_over && (!ends_by_itself(&self.hir) || child.is_some()) {
+            if let Some(trial) = self.options.trial
+                && !is_over
+            {
+                has_passed = self.run_trials(trial, sink)?;
+            } else if !is_over && (!ends_by_itself(&self.hir) || child.is_some()) {
                 self.events(sink, &ending, &wakeups, child.as_ref(), followed.as_ref().map(|fd| fd.as_raw_fd()))?;
             }
         } else if !self.options.quiet {
@@ -156,7 +161,8 @@ impl Session<'_> {
         if self.options.is_last {
             ending.keep_blocked();
         }
-        Ok(Ended { code: (self.globals.get(EXIT_OFFSET) & 0xff) as i32, child: child_status })
+        let code = (self.globals.get(EXIT_OFFSET) & 0xff) as i32;
+        Ok(Ended { code: if has_passed { code } else { 1 }, child: child_status })
     }
 
     /// Waits for events until something ends the session.
@@ -302,7 +308,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn test_run(&self, program: usize) -> Result<(), SessionError> {
+    pub(super) fn test_run(&self, program: usize) -> Result<(), SessionError> {
         bpf::program_test_run(self.programs[program].as_fd(), TestRun::default())?;
         Ok(())
     }
@@ -330,7 +336,10 @@ impl Session<'_> {
             let sites: Vec<(u64, &ProbeSite)> =
                 program.sites.iter().map(|site| (number(site), &self.hir.sites[site.index()])).collect();
             let Some((_, first)) = sites.first() else { continue };
-            if matches!(first.attach, Attach::Begin | Attach::End | Attach::Timer { .. } | Attach::Signal { .. }) {
+            if matches!(
+                first.attach,
+                Attach::Begin | Attach::End | Attach::Trial(_) | Attach::Timer { .. } | Attach::Signal { .. }
+            ) {
                 continue;
             }
             let provider = provider_named(first.provider).expect("a site is of a provider");
@@ -441,7 +450,7 @@ impl Session<'_> {
     }
 
     /// Hands on every event that is in the ring buffer.
-    fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
+    pub(super) fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
         let Some(mut ring) = self.ring.take() else { return Ok(()) };
         let mut result = Ok(());
         // A record is copied out before it is looked at, so that its room is free while it is printed: a burst goes
@@ -509,7 +518,13 @@ impl Session<'_> {
                     return Ok(());
                 }
                 let message = format!("normalize() cannot divide by {}: it does nothing", divisor as i64);
-                Event::Problem { message, place: Some(self.place(record.span)), count: 1, in_total: false }
+                Event::Problem {
+                    message,
+                    helper: None,
+                    place: Some(self.place(record.span)),
+                    count: 1,
+                    in_total: false,
+                }
             }
             RecordKind::Denormalize(map) => {
                 self.normals[map.index()] = 1;
@@ -580,7 +595,12 @@ impl Session<'_> {
         };
         self.printed += match &event {
             Event::Text { .. } | Event::Value(_) | Event::Map(_) | Event::Message { .. } => 1,
-            Event::Cleared(_) | Event::Attached(_) | Event::Ending | Event::Lost { .. } | Event::Problem { .. } => 0,
+            Event::Cleared(_)
+            | Event::Attached(_)
+            | Event::Trials(_)
+            | Event::Ending
+            | Event::Lost { .. }
+            | Event::Problem { .. } => 0,
         };
         sink.event(&event).map_err(SessionError::Output)
     }
@@ -595,7 +615,8 @@ impl Session<'_> {
     fn print_at_end(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
         sink.event(&Event::Ending).map_err(SessionError::Output)?;
         // A pinned iterator has not run yet.
-        if self.hir.settings.print_maps_on_exit && pins(&self.hir).next().is_none() {
+        // Those of tests are nobody's result.
+        if self.hir.settings.print_maps_on_exit && self.options.trial.is_none() && pins(&self.hir).next().is_none() {
             let mut order = self.shown_maps();
             order.retain(|number| {
                 let id = MapId(*number as u32);
@@ -603,7 +624,7 @@ impl Session<'_> {
             });
             for number in order {
                 let event = self.map_event(MapId(number as u32), &Table::default())?;
-                sink.event(&Event::Map(event)).map_err(SessionError::Output)?;
+                sink.event(&Event::Map(MapEvent { at_end: true, ..event })).map_err(SessionError::Output)?;
             }
         }
         sink.flush().map_err(SessionError::Output)?;

@@ -65,7 +65,9 @@ impl Session<'_> {
             MapValue::Plain(_) => None,
         };
         let key_names = key_names(map, &self.options.source);
-        Ok(MapEvent { name: map.written(), keyed: !map.key.is_empty(), key_names, aggregation, rows })
+        let keyed = !map.key.is_empty();
+        let is_unset = !keyed && self.is_unset(id, at)?;
+        Ok(MapEvent { name: map.written(), keyed, key_names, aggregation, rows, is_unset, at_end: false })
     }
 
     /// Before the stacks of a map are named one by one.

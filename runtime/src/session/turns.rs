@@ -1,7 +1,7 @@
 //! Maps that are cleared while probes fire: two of the kernel's take turns for one of the script's. What programs have left stands
 //! still, and is read and emptied without losing what is counted meanwhile, and without counting anything twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya_obj::generated::bpf_map_type;
@@ -16,6 +16,8 @@ pub struct Turns {
     pairs: HashMap<(RecordId, MapId), RecordId>,
     /// What has been printed and is about to be cleared.
     held: HashMap<MapId, Held>,
+    /// Maps without keys that hold zero because the script has set them to it.
+    zeroed: HashSet<MapId>,
     fence: Option<Fence>,
 }
 
@@ -32,7 +34,7 @@ struct Held {
 
 impl Turns {
     pub fn new(hir: &Hir) -> Turns {
-        Turns { pairs: prints_before_clears(hir), held: HashMap::new(), fence: None }
+        Turns { pairs: prints_before_clears(hir), held: HashMap::new(), zeroed: HashSet::new(), fence: None }
     }
 }
 
@@ -73,6 +75,13 @@ impl Session<'_> {
             Some(turns) if self.globals.get(turns.word) != 0 => turns.other as usize,
             Some(_) | None => id.index(),
         }
+    }
+
+    /// Whether a map without keys has no value: all of its bytes are zero, and it was not the script that made them so.
+    pub(super) fn is_unset(&self, id: MapId, at: usize) -> Result<bool, SessionError> {
+        let mut is_zero = true;
+        self.maps[at].for_each(self.cpus, &mut |_, value| is_zero &= value.iter().all(|byte| *byte == 0))?;
+        Ok(is_zero && !self.turns.zeroed.contains(&id))
     }
 
     /// The one that a print shows: what is about to be cleared.
@@ -128,6 +137,7 @@ impl Session<'_> {
 
     /// What a record of clear() does: what was printed just before goes, and no more.
     pub(super) fn clear_by(&mut self, record: RecordId, id: MapId) -> Result<(), SessionError> {
+        self.turns.zeroed.remove(&id);
         match self.end_of_hold(record, id) {
             Some(Some(at)) => self.clear_at(at),
             Some(None) => Ok(()),
@@ -137,6 +147,9 @@ impl Session<'_> {
 
     /// What a record of zero() does: the same, but the keys stay, with values of zero.
     pub(super) fn zero_by(&mut self, record: RecordId, id: MapId) -> Result<(), SessionError> {
+        if self.hir.maps[id.index()].key.is_empty() && !self.is_unset(id, self.shown_at(id))? {
+            self.turns.zeroed.insert(id);
+        }
         let at = match self.end_of_hold(record, id) {
             Some(at) => at,
             None => {

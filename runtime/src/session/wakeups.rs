@@ -50,6 +50,7 @@ impl Session<'_> {
                     Attach::Signal { number: signal } => signals.entry(signal).or_default().push(number),
                     Attach::Begin
                     | Attach::End
+                    | Attach::Trial(_)
                     | Attach::Kprobe { .. }
                     | Attach::Uprobe { .. }
                     | Attach::Tracepoint { .. }

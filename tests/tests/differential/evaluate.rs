@@ -118,6 +118,7 @@ impl Evaluator<'_> {
                     Err(leaves) => return Err(leaves),
                 }
             }
+            StmtKind::Result(value) => drop(self.value(value)),
             StmtKind::Return => return Err(Leaves::Function),
         }
         Ok(())

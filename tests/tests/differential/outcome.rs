@@ -124,7 +124,7 @@ impl Outcome {
                     *outcome.errors.entry((site.span.start, site.span.end)).or_default() += count;
                 }
                 ErrorKind::DivisionByZero | ErrorKind::Index => {}
-                ErrorKind::Read
+                ErrorKind::Read(_)
                 | ErrorKind::MapFull(_)
                 | ErrorKind::KeyCut(_)
                 | ErrorKind::Stack

@@ -9,13 +9,14 @@ use crate::diagnostic::{did_you_mean, near_misses};
 use crate::probe::{ProbeSpec, wildcard_match};
 use crate::target::{
     Argument, Attach, Feature, Layout, Location, MultiKind, ProbeSite, Processes, ProgramKind, ResolveError,
-    ResolveErrorKind, ResolveOptions, Step, TracingKind, WatchMode, Word,
+    ResolveErrorKind, ResolveOptions, Step, TracingKind, Trial, WatchMode, Word,
 };
 use crate::types::{Field, Type};
 
 /// Every provider with its short name.
 const PROVIDERS: &[(&str, &str)] = &[
     ("BEGIN", "BEGIN"),
+    ("bench", "bench"),
     ("END", "END"),
     ("fentry", "f"),
     ("fexit", "fr"),
@@ -28,6 +29,7 @@ const PROVIDERS: &[(&str, &str)] = &[
     ("rawtracepoint", "rt"),
     ("self", "self"),
     ("software", "s"),
+    ("test", "test"),
     ("tracepoint", "t"),
     ("uprobe", "u"),
     ("uretprobe", "ur"),
@@ -68,8 +70,12 @@ pub(super) fn resolve(target: &FakeTarget, spec: &ProbeSpec, options: &ResolveOp
     let parts: Vec<&str> = spec.parts.iter().map(String::as_str).collect();
     let is_return = matches!(*provider, "kretprobe" | "uretprobe" | "fexit");
     match (*provider, parts.as_slice()) {
-        ("BEGIN", []) => Ok(vec![plain(provider, "BEGIN", ProgramKind::TestRun, Attach::Begin)]),
-        ("END", []) => Ok(vec![plain(provider, "END", ProgramKind::TestRun, Attach::End)]),
+        ("BEGIN", []) => Ok(vec![plain(provider, "begin", ProgramKind::TestRun, Attach::Begin)]),
+        ("END", []) => Ok(vec![plain(provider, "end", ProgramKind::TestRun, Attach::End)]),
+        ("test" | "bench", [name]) => {
+            let trial = if *provider == "test" { Trial::Test } else { Trial::Bench };
+            Ok(vec![plain(provider, &format!("{provider}:{name}"), ProgramKind::TestRun, Attach::Trial(trial))])
+        }
         ("self", ["signal", "SIGUSR1"]) => {
             Ok(vec![plain(provider, "self:signal:SIGUSR1", ProgramKind::TestRun, Attach::Signal { number: 10 })])
         }

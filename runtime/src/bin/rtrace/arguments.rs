@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use rtrace_lang::target::Trial;
 use rtrace_runtime::output::buffering::Buffering;
 use rtrace_runtime::output::stack_files::StackFile;
 
@@ -123,6 +124,26 @@ pub struct Arguments {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Run the `test:` probes of the script, once each, and say which pass
+    #[arg(long, conflicts_with_all = ["bench", "mode"])]
+    pub test: bool,
+
+    /// Run the `bench:` probes of the script many times, and say how long each takes
+    #[arg(long, conflicts_with = "mode")]
+    pub bench: bool,
+
+    /// As in bpftrace: `test` and `bench` are --test and --bench, `codegen` is the usual one
+    #[arg(long, value_name = "MODE", value_enum, hide = true)]
+    pub mode: Option<Mode>,
+
+    /// Only probes whose full names fit this regular expression
+    #[arg(long, value_name = "REGEX")]
+    pub probe_filter: Option<String>,
+
+    /// Take the functions that kprobes may probe from FILE, in the form of tracefs' available_filter_functions
+    #[arg(long, value_name = "FILE")]
+    pub traceable_functions: Option<PathBuf>,
+
     /// Allow what changes the system
     #[arg(long = "unsafe")]
     pub allow_unsafe: bool,
@@ -184,6 +205,10 @@ pub struct Arguments {
     #[arg(long = "usdt-file-activation", hide = true)]
     _usdt_file_activation: bool,
 
+    /// As in bpftrace, where stacks of several processes can be unwound by their tables
+    #[arg(long = "dwarf-pid", value_name = "PID", hide = true)]
+    pub dwarf_pids: Vec<u32>,
+
     /// As in bpftrace, for headers of the kernel: its types are known without them
     #[arg(short = 'I', value_name = "DIR", hide = true)]
     _include_directories: Vec<String>,
@@ -216,6 +241,16 @@ impl From<BufferMode> for Buffering {
 pub enum MessageForm {
     Text,
     Json,
+}
+
+/// `--mode`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Mode {
+    Codegen,
+    Test,
+    Bench,
+    CompilerBench,
+    Format,
 }
 
 /// What is made from this definition.
@@ -284,6 +319,17 @@ impl Arguments {
             (None, Some("-")) => Some(Origin::StandardInput),
             (None, Some(file)) => Some(Origin::File(file)),
             (None, None) => None,
+        }
+    }
+
+    /// Which of the probes are run that wait to be asked for.
+    pub fn trial(&self) -> Option<Trial> {
+        match self.mode {
+            _ if self.test => Some(Trial::Test),
+            _ if self.bench => Some(Trial::Bench),
+            Some(Mode::Test) => Some(Trial::Test),
+            Some(Mode::Bench) => Some(Trial::Bench),
+            Some(Mode::Codegen | Mode::CompilerBench | Mode::Format) | None => None,
         }
     }
 

@@ -158,6 +158,11 @@ struct Diff {
     output: Option<PathBuf>,
 }
 
+/// Its definition, for the manual.
+pub fn command() -> clap::Command {
+    <Words as clap::CommandFactory>::command()
+}
+
 /// Records or reads, and draws; gives the exit status.
 pub fn run(words: impl Iterator<Item = String>) -> i32 {
     let words: Words = match parsed(words) {

@@ -34,6 +34,11 @@ pub struct Arguments {
     check: bool,
 }
 
+/// Its definition, for the manual.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Formats all files; gives the exit status.
 pub fn run(words: impl Iterator<Item = String>) -> i32 {
     let arguments: Arguments = match crate::arguments::parsed(words) {

@@ -31,6 +31,11 @@ const MOST_ITEMS: usize = 1000;
 const ERROR: u32 = 1;
 const WARNING: u32 = 2;
 
+/// Its definition, for the manual: it takes no words.
+pub fn command() -> clap::Command {
+    clap::Command::new("lsp")
+}
+
 /// Serves one editor until it says that it is done; gives the exit status.
 pub fn run() -> i32 {
     let (connection, threads) = Connection::stdio();

@@ -56,6 +56,11 @@ pub struct Profile {
     dwarf: bool,
 }
 
+/// Its definition, for the manual.
+pub fn command() -> clap::Command {
+    <Words as clap::CommandFactory>::command()
+}
+
 /// Samples and writes the result; gives the exit status.
 pub fn run(words: impl Iterator<Item = String>) -> i32 {
     parsed(words).map_or_else(|status| status, |words: Words| record(&words.profile))

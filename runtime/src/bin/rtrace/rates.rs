@@ -142,6 +142,7 @@ impl Sink for Attached {
             | Event::Value(_)
             | Event::Map(_)
             | Event::Cleared(_)
+            | Event::Trials(_)
             | Event::Message { .. }
             | Event::Lost { .. }
             | Event::Problem { .. } => {}

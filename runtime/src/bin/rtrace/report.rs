@@ -70,6 +70,11 @@ enum Order {
     Name,
 }
 
+/// Its definition, for the manual.
+pub fn command() -> clap::Command {
+    <Words as clap::CommandFactory>::command()
+}
+
 /// Shows a recording; gives the exit status.
 pub fn run(words: impl Iterator<Item = String>) -> i32 {
     let words: Words = match parsed(words) {

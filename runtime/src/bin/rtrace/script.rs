@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 
+use regex::Regex;
 use rtrace_compiler::object::Object;
 use rtrace_lang::check::{CheckOptions, FixedMap};
 use rtrace_lang::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
@@ -21,7 +23,7 @@ use rtrace_runtime::output::redirected::Redirected;
 use rtrace_runtime::output::{Bars, FORMATS, Format, Sink, format_named, notices};
 use rtrace_runtime::session::{Session, SessionError, SessionOptions, SharedMap, SharedStacks};
 
-use crate::arguments::{Arguments, Origin};
+use crate::arguments::{Arguments, Mode, Origin};
 use crate::bug_report::{self, BugReport};
 use crate::emit;
 use crate::parameters;
@@ -127,12 +129,37 @@ pub fn explain(name: &str) -> i32 {
 
 /// The machine, or what the command line leaves of it.
 pub fn machine(arguments: &Arguments) -> Result<Machine, i32> {
-    Machine::without(&arguments.without).map_err(|name| {
+    let mut machine = Machine::without(&arguments.without).map_err(|name| {
         let names: Vec<&str> = FEATURE_NAMES.iter().map(|(name, _)| *name).collect();
         let help = near_and_all(name, "features, beside helpers such as `loop`", &names);
         fail(&format!("there is no feature `{name}`"), &help)
-    })
+    })?;
+    if let Some(path) = TYPES_VARIABLES.iter().find_map(std::env::var_os) {
+        let types = machine.use_types_of(Path::new(&path));
+        types.map_err(|error| fail(&error.to_string(), &["RTRACE_BTF is a file of the kernel's types".to_string()]))?;
+    }
+    if let Some(path) = &arguments.traceable_functions {
+        let text = std::fs::read_to_string(path);
+        machine.use_traceable_functions(
+            text.map_err(|error| fail(&format!("cannot read {}: {error}", path.display()), &[]))?,
+        );
+    }
+    if let Some(pattern) = &arguments.probe_filter {
+        let help = "for example --probe-filter '^kprobe:vfs_(read|write)$'".to_string();
+        let regex = Regex::new(pattern)
+            .map_err(|error| fail(&format!("--probe-filter is no regular expression: {error}"), &[help]))?;
+        machine.use_filter(move |name| regex.is_match(name));
+    }
+    if !arguments.dwarf_pids.is_empty() {
+        let help =
+            "dw_ustack takes the process of `-p PID`; with --all-tasks probes of the kernel fire for others, too";
+        return Err(fail("there is no --dwarf-pid", &[help.to_string()]));
+    }
+    Ok(machine)
 }
+
+/// Where the environment says that the kernel's types are.
+pub const TYPES_VARIABLES: [&str; 2] = ["RTRACE_BTF", "BPFTRACE_BTF"];
 
 /// A program that is ready for the kernel.
 pub struct Prepared {
@@ -206,6 +233,19 @@ pub fn run_text(arguments: &Arguments, name: &str, text: &str, is_last: bool) ->
 }
 
 fn run_whole(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> Result<i32, i32> {
+    match arguments.mode {
+        Some(Mode::Format) => {
+            return Err(fail(
+                "`--mode format` is a command here",
+                &["format scripts by `rtrace fmt FILE`".to_string()],
+            ));
+        }
+        Some(Mode::CompilerBench) => {
+            let help = "`rtrace -v` shows what comes of a script; there is no LLVM whose passes could be measured";
+            return Err(fail("there is no `--mode compiler-bench`", &[help.to_string()]));
+        }
+        Some(Mode::Codegen | Mode::Test | Mode::Bench) | None => {}
+    }
     format(arguments)?;
     let cgroup = scope(arguments)?;
     let child = held_command(arguments)?;
@@ -304,6 +344,7 @@ fn prepared(
         fixed_maps: sharing.fixed,
         shares_maps: sharing.is_on,
         serves_maps: arguments.listen.is_some(),
+        trial: arguments.trial(),
         ..CheckOptions::default()
     };
     let stage = match arguments.emit.as_deref() {
@@ -356,6 +397,7 @@ fn prepared(
         is_last: false,
         duration: arguments.duration,
         count: arguments.count,
+        trial: arguments.trial(),
         // JSON has escapes of its own.
         for_terminal: arguments.format != "json" && is_on_terminal(arguments),
         shared: sharing.maps,
@@ -397,7 +439,17 @@ fn run_in_kernel(
         bug.note_error(error);
         session_error(error, &source, arguments.verbose)
     };
-    let mut session = Session::load(&machine, object, options).map_err(|error| failed(&error, bug))?;
+    let mut session = match Session::load(&machine, object, options) {
+        Ok(session) => session,
+        Err(error) if arguments.dry_run && error.is_privilege() => {
+            bug.note_error(&error);
+            let mut help = error.help();
+            help.push("`--check` compiles, and asks no kernel".to_string());
+            fail(&format!("the script compiles, but the kernel was not asked whether it loads: {error}"), &help);
+            return Err(error.exit_status());
+        }
+        Err(error) => return Err(failed(&error, bug)),
+    };
     if arguments.dry_run {
         return Ok(0);
     }

@@ -7,6 +7,7 @@ use rtrace_lang::aggregations::AGGREGATIONS;
 use rtrace_lang::ast::Item;
 use rtrace_lang::builtins;
 use rtrace_lang::check::{CheckOptions, FixedMap};
+use rtrace_lang::hir::{StmtKind, for_each_statement};
 use rtrace_lang::lexer::Token;
 use rtrace_lang::parse::parse;
 use rtrace_lang::source::Source;
@@ -361,8 +362,17 @@ pub fn type_of_value(script: &str, machine: &Machine, pid: Option<u32>, fixed: &
     let options = CheckOptions { pid, allow_unsafe: true, fixed_maps: fixed.to_vec(), ..CheckOptions::default() };
     let driven = drive(&mut Source::new("prompt", script), machine, &options, Stage::Check);
     let hir = driven.hir?;
-    let locals = hir.programs.iter().flat_map(|program| &program.locals);
-    locals.filter(|local| local.name == "__value").map(|local| local.ty.clone()).next_back()
+    let mut found = None;
+    for program in &hir.programs {
+        let number = program.locals.iter().rposition(|local| local.name == "__value");
+        for_each_statement(&program.body, &mut |statement| match &statement.kind {
+            // A variable is 64 bits wide; what it gets may be narrower.
+            StmtKind::SetLocal { local, value } if Some(local.index()) == number => found = Some(value.ty.clone()),
+            _ => {}
+        });
+        found = found.or_else(|| number.map(|number| program.locals[number].ty.clone()));
+    }
+    found
 }
 
 fn shown(name: String, ty: &Type) -> Candidate {

@@ -323,6 +323,7 @@ impl Sink for OfProgram {
             | Event::Value(_)
             | Event::Map(_)
             | Event::Cleared(_)
+            | Event::Trials(_)
             | Event::Ending
             | Event::Message { .. }
             | Event::Lost { .. }
