@@ -14,7 +14,7 @@ fn text(output: &Output) -> String {
 #[test]
 fn a_script_lists_what_it_would_attach_to() {
     let listed = rtrace(&["-l", "-e", "BEGIN { } profile-99, tick-5s, software:cs:10 { } profile-99 { } END { }"]);
-    assert_eq!(text(&listed), "BEGIN\nprofile:hz:99\ninterval:5000000000\nsoftware:context-switches:10\nEND\n");
+    assert_eq!(text(&listed), "begin\nprofile:hz:99\ninterval:5000000000\nsoftware:context-switches:10\nend\n");
     assert_eq!(listed.status.code(), Some(0));
 }
 
