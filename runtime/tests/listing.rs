@@ -57,3 +57,29 @@ fn patterns_without_a_provider() {
     assert_eq!(listed("age-fault").lines().filter(|line| line.starts_with("software:")).count(), 1);
     assert_eq!(listed("age-fault*"), "");
 }
+
+#[test]
+fn types_of_another_kernel() {
+    let directory = env!("CARGO_TARGET_TMPDIR");
+    let object = format!("{directory}/types.o");
+    assert!(rtrace(&["--emit-elf", &object, "-e", "BEGIN { @ = 1; }"]).status.success());
+    let sizes = |types: &str, of: &str| {
+        let script = format!("BEGIN {{ print(sizeof({of})); }}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rtrace"));
+        command.env("RTRACE_BTF", types).args(["--check", "-e", &script]).output().expect("rtrace starts")
+    };
+    // As a section of an ELF file: here that of a program of ours, which has no types of the kernel.
+    let missing = sizes(&object, "struct task_struct");
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("task_struct"), "{missing:?}");
+    assert_eq!(missing.status.code(), Some(1));
+    let this = "/sys/kernel/btf/vmlinux";
+    if std::path::Path::new(this).exists() {
+        assert_eq!(sizes(this, "struct task_struct").status.code(), Some(0));
+    }
+    for (file, reason) in [("/bin/sh", "no section .BTF"), ("/proc/self/status", "BTF magic"), ("/nowhere", "No such")] {
+        let refused = sizes(file, "int");
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.contains(file) && told.contains(reason), "{told}");
+        assert_ne!(refused.status.code(), Some(0));
+    }
+}

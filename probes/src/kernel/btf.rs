@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use memchr::memmem;
+use object::{Object, ObjectSection};
 
 use super::KernelError;
 use super::mapping::FileBytes;
@@ -168,10 +169,20 @@ impl Btf {
         Btf::open(&PathBuf::from(BTF_DIRECTORY).join("vmlinux"))
     }
 
-    /// The types of a kernel in a file.
+    /// The types of a kernel in a file: as they are, or as a section of an ELF file.
     pub fn open(path: &Path) -> Result<Btf, KernelError> {
         let bytes = FileBytes::open(path).map_err(|source| KernelError::File { path: path.to_path_buf(), source })?;
-        Btf::new(bytes, None, 0, &path.display().to_string())
+        let what = path.display().to_string();
+        if !bytes.as_slice().starts_with(&object::elf::ELFMAG) {
+            return Btf::new(bytes, None, 0, &what);
+        }
+        let malformed = |reason: String| KernelError::Malformed { what: what.clone(), reason };
+        let part = {
+            let file = object::File::parse(bytes.as_slice()).map_err(|error| malformed(error.to_string()))?;
+            let section = file.section_by_name(".BTF").and_then(|section| section.file_range());
+            section.ok_or_else(|| malformed("it has no section .BTF".to_string()))?
+        };
+        Btf::new(bytes.part(part.0 as usize..part.0.saturating_add(part.1) as usize), None, 0, &what)
     }
 
     /// The types of a module, which build on those of vmlinux; `source` is the number for its ids.
