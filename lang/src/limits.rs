@@ -104,7 +104,7 @@ pub const MOST_PLAIN_ROUNDS: u64 = 256;
 
 /// Rounds of any other loop on kernels without the helper that loops: the verifier goes through each there, but sees only that
 /// a function is called.
-pub const MOST_GLOBAL_ROUNDS: i64 = 2000;
+pub const MOST_GLOBAL_ROUNDS: i64 = 1000;
 
 /// The same where the body cannot be such a function, since it needs the probe's context: the verifier goes through all of it.
 pub const MOST_OLD_ROUNDS: u64 = 100;

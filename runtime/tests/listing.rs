@@ -76,7 +76,8 @@ fn types_of_another_kernel() {
     if std::path::Path::new(this).exists() {
         assert_eq!(sizes(this, "struct task_struct").status.code(), Some(0));
     }
-    for (file, reason) in [("/bin/sh", "no section .BTF"), ("/proc/self/status", "BTF magic"), ("/nowhere", "No such")] {
+    for (file, reason) in [("/bin/sh", "no section .BTF"), ("/proc/self/status", "BTF magic"), ("/nowhere", "No such")]
+    {
         let refused = sizes(file, "int");
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(told.contains(file) && told.contains(reason), "{told}");

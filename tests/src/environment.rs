@@ -31,6 +31,8 @@ pub enum Need {
     MapLoops,
     /// Loops of any number of rounds.
     Loops,
+    /// Programs can ask the kernel what a process has mapped.
+    Mappings,
     /// Programs that read what other processors have counted.
     OtherProcessors,
     /// Addresses of the kernel's variables, not of its functions alone.
@@ -88,6 +90,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("uprobe_multi", Need::UprobeMulti),
     ("map_loops", Need::MapLoops),
     ("loops", Need::Loops),
+    ("mappings", Need::Mappings),
     ("other_cpus", Need::OtherProcessors),
     ("kernel_variables", Need::KernelVariables),
     ("chroot", Need::OtherRoot),
@@ -133,6 +136,7 @@ impl Need {
             Need::UprobeMulti => machine.has(Feature::UprobeMulti),
             Need::MapLoops => machine.has(Feature::Helper(calls::FOR_EACH_MAP_ELEM)),
             Need::Loops => machine.has(Feature::Helper(calls::LOOP)),
+            Need::Mappings => machine.has(Feature::Helper(calls::FIND_VMA)),
             Need::OtherProcessors => machine.has(Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM)),
             Need::Watchpoints => has_watchpoints(),
             Need::Override => machine.has(Feature::Helper(calls::OVERRIDE_RETURN)),
@@ -181,6 +185,7 @@ impl Need {
             | Need::UprobeMulti
             | Need::MapLoops
             | Need::Loops
+            | Need::Mappings
             | Need::OtherProcessors
             | Need::Contention
             | Need::MapEntries

@@ -270,18 +270,16 @@ impl Lower<'_> {
         self.b.branch(BinaryOp::LessSigned, from, to, run, after);
         self.b.enter(run);
         let rounds = self.b.binary(BinaryOp::Subtract, to, from);
-        let (many, few) = (self.b.block(), self.b.block());
-        let (go, rounds_taken) = self.b.block_with(ValueKind::Int);
-        let most = self.b.int(self.most_called_rounds());
-        self.b.branch(BinaryOp::LessUnsigned, most, rounds, many, few);
-        self.b.enter(many);
+        let most = self.most_called_rounds();
+        let taken = self.at_most(rounds, most as u32);
+        let taken = self.call_loop(taken, callback);
+        let (all, cut) = (self.b.block(), self.b.block());
+        let most = self.b.int(most);
+        self.b.branch(BinaryOp::LessUnsigned, taken, most, after, all);
+        self.b.enter(all);
+        self.b.branch(BinaryOp::LessUnsigned, most, rounds, cut, after);
+        self.b.enter(cut);
         self.count_error(ErrorKind::Loop, span);
-        let most = self.b.int(self.most_called_rounds());
-        self.b.jump(go, &[most]);
-        self.b.enter(few);
-        self.b.jump(go, &[rounds]);
-        self.b.enter(go);
-        self.call_loop(rounds_taken, callback);
         self.b.jump(after, &[]);
         self.b.enter(after);
     }

@@ -55,15 +55,14 @@ impl Body<'_, '_, '_> {
                     .help(format!("R_R15 is 0, R_SS is {}; names such as R_RIP are clearer", REGISTERS - 1)),
             );
         }
-        let offset = n as u32 * 8;
-        if matches!(self.group.kind, ProgramKind::Kprobe { user: true, .. }) {
-            return self.register_at(offset, "uregs", span);
-        }
-        self.kept_register(offset, "uregs in the kernel", span)
+        self.kept_register(n as u32 * 8, "uregs in the kernel", span)
     }
 
     /// A register with which the process came into the kernel, by its place among them.
     pub fn kept_register(&mut self, offset: u32, what: &str, span: Span) -> Expr {
+        if matches!(self.group.kind, ProgramKind::Kprobe { user: true, .. }) {
+            return self.register_at(offset, "uregs", span);
+        }
         let target = self.checker.target;
         if target.has(Feature::Helper(calls::TASK_PT_REGS)) {
             return Expr { kind: ExprKind::TaskRegister { offset }, ty: Type::U64, span };
