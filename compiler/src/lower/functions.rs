@@ -1,6 +1,6 @@
-//! Functions beside the program itself: the functions of the script, and the bodies of loops that a helper calls. What
-//! they share with their callers (variables, parameters, results) lives in the scratch memory; they find that, and the
-//! context, through a frame on the program's stack.
+//! Functions beside the program itself: the functions of the script, and the bodies of loops. What they share with their
+//! callers (variables, parameters, results) lives in the scratch memory; they find that, and the context, through a frame on
+//! the program's stack. Global functions (`apart.rs`) get the number of the slot of that memory instead, and no context.
 
 use rtrace_lang::hir::{BinaryOp, FunctionId, StmtKind, for_each_statement};
 
@@ -32,7 +32,7 @@ pub(super) enum Inside {
     Program,
     /// A function of the script.
     Function,
-    /// The body of a loop that a helper calls, in a function of the script or not.
+    /// The body of a loop that is called for each round, in a function of the script or not.
     Callback {
         in_function: bool,
     },

@@ -1,5 +1,5 @@
 //! Which functions a program consists of before anything is lowered: the program itself, its functions, and the bodies of
-//! loops that a helper calls. Which variables several of them mention.
+//! loops that are called. Which variables several of them mention.
 
 use std::collections::{HashMap, HashSet};
 
