@@ -24,6 +24,9 @@ impl Csv {
     }
 
     fn map(&mut self, map: &MapEvent) -> io::Result<()> {
+        if map.shows_nothing() {
+            return Ok(());
+        }
         for row in map.rows.iter() {
             let (key, cell) = &*row;
             let (columns, lines) = values(map.aggregation, cell);

@@ -107,6 +107,9 @@ impl Stacks {
     }
 
     fn map(&mut self, map: &MapEvent) {
+        if map.is_unset {
+            return;
+        }
         let mut last = BTreeMap::new();
         for row in map.rows.iter() {
             let (key, cell) = &*row;

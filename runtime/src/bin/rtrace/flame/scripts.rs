@@ -53,9 +53,14 @@ fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str, wakers: 
          }}\n\n\
          // It leaves one.\n\
          rawtracepoint:sched_switch /{whose}/ {{\n    \
+             $thread = args.prev.pid;\n    \
+             if (@start[$thread]) {{\n        \
+                 // It was back, unseen: for how long it had waited is not known.\n        \
+                 @unseen++;\n        \
+                 delete(@start, $thread);\n    \
+             }}\n    \
              $state = {state};\n    \
              if ({states}) {{\n        \
-                 $thread = args.prev.pid;\n        \
                  @start[$thread] = nsecs;\n        \
                  @names[$thread] = comm;\n        \
                  @user[$thread] = ustack;\n        \
@@ -64,11 +69,14 @@ fn waiting(waits: &Waits, is_of_process: bool, others: &str, sum: &str, wakers: 
          }}\n{waking}\n\
          // What still waits has waited until now.\n\
          END {{\n    \
+             if (@unseen) {{\n        \
+                 warnf(\"waits left out, since the kernel ran no program when the thread was back: %d\", @unseen);\n    \
+             }}\n    \
              for $wait : @start {{\n        \
                  $waited = (nsecs - $wait.1) / 1000;\n        \
                  {end}\n    \
              }}\n    \
-             clear(@start);\n    clear(@names);\n    clear(@user);\n    clear(@kernel);\n\
+             clear(@unseen);\n    clear(@start);\n    clear(@names);\n    clear(@user);\n    clear(@kernel);\n\
              {clear_wakers}\
          }}\n",
         before = holding(MOST_STACKS),
