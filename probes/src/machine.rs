@@ -125,6 +125,14 @@ impl Machine {
         self.filter = Some(Box::new(fits));
     }
 
+    fn filtered(&self, mut sites: Vec<ProbeSite>) -> Vec<ProbeSite> {
+        if let Some(fits) = &self.filter {
+            // As in bpftrace these two always run.
+            sites.retain(|site| matches!(site.attach, Attach::Begin | Attach::End) || fits(&site.name));
+        }
+        sites
+    }
+
     /// The process will run that program: until then it has mapped something else.
     pub fn expect_program(&mut self, pid: u32, program: PathBuf) {
         self.expected = Some((pid, program));
@@ -402,16 +410,6 @@ fn base_type(name: &str) -> Option<Type> {
         _ => return None,
     };
     Some(Type::Int { bytes, signed })
-}
-
-impl Machine {
-    fn filtered(&self, mut sites: Vec<ProbeSite>) -> Vec<ProbeSite> {
-        if let Some(fits) = &self.filter {
-            // As in bpftrace these two always run.
-            sites.retain(|site| matches!(site.attach, Attach::Begin | Attach::End) || fits(&site.name));
-        }
-        sites
-    }
 }
 
 impl Target for Machine {

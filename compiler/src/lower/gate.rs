@@ -19,7 +19,8 @@ pub(super) const MARK_BYTES: u32 = 8;
 /// How a program marks its slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Marks {
-    /// What comes in the middle has left when the program goes on: a load and a store will do.
+    /// What comes in the middle has left when the program goes on: a load and a store will do. From Linux 7.0 on a task may be taken
+    /// off in raw tracepoints, too; between these two instructions, and with the other task's in the middle of its own, it would harm.
     Nested,
     /// Tasks take turns in the middle of it.
     Atomic,

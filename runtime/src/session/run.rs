@@ -614,8 +614,7 @@ impl Session<'_> {
     /// All maps in the order of their names, and what went wrong.
     fn print_at_end(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
         sink.event(&Event::Ending).map_err(SessionError::Output)?;
-        // A pinned iterator has not run yet.
-        // Those of tests are nobody's result.
+        // A pinned iterator has not run yet, and what tests leave is nobody's result.
         if self.hir.settings.print_maps_on_exit && self.options.trial.is_none() && pins(&self.hir).next().is_none() {
             let mut order = self.shown_maps();
             order.retain(|number| {
