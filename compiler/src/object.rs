@@ -152,11 +152,14 @@ pub struct Manifest {
 /// Where the tables are by which programs go up user stacks (`rtrace_lang::unwind`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnwindMaps {
-    /// Offset in the global data of a word: the number of the first mapping, and above 32 bits how many there are.
-    pub header: u32,
-    /// Indices into `Object::maps`.
+    /// Indices into `Object::maps`. By process: the number of its first mapping, and above 32 bits how many it has. The mapping of
+    /// number 0 is none.
+    pub processes: u32,
+    /// Processes whose mappings programs have looked for and not found.
+    pub wanted: u32,
     pub mappings: u32,
     pub rows: u32,
+    pub ways: u32,
     /// By device and inode; where the kernel can be asked what a process has mapped.
     pub files: Option<u32>,
 }

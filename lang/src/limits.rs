@@ -34,12 +34,19 @@ pub const SCRATCH_SLOTS: u32 = 4;
 pub const STACK_MAP_ENTRIES: u32 = 64 * 1024;
 pub const STACK_MAP_ENTRIES_AT_START: u32 = 16 * 1024;
 
-/// Places in code, each with the way from there to the caller, that `dw_ustack` has room for; a power of two. They are
-/// 16 bytes each, which are taken when a script starts that uses it.
-pub const UNWIND_ROWS: u32 = 1 << 20;
+/// Places in code that `dw_ustack` has room for, a power of two, and different ways from there to the caller. They are 8 bytes each,
+/// which are taken when a script starts that uses it.
+pub const UNWIND_ROWS: u32 = 1 << 22;
+pub const UNWIND_WAYS: u32 = 1 << 16;
 
-/// Mappings of code that `dw_ustack` knows of its process at one time; a power of two.
+/// Mappings of code that `dw_ustack` knows of a process at one time, a power of two, and of all of them, of 32 bytes each.
 pub const UNWIND_MAPPINGS: u32 = 1024;
+pub const UNWIND_MAPPINGS_IN_ALL: u32 = 64 * 1024;
+
+/// Processes and files that `dw_ustack` knows at one time, and processes that it asks for between two looks of the tool.
+pub const UNWIND_PROCESSES: u32 = 8192;
+pub const UNWIND_FILES: u32 = 8192;
+pub const UNWIND_WANTED: u32 = 1024;
 
 /// What is printed for single events more often than that in a second is warned of by `--check-rate`: nobody reads it, and a
 /// reader that is busy for a moment loses some.

@@ -5,21 +5,27 @@ use crate::check::moved::Members;
 use crate::target::Target;
 use crate::types::{StructKind, Type};
 
-/// Bytes of a row: two words.
-pub const ROW_BYTES: u32 = 16;
+/// Bytes of a row: a word, above 32 bits how far it is from the file's first row, below them the number of its way. Sorted.
+pub const ROW_BYTES: u32 = 8;
 
-/// Bytes of a mapping: where it starts and ends, what was added to the addresses of its file, and its rows: the number of the
-/// first, and above 32 bits how many.
+/// Bits of how far a row may be from the first one.
+pub const FAR_BITS: u32 = 31;
+
+/// Bytes of a way. That of number 0 is none.
+pub const WAY_BYTES: u32 = 8;
+
+/// Bytes of a mapping: where it starts and ends, where the file's first row is, and its rows: the number of the first, and above
+/// 32 bits how many.
 pub const MAPPING_BYTES: u32 = 32;
 
 /// Bytes of what files are known by: the device as the kernel numbers it, and the inode.
 pub const FILE_KEY_BYTES: u32 = 16;
 
 /// Bytes of what is known of a file: its rows, as in a mapping, and what is added to the start of a mapping less the place in
-/// the file that it begins with.
+/// the file that it begins with, which gives where the first row is.
 pub const FILE_BYTES: u32 = 16;
 
-// The kinds of ways, in the lowest 8 bits of a row's second word.
+// The kinds of ways, in their lowest 8 bits.
 pub const UNKNOWN: u64 = 0;
 pub const OUTERMOST: u64 = 1;
 pub const FROM_STACK: u64 = 2;
@@ -113,8 +119,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// As programs read it: the address; the kind, how the frame pointer is found, its distance (16 bits), the top's (32 bits).
-    pub fn words(&self) -> [u64; 2] {
+    /// Its way as programs read it: the kind, how the frame pointer is found, its distance (16 bits), the top's (32 bits).
+    pub fn way(&self) -> u64 {
         let (bp_kind, mut bp_offset) = match self.bp {
             CallerBp::Kept => (BP_KEPT, 0),
             CallerBp::AtTop(offset) => (BP_AT_TOP, offset),
@@ -133,7 +139,7 @@ impl Row {
             FrameTop::Signal => (SIGNAL, 0),
         };
         let distances = u64::from(bp_offset as u16) << 16 | u64::from(offset as u32) << 32;
-        [self.address, kind | bp_kind << 8 | distances]
+        kind | bp_kind << 8 | distances
     }
 }
 
@@ -144,8 +150,8 @@ mod tests {
     #[test]
     fn negative_distances_stay_in_their_bits() {
         let row = Row { address: 0x1000, top: FrameTop::AtFrame(-8), bp: CallerBp::AtTop(-16) };
-        assert_eq!(row.words(), [0x1000, 0xffff_fff8_fff0_0104]);
+        assert_eq!(row.way(), 0xffff_fff8_fff0_0104);
         let row = Row { address: 1, top: FrameTop::Linkage(11), bp: CallerBp::Kept };
-        assert_eq!(row.words(), [1, 0x0000_0008_000b_0005]);
+        assert_eq!(row.way(), 0x0000_0008_000b_0005);
     }
 }

@@ -16,12 +16,16 @@ use crate::kernel::mapping::FileBytes;
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
-/// The rows of a file, by address; none where it has no table.
+/// The rows of a file, by address; none where it has no table, or is for another processor.
 pub fn rows(path: &Path) -> Result<Vec<Row>, ElfError> {
     let failed = |source| ElfError::File { path: path.to_path_buf(), source };
     let bytes = FileBytes::open(path).map_err(failed)?;
     let object = object::File::parse(bytes.as_slice())
         .map_err(|error| ElfError::NotAnElf { path: path.to_path_buf(), reason: error.to_string() })?;
+    // Rows are those of 64-bit programs of this machine.
+    if object.architecture() != object::Architecture::X86_64 {
+        return Ok(Vec::new());
+    }
     let Some(section) = object.section_by_name(".eh_frame") else { return Ok(Vec::new()) };
     let Ok(data) = section.uncompressed_data() else { return Ok(Vec::new()) };
     let mut bases = BaseAddresses::default().set_eh_frame(section.address());

@@ -69,6 +69,12 @@ pub struct SessionOptions {
     pub source: Source,
     /// Ends with this process (`-p`).
     pub pid: Option<u32>,
+    /// Its children, or those of the command, count as well.
+    pub children: bool,
+    /// So do all tasks, in probes of the kernel.
+    pub all_tasks: bool,
+    /// Processes whose unwind tables are read at the start, beside the one that is followed.
+    pub unwound: Vec<u32>,
     /// Only tasks of this cgroup and those below it.
     pub cgroup: Option<Cgroup>,
     /// Says nothing of its own on stderr but problems.

@@ -59,14 +59,21 @@ const CHAIN: &[&str] = &[
     "spin_here",
 ];
 
-/// Samples of a program without frame pointers have the whole chain, by its unwind tables.
+/// Samples of a program without frame pointers have the whole chain, by its unwind tables; so do those of children.
 pub fn check_tables(programs: &Programs) -> Result<()> {
+    let spin = format!("nested_spin {MILLISECONDS}");
+    check_chain(programs, &["-c", &format!("workload-lean {spin}")])?;
+    let workload = programs.workloads.join("workload-lean").display().to_string();
+    check_chain(programs, &["--children", "-c", &format!("/bin/sh -c '{workload} {spin} & {workload} {spin}; wait'")])
+}
+
+fn check_chain(programs: &Programs, of: &[&str]) -> Result<()> {
     let directory = Directory::create("profile_tables")?;
     let path = directory.path.join("out.folded");
     let output = Command::new(&programs.rtrace)
         .env("PATH", &programs.workloads)
         .args(["profile", "--dwarf", "--user", "-F", "199", "-o", &path.display().to_string()])
-        .args(["-c", &format!("workload-lean nested_spin {MILLISECONDS}")])
+        .args(of)
         .output()
         .context("cannot start rtrace")?;
     let errors = String::from_utf8_lossy(&output.stderr);

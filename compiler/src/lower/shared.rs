@@ -7,7 +7,8 @@ use rtrace_lang::aggregations::SERIES_SLOTS;
 use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, SiteId, aggregating_programs, cleared_meanwhile};
 use rtrace_lang::limits::{
     DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, PROCESS_NUMBERS, RING_BYTES, SCRATCH_SLOTS, SMALL_RING_BYTES,
-    STACK_MAP_ENTRIES, STACK_MAP_ENTRIES_AT_START, UNWIND_MAPPINGS, UNWIND_ROWS,
+    STACK_MAP_ENTRIES, STACK_MAP_ENTRIES_AT_START, UNWIND_FILES, UNWIND_MAPPINGS_IN_ALL, UNWIND_PROCESSES, UNWIND_ROWS,
+    UNWIND_WANTED, UNWIND_WAYS,
 };
 use rtrace_lang::span::Span;
 use rtrace_lang::types::Type;
@@ -314,13 +315,14 @@ impl Shared {
             });
             table.0
         };
-        // Twice: those that count, and those that the tool writes.
-        let mappings = table("mappings", MapKind::Array, 4, unwind::MAPPING_BYTES, 2 * UNWIND_MAPPINGS);
+        let processes = table("processes", MapKind::Hash, 8, 8, UNWIND_PROCESSES);
+        let wanted = table("wanted", MapKind::Hash, 8, 8, UNWIND_WANTED);
+        let mappings = table("mappings", MapKind::Array, 4, unwind::MAPPING_BYTES, UNWIND_MAPPINGS_IN_ALL);
         let rows = table("unwind_rows", MapKind::Array, 4, unwind::ROW_BYTES, UNWIND_ROWS);
-        let files = has_files
-            .then(|| table("files", MapKind::Hash, unwind::FILE_KEY_BYTES, unwind::FILE_BYTES, UNWIND_MAPPINGS));
-        let header = self.global_bytes(&[0; 8]);
-        *self.unwind.insert(UnwindMaps { header, mappings, rows, files })
+        let ways = table("ways", MapKind::Array, 4, unwind::WAY_BYTES, UNWIND_WAYS);
+        let files =
+            has_files.then(|| table("files", MapKind::Hash, unwind::FILE_KEY_BYTES, unwind::FILE_BYTES, UNWIND_FILES));
+        *self.unwind.insert(UnwindMaps { processes, wanted, mappings, rows, ways, files })
     }
 
     pub fn unwind_maps(&self) -> Option<UnwindMaps> {

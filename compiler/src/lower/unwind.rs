@@ -1,18 +1,18 @@
-//! The way up a user stack by the tables of `rtrace_lang::unwind`: a loop that a helper calls, a frame each round. The tables
-//! are those of one process; its mappings are kept twice, so that the tool can change them while programs read. Where they
-//! say nothing, the kernel is asked for the file, if it can be.
+//! The way up a user stack by the tables of `rtrace_lang::unwind`: a loop that a helper calls, a frame each round. The tool keeps
+//! the mappings of each process that it has been asked for; a process that it does not know is asked for here. Where the
+//! mappings say nothing, the kernel is asked for the file, if it can be.
 
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Expr};
 use rtrace_lang::limits::{UNWIND_MAPPINGS, UNWIND_ROWS};
 use rtrace_lang::span::Span;
 use rtrace_lang::unwind::{
-    AT_FRAME, BP_AT_FRAME, BP_AT_TOP, FILE_KEY_BYTES, FROM_FRAME, FROM_STACK, LINKAGE, MappingFields, OUTERMOST,
-    SIGNAL, UNKNOWN,
+    AT_FRAME, BP_AT_FRAME, BP_AT_TOP, FAR_BITS, FILE_KEY_BYTES, FROM_FRAME, FROM_STACK, LINKAGE, MappingFields,
+    OUTERMOST, SIGNAL, UNKNOWN,
 };
 
 use crate::ir::{Block, MapRef, Memory, Value, ValueKind};
-use crate::object::ErrorKind;
+use crate::object::{ErrorKind, UnwindMaps};
 
 use super::functions::Parameters;
 use super::{Lower, Place};
@@ -27,7 +27,9 @@ const COUNT: i32 = 32;
 // Of the file that it is in: what was added to its addresses, and its rows as in a mapping.
 const BIAS: i32 = 40;
 const ROWS: i32 = 48;
-const STATE_BYTES: u32 = 56;
+// The mappings of its process, as in a word of `processes`.
+const MAPPINGS: i32 = 56;
+const STATE_BYTES: u32 = 64;
 
 /// Bits of an address within a page.
 const PAGE_BITS: i64 = 12;
@@ -58,10 +60,12 @@ impl Lower<'_> {
     pub(super) fn frames_by_tables(&mut self, frames: u32, registers: &[Expr; 3], span: Span) -> (Place, Value) {
         let memory = self.scratch_memory(8 + ROOM * 8);
         let state = self.scratch_memory(STATE_BYTES);
-        for (register, to) in registers.iter().zip([IP, SP, BP]) {
-            let register = self.value(register);
+        let [ip, sp, bp] = registers.each_ref().map(|register| self.value(register));
+        for (register, to) in [(ip, IP), (sp, SP), (bp, BP)] {
             self.b.store(state.base, state.offset + to, 8, register);
         }
+        let mappings = self.mappings_of_process(ip);
+        self.b.store(state.base, state.offset + MAPPINGS, 8, mappings);
         let (one, zero) = (self.b.int(1), self.b.int(0));
         self.b.store(state.base, state.offset + IS_EXACT, 8, one);
         self.b.store(state.base, state.offset + COUNT, 8, zero);
@@ -74,6 +78,39 @@ impl Lower<'_> {
         let count = self.b.load(state.base, state.offset + COUNT, 8, false);
         let bytes = self.b.binary_int(BinaryOp::ShiftLeft, count, 3);
         (memory, bytes)
+    }
+
+    /// Which mappings are those of the process; none where the tool does not know them, which is asked for them then. Threads of
+    /// the kernel have no such process.
+    fn mappings_of_process(&mut self, ip: Value) -> Value {
+        let tables = self.unwind_tables();
+        let (look, found, unknown) = (self.b.block(), self.b.block(), self.b.block());
+        let (after, mappings) = self.b.block_with(ValueKind::Int);
+        let none = self.b.int(0);
+        let (skip, key) = (self.b.block(), self.temporary(8));
+        self.b.branch_nonzero(ip, look, skip);
+        self.b.enter(skip);
+        self.b.jump(after, &[none]);
+        self.b.enter(look);
+        let both = self.process_and_thread();
+        let process = self.b.binary_int(BinaryOp::ShiftRightUnsigned, both, 32);
+        self.b.store(key.base, key.offset, 8, process);
+        let (map, at) = (self.b.map(MapRef(tables.processes)), self.pointer(key));
+        let known = self.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map, at], Memory::MapValue);
+        self.b.branch_nonzero(known, found, unknown);
+        self.b.enter(unknown);
+        let (map, at, flags) = (self.b.map(MapRef(tables.wanted)), self.pointer(key), self.b.int(0));
+        self.b.call(calls::MAP_UPDATE_ELEM, &[map, at, at, flags]);
+        self.b.jump(after, &[none]);
+        self.b.enter(found);
+        let word = self.b.load(known, 0, 8, false);
+        self.b.jump(after, &[word]);
+        self.b.enter(after);
+        mappings
+    }
+
+    fn unwind_tables(&mut self) -> UnwindMaps {
+        self.shared.unwind_tables(self.options.mapping_fields.is_some())
     }
 
     /// The same place of the scratch memory, in the function that is being filled.
@@ -113,12 +150,11 @@ impl Lower<'_> {
         self.b.ret(stop);
     }
 
-    /// The second word of the row for an address.
+    /// The way from an address.
     fn way_from(&mut self, place: Value, round: &Round) -> Value {
-        let tables = self.shared.unwind_tables(self.options.mapping_fields.is_some());
-        let header = self.b.map_value_address(self.shared.globals_map, tables.header);
-        let header = self.b.load(header, 0, 8, false);
-        let mapping = self.last_up_to(MapRef(tables.mappings), header, UNWIND_MAPPINGS, place, round);
+        let tables = self.unwind_tables();
+        let mappings = self.b.load(round.state.base, round.state.offset + MAPPINGS, 8, false);
+        let mapping = self.last_up_to(MapRef(tables.mappings), mappings, UNWIND_MAPPINGS, place, round);
         let (start, end) = (self.b.load(mapping, 0, 8, false), self.b.load(mapping, 8, 8, false));
         let (begun, known, unknown, after) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
         self.b.branch(BinaryOp::LessEqualUnsigned, start, place, begun, unknown);
@@ -142,10 +178,18 @@ impl Lower<'_> {
         let bias = self.b.load(round.state.base, round.state.offset + BIAS, 8, false);
         let of_file = self.b.load(round.state.base, round.state.offset + ROWS, 8, false);
         let address = self.b.binary(BinaryOp::Subtract, place, bias);
-        let row = self.last_up_to(MapRef(tables.rows), of_file, UNWIND_ROWS, address, round);
-        let first = self.b.load(row, 0, 8, false);
-        self.or_lost(BinaryOp::LessEqualUnsigned, first, address, round);
-        self.b.load(row, 8, 8, false)
+        let above = self.b.binary_int(BinaryOp::ShiftRightUnsigned, address, i64::from(FAR_BITS));
+        let none = self.b.int(0);
+        self.or_lost(BinaryOp::Equal, above, none, round);
+        // The last row that begins with that address or a lower one, whatever way it names.
+        let wanted = self.b.binary_int(BinaryOp::ShiftLeft, address, 32);
+        let wanted = self.b.binary_int(BinaryOp::BitOr, wanted, i64::from(u32::MAX));
+        let row = self.last_up_to(MapRef(tables.rows), of_file, UNWIND_ROWS, wanted, round);
+        let row = self.b.load(row, 0, 8, false);
+        self.or_lost(BinaryOp::LessEqualUnsigned, row, wanted, round);
+        let way = self.b.extend(row, 4, false);
+        let way = self.entry_at(MapRef(tables.ways), way, round);
+        self.b.load(way, 0, 8, false)
     }
 
     /// What the tool has not been told yet of the process, or has not read yet: the file that is mapped there, from the kernel.
@@ -209,7 +253,7 @@ impl Lower<'_> {
         let end = self.b.binary(BinaryOp::Add, at, count);
         for step in (0..most.ilog2()).rev().map(|bit| 1i64 << bit) {
             let next = self.b.binary_int(BinaryOp::Add, at, step);
-            // 1 where the first is below the second: both are far below 2^63.
+            // 1 where the first is below the second: both are below 2^63.
             let is_inside = self.is_below(next, end);
             let index = self.b.binary(BinaryOp::Multiply, next, is_inside);
             let entry = self.entry_at(map, index, round);

@@ -51,7 +51,7 @@ pub static VALUES: &[Builtin] = &[
         "dw_ustack",
         (0, 2),
         "dw_ustack(mode = bpftrace, frames = 127): ustack",
-        "The user stack, by the unwind tables (`.eh_frame`) of programs: also where they keep no frame pointers. Takes `-p` or `-c`. The same as `ustack(dwarf)`.",
+        "The user stack, by the unwind tables (`.eh_frame`) of programs: also where they keep no frame pointers. The same as `ustack(dwarf)`.",
         "profile:hz:99 { @[dw_ustack] = count(); }",
         I::UserStackByTables,
     )),

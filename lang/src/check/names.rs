@@ -342,43 +342,11 @@ impl Body<'_, '_, '_> {
         if !by_tables {
             return Expr { kind: ExprKind::Stack { user, frames }, ty, span };
         }
-        if !self.may_use_tables(span) {
-            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
-        }
         let registers = [KEPT_IP, KEPT_SP, KEPT_BP].map(|at| self.kept_register(at, "a stack by unwind tables", span));
         if registers.iter().any(|register| register.ty == Type::Unknown) {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
         Expr { kind: ExprKind::StackByTables { frames, registers: Box::new(registers) }, ty, span }
-    }
-
-    /// Whether the tables of a process can be at hand when the probe fires: they are those of one process.
-    fn may_use_tables(&mut self, span: Span) -> bool {
-        if self.checker.options.pid.is_none() {
-            self.report(
-                Diagnostic::error(
-                    Code::NotHere,
-                    span,
-                    "stacks by unwind tables are those of one process, and none is chosen",
-                )
-                .label("which process?")
-                .help("choose it with `-p PID` or `-c COMMAND`; `ustack` goes by frame pointers, in all processes"),
-            );
-            return false;
-        }
-        if self.checker.options.children {
-            self.report(
-                Diagnostic::error(
-                    Code::NotHere,
-                    span,
-                    "stacks by unwind tables are those of one process, and its children are asked for, too",
-                )
-                .label("not with --children")
-                .help("leave out `--children`, or use `ustack`, which goes by frame pointers"),
-            );
-            return false;
-        }
-        true
     }
 
     pub fn clock(&mut self, span: Span) -> Expr {

@@ -7,43 +7,73 @@ use rtrace_lang::hir::{Hir, Map, MapValue};
 use rtrace_lang::types::Type;
 use rtrace_probes::kernel::system;
 
-use crate::symbols::MappingEvents;
+use crate::child::Child;
+use crate::symbols::{MappingEvent, MappingEvents};
 
 use super::Session;
+use super::unwind::UnwindTables;
 
 impl Session<'_> {
-    /// Asks for the news of one process, or of all, if the script has a use for it.
+    /// Asks for the news of one process and of those that it forks, or of all, if the script has a use for it.
     pub(super) fn follow_mappings(&mut self, process: Option<u32>) {
         if !shows_user_addresses(&self.hir) && self.unwind.is_none() {
             return;
         }
         // Refused without the right to: /proc has to do then.
         self.mappings = MappingEvents::follow(process, self.cpus).ok();
-        if process.is_none() && self.mappings.is_some() {
-            // Files of all processes are held open.
+        if self.mappings.as_ref().is_some_and(MappingEvents::are_of_all) {
+            // Their files are held open.
             system::raise_file_limit();
+        }
+    }
+
+    /// The processes that are known to be meant get their tables at once.
+    pub(super) fn start_unwind_tables(&mut self, child: Option<&Child>) {
+        let Some(unwind) = &mut self.unwind else { return };
+        if let Some(child) = child {
+            unwind.expect(&child.program);
+            // What it maps now is the tool's.
+            unwind.set(child.pid, &[]);
+        }
+        for process in self.options.pid.into_iter().chain(self.options.unwound.clone()) {
+            self.decoder.note_process(process);
+            self.fill_unwind_tables(process);
         }
     }
 
     /// Learns what the followed process, or any, has mapped since the last time.
     pub(super) fn note_mappings(&mut self) {
-        let Some(mappings) = &mut self.mappings else { return };
-        let mut processes = BTreeSet::new();
-        for event in mappings.read() {
-            processes.insert(event.pid());
+        let news = self.mappings.as_mut().map_or_else(Vec::new, MappingEvents::read);
+        let mut changed = BTreeSet::new();
+        for event in news {
+            let pid = event.pid();
+            if let Some(unwind) = &mut self.unwind {
+                let like = if let MappingEvent::Forked { parent, .. } = event { parent } else { pid };
+                if matches!(event, MappingEvent::Ended { .. }) {
+                    unwind.forget(pid);
+                    changed.remove(&pid);
+                } else if unwind.knows(like) || changed.contains(&like) {
+                    changed.insert(pid);
+                }
+            }
             self.decoder.note_mapping(event);
         }
-        if self.unwind.as_ref().and_then(|unwind| unwind.process).is_some_and(|pid| processes.contains(&pid)) {
-            self.fill_unwind_tables();
+        changed.into_iter().for_each(|pid| self.fill_unwind_tables(pid));
+    }
+
+    /// Gives tables to the processes that programs have looked for.
+    pub(super) fn answer_programs(&mut self) {
+        let wanted = self.unwind.as_ref().map_or_else(Vec::new, UnwindTables::wanted);
+        for process in wanted {
+            self.decoder.note_process(process);
+            self.fill_unwind_tables(process);
         }
     }
 
     /// Lets programs go up the stacks of the process through all that it has mapped by now.
-    pub(super) fn fill_unwind_tables(&mut self) {
-        if let Some(unwind) = &mut self.unwind
-            && let Some(pid) = unwind.process
-        {
-            unwind.set(&self.decoder.code(pid), &self.globals);
+    fn fill_unwind_tables(&mut self, process: u32) {
+        if let Some(unwind) = &mut self.unwind {
+            unwind.set(process, &self.decoder.code(process));
         }
     }
 }

@@ -96,14 +96,11 @@ impl Session<'_> {
             None => None,
         };
         let process = child.as_ref().map(|child| child.pid).or(self.options.pid);
-        self.follow_mappings(process);
-        if let Some(unwind) = &mut self.unwind {
-            unwind.process = process;
-        }
-        match (&child, &mut self.unwind) {
-            (Some(child), Some(unwind)) => unwind.expect(&child.program),
-            (_, _) => self.fill_unwind_tables(),
-        }
+        // The news of one are also that of its children to come.
+        let is_one = child.is_some() || !self.options.children;
+        let follows_others = self.options.all_tasks || !self.options.unwound.is_empty();
+        self.follow_mappings(process.filter(|_| is_one && !follows_others));
+        self.start_unwind_tables(child.as_ref());
         self.run_all(|attach| matches!(attach, Attach::Begin))?;
         self.drain(sink)?;
         let wakeups = self.wakeups()?;
@@ -181,7 +178,7 @@ impl Session<'_> {
             fds.len() - 1
         });
         let mappings_at = fds.len();
-        let follows_all = self.mappings.is_some() && child.is_none() && followed.is_none();
+        let follows_all = self.mappings.as_ref().is_some_and(MappingEvents::are_of_all);
         if self.unwind.is_some() || follows_all {
             fds.extend(self.mappings.iter().flat_map(MappingEvents::fds));
         }
@@ -226,6 +223,7 @@ impl Session<'_> {
                 self.decoder.note_process(child.pid);
             }
             self.note_mappings();
+            self.answer_programs();
             for pid in earlier.split_off(earlier.len().saturating_sub(PROCESSES_AT_ONCE)) {
                 self.decoder.note_process(pid);
             }

@@ -30,6 +30,7 @@ const DATA_TAIL: usize = 1032;
 // Kinds of records, and a mark on one of them.
 const RECORD_LOST: u32 = 2;
 const RECORD_COMM: u32 = 3;
+const RECORD_EXIT: u32 = 4;
 const RECORD_FORK: u32 = 7;
 const RECORD_MMAP2: u32 = 10;
 const COMM_IS_EXEC: u16 = 1 << 13;
@@ -53,13 +54,20 @@ pub enum MappingEvent {
         pid: u32,
         mapping: NewMapping,
     },
+    /// Its first thread has ended, and all others with it as a rule.
+    Ended {
+        pid: u32,
+    },
 }
 
 impl MappingEvent {
     /// The process.
     pub fn pid(&self) -> u32 {
         match self {
-            MappingEvent::Exec { pid } | MappingEvent::Forked { pid, .. } | MappingEvent::Mapped { pid, .. } => *pid,
+            MappingEvent::Exec { pid }
+            | MappingEvent::Forked { pid, .. }
+            | MappingEvent::Mapped { pid, .. }
+            | MappingEvent::Ended { pid } => *pid,
         }
     }
 }
@@ -78,6 +86,7 @@ pub struct NewMapping {
 
 /// The news of one process and of those that it makes, or of all.
 pub struct MappingEvents {
+    are_of_all: bool,
     buffers: Vec<Buffer>,
     /// Records that there was no room for.
     lost: u64,
@@ -98,7 +107,12 @@ impl MappingEvents {
                 Err(error) => return Err(error),
             }
         }
-        Ok(MappingEvents { buffers, lost: 0 })
+        Ok(MappingEvents { are_of_all: pid.is_none(), buffers, lost: 0 })
+    }
+
+    /// Whether all processes are followed.
+    pub fn are_of_all(&self) -> bool {
+        self.are_of_all
     }
 
     /// Ready when there is news.
@@ -240,6 +254,7 @@ fn parse(record: &[u8]) -> Option<(u64, MappingEvent)> {
     let (pid, time) = (half(8)?, word(record.len().checked_sub(8)?)?);
     match half(0)? {
         RECORD_COMM if marks & COMM_IS_EXEC != 0 => Some((time, MappingEvent::Exec { pid })),
+        RECORD_EXIT => (half(16)? == pid).then_some((time, MappingEvent::Ended { pid })),
         // A new thread is one as well.
         RECORD_FORK => {
             let parent = half(12)?;
@@ -293,9 +308,10 @@ mod tests {
         assert_eq!(found.first(), Some(&MappingEvent::Exec { pid: child.pid }));
         let is_program = |event: &MappingEvent| match event {
             MappingEvent::Mapped { mapping, .. } => mapping.path.ends_with("cat") && mapping.bytes > 0,
-            MappingEvent::Exec { .. } | MappingEvent::Forked { .. } => false,
+            MappingEvent::Exec { .. } | MappingEvent::Forked { .. } | MappingEvent::Ended { .. } => false,
         };
         assert!(found.iter().any(is_program), "{found:?}");
+        assert_eq!(found.last(), Some(&MappingEvent::Ended { pid: child.pid }));
         let is_vdso = |event: &MappingEvent| matches!(event, MappingEvent::Mapped { mapping, .. } if mapping.path.as_os_str() == vdso::NAME);
         assert!(found.iter().any(is_vdso), "{found:?}");
         assert!(events.read().is_empty());

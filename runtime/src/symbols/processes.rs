@@ -99,6 +99,8 @@ impl Processes {
                 // Stacks of the one that had the number before may still wait: what it had mapped stays behind.
                 process.push(inherited.unwrap_or_default());
             }
+            // Its addresses keep their names.
+            MappingEvent::Ended { .. } => {}
             MappingEvent::Exec { pid } => {
                 let process = self.of(pid);
                 process.missing = None;

@@ -47,6 +47,10 @@ pub struct Arguments {
     #[arg(short = 'p', long = "pid", value_name = "PID", conflicts_with = "command")]
     pub pid: Option<u32>,
 
+    /// For dw_ustack: have the unwind tables of this process at hand from its first stack on, not only from its second
+    #[arg(long = "dwarf-pid", value_name = "PID")]
+    pub dwarf_pids: Vec<u32>,
+
     /// With -p and -c: its children too, those there are and those to come, and theirs
     #[arg(long)]
     pub children: bool,
@@ -204,10 +208,6 @@ pub struct Arguments {
     /// As in bpftrace: semaphores of USDT probes are raised for every process in any case
     #[arg(long = "usdt-file-activation", hide = true)]
     _usdt_file_activation: bool,
-
-    /// As in bpftrace, where stacks of several processes can be unwound by their tables
-    #[arg(long = "dwarf-pid", value_name = "PID", hide = true)]
-    pub dwarf_pids: Vec<u32>,
 
     /// As in bpftrace, for headers of the kernel: its types are known without them
     #[arg(short = 'I', value_name = "DIR", hide = true)]

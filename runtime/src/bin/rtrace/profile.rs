@@ -51,8 +51,8 @@ pub struct Profile {
     #[arg(long)]
     user: bool,
 
-    /// Stacks of processes by their unwind tables: where they keep no frame pointers; with -p or -c
-    #[arg(long, conflicts_with_all = ["kernel", "cgroup", "container"])]
+    /// Stacks of processes by their unwind tables: where they keep no frame pointers
+    #[arg(long, conflicts_with = "kernel")]
     dwarf: bool,
 }
 

@@ -150,11 +150,6 @@ pub fn machine(arguments: &Arguments) -> Result<Machine, i32> {
             .map_err(|error| fail(&format!("--probe-filter is no regular expression: {error}"), &[help]))?;
         machine.use_filter(move |name| regex.is_match(name));
     }
-    if !arguments.dwarf_pids.is_empty() {
-        let help =
-            "dw_ustack takes the process of `-p PID`; with --all-tasks probes of the kernel fire for others, too";
-        return Err(fail("there is no --dwarf-pid", &[help.to_string()]));
-    }
     Ok(machine)
 }
 
@@ -199,9 +194,8 @@ fn is_only_shown(arguments: &Arguments) -> bool {
 
 /// The cgroup that the command line names; it and the process are there.
 fn scope(arguments: &Arguments) -> Result<Option<Cgroup>, i32> {
-    if let Some(pid) = arguments.pid
-        && !std::path::Path::new(&format!("/proc/{pid}")).exists()
-    {
+    let is_missing = |pid: &&u32| !Path::new(&format!("/proc/{pid}")).exists();
+    if let Some(pid) = arguments.pid.iter().chain(&arguments.dwarf_pids).find(is_missing) {
         return Err(fail(&format!("there is no process {pid}"), &[]));
     }
     if arguments.children && arguments.pid.is_none() && arguments.command.is_none() {
@@ -386,6 +380,9 @@ fn prepared(
     let options = SessionOptions {
         source,
         pid: arguments.pid,
+        children: arguments.children,
+        all_tasks: arguments.all_tasks,
+        unwound: arguments.dwarf_pids.clone(),
         cgroup,
         progress: !arguments.quiet && on_terminal,
         // Where its output goes to the terminal, this is the command's.
