@@ -140,6 +140,8 @@ pub enum InstKind {
     },
     /// The bits of a pointer, as a number.
     Address(Value),
+    /// The same pointer, to memory that is the program's own from here on: nothing of it is used earlier.
+    Owned(Value),
     Load {
         base: Value,
         offset: i32,
@@ -345,7 +347,8 @@ impl InstKind {
             InstKind::Extend { value, .. }
             | InstKind::ByteSwap { value, .. }
             | InstKind::Bounded { value, .. }
-            | InstKind::Address(value) => {
+            | InstKind::Address(value)
+            | InstKind::Owned(value) => {
                 *value = f(*value);
             }
             InstKind::PointerAdd { pointer, offset } => {

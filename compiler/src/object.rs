@@ -101,6 +101,8 @@ pub enum MapKind {
     RingBuffer,
     /// Cgroups, which the runtime puts in.
     Cgroups,
+    /// Programs to go on with.
+    Programs,
 }
 
 impl MapKind {
@@ -109,6 +111,7 @@ impl MapKind {
         match self {
             MapKind::Hash => 1,
             MapKind::Array => 2,
+            MapKind::Programs => 3,
             MapKind::PerCpuHash => 5,
             MapKind::PerCpuArray => 6,
             MapKind::Cgroups => 8,
@@ -128,7 +131,8 @@ impl MapKind {
             | MapKind::LruHash
             | MapKind::TaskStorage
             | MapKind::RingBuffer
-            | MapKind::Cgroups => false,
+            | MapKind::Cgroups
+            | MapKind::Programs => false,
         }
     }
 }

@@ -196,7 +196,7 @@ impl Select {
                 let from = self.register(*value);
                 self.push(MachineKind::Bounded { to, from, most: *most });
             }
-            InstKind::Address(pointer) => {
+            InstKind::Address(pointer) | InstKind::Owned(pointer) => {
                 let from = self.register(*pointer);
                 self.push(MachineKind::Move { to, from });
             }

@@ -52,6 +52,7 @@ pub const GET_ATTACH_COOKIE: u32 = 174;
 pub const TASK_PT_REGS: u32 = 175;
 /// Calls a function with the mapping that an address of a task lies in.
 pub const FIND_VMA: u32 = 180;
+pub const TAIL_CALL: u32 = 12;
 /// Calls a function that many times.
 pub const LOOP: u32 = 181;
 /// The value of one processor.

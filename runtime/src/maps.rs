@@ -101,7 +101,7 @@ impl LiveMap {
                 let (key_bytes, value_bytes) = (self.object.key_bytes as usize, self.value_bytes(cpus));
                 bpf::map_lookup_and_delete_batch(self.fd(), key_bytes, value_bytes, &mut |_, _| {})
             }
-            MapKind::RingBuffer | MapKind::TaskStorage | MapKind::Cgroups => Ok(()),
+            MapKind::RingBuffer | MapKind::TaskStorage | MapKind::Cgroups | MapKind::Programs => Ok(()),
         }
     }
 

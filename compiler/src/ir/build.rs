@@ -134,6 +134,11 @@ impl Builder {
         self.define(InstKind::Address(pointer), ValueKind::Int)
     }
 
+    pub fn owned(&mut self, pointer: Value) -> Value {
+        let kind = self.function.kind(pointer);
+        self.define(InstKind::Owned(pointer), kind)
+    }
+
     pub fn load(&mut self, base: Value, offset: i32, bytes: u8, signed: bool) -> Value {
         self.define(InstKind::Load { base, offset, bytes, signed }, ValueKind::Int)
     }

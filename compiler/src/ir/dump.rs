@@ -52,6 +52,7 @@ fn text(kind: &InstKind) -> String {
         InstKind::Bounded { value, most } => format!("bounded v{} {most}", value.0),
         InstKind::PointerAdd { pointer, offset } => format!("pointer v{} + v{}", pointer.0, offset.0),
         InstKind::Address(pointer) => format!("address v{}", pointer.0),
+        InstKind::Owned(pointer) => format!("owned v{}", pointer.0),
         InstKind::Load { base, offset, bytes, signed } => {
             format!("load {}{} [v{} + {offset}]", sign(*signed), u32::from(*bytes) * 8, base.0)
         }

@@ -214,7 +214,7 @@ impl Run<'_> {
                 value => return Err(format!("{value} is bounded by {most}")),
             },
             InstKind::PointerAdd { pointer, offset } => self.pointer(*pointer)?.0.wrapping_add(self.get(*offset)?),
-            InstKind::Address(pointer) => self.get(*pointer)?,
+            InstKind::Address(pointer) | InstKind::Owned(pointer) => self.get(*pointer)?,
             InstKind::Load { base, offset, bytes, signed } => {
                 extend(self.load(machine, *base, *offset, *bytes)?, *bytes, *signed)
             }

@@ -7,6 +7,7 @@
 //! - Loads, stores and atomics have a base that is a pointer: a nullable one is tested before, and a number never is a
 //!   base. Contexts and kernel objects are never stored to.
 //! - Constant shifts are below 64 and constant divisors are not zero; there is no signed division.
+//! - Of memory that becomes the program's own (`Owned`), nothing but the first word, which marks it, is used by its earlier address.
 //! - A helper takes at most five arguments.
 //! - Parameters stand at the start of the entry; a callback or subprogram that is named is there.
 //! - Stack slots lie within the function's stack, and that within the kernel's limit.
@@ -51,6 +52,9 @@ fn verify_one(function: &Function, subprograms: usize) -> Result<(), String> {
                 constants[value.index()] = Some(*n);
             }
         }
+    }
+    if let Some((block, value)) = used_before_owned(function, &order) {
+        return at(block, format!("what v{} points to is used before it is owned", value.0));
     }
     let dominators = function.dominators();
     let dominates = |a: Block, mut b: Block| loop {
@@ -114,6 +118,23 @@ fn verify_one(function: &Function, subprograms: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// An address of memory that is not the program's own yet, where more than its mark is used.
+fn used_before_owned(function: &Function, order: &[Block]) -> Option<(Block, Value)> {
+    let insts =
+        || order.iter().flat_map(|block| function.blocks[block.index()].insts.iter().map(|inst| (*block, inst)));
+    let owned: Vec<Value> = insts()
+        .filter_map(|(_, inst)| if let InstKind::Owned(value) = inst.kind { Some(value) } else { None })
+        .collect();
+    insts().find_map(|(block, inst)| match inst.kind {
+        InstKind::Load { base, offset: 1.., .. }
+        | InstKind::Store { base, offset: 1.., .. }
+        | InstKind::AtomicAdd { base, offset: 1.., .. }
+        | InstKind::AtomicFetchAdd { base, offset: 1.., .. }
+        | InstKind::PointerAdd { pointer: base, .. } => owned.contains(&base).then_some((block, base)),
+        _ => None,
+    })
+}
+
 fn check_inst(
     function: &Function,
     subprograms: usize,
@@ -164,6 +185,7 @@ fn check_inst(
         | InstKind::ByteSwap { .. }
         | InstKind::Bounded { .. }
         | InstKind::Address(_)
+        | InstKind::Owned(_)
         | InstKind::Context
         | InstKind::Parameter(_)
         | InstKind::Callback(_)

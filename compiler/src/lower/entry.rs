@@ -19,7 +19,12 @@ impl Lower<'_> {
         if self.detaches_slowly() {
             let stopped = self.b.map_value_address(self.shared.globals_map, STOPPED_OFFSET);
             let stopped = self.b.load(stopped, 0, 8, false);
-            self.only_if_equal(stopped, 0);
+            let (go, leave) = (self.b.block(), self.b.block());
+            self.b.branch_nonzero(stopped, leave, go);
+            self.b.enter(leave);
+            self.ask_for_the_tasks_stack();
+            self.leave();
+            self.b.enter(go);
         }
         if let Some((word, wanted)) = &self.program.layout.guard {
             let found = self.word(word);
@@ -49,6 +54,18 @@ impl Lower<'_> {
             let (map, first) = (self.b.map(map), self.b.int(0));
             let found = self.b.call(calls::CURRENT_TASK_UNDER_CGROUP, &[map, first]);
             self.only_if_equal(found, 1);
+        }
+    }
+
+    /// Keeps the kernel from giving a program of user code a stack of the processor's, which it does from Linux 6.13 on where a program
+    /// takes 64 bytes: in such programs a task may be taken off, and the next one would write into the same stack. It gives none
+    /// to programs with a tail call (kernel/bpf/verifier.c, `check_max_stack_depth`). This one comes when nothing counts any
+    /// more, and leads nowhere.
+    fn ask_for_the_tasks_stack(&mut self) {
+        if let ProgramKind::Kprobe { user: true, multi } = self.program.kind {
+            let map = self.shared.no_programs(multi);
+            let (map, first) = (self.b.map(map), self.b.int(0));
+            self.b.call(calls::TAIL_CALL, &[self.context, map, first]);
         }
     }
 

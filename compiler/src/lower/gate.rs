@@ -170,6 +170,7 @@ impl Lower<'_> {
             let one = self.b.int(1);
             self.b.store(slot, 0, 8, one);
         }
+        let slot = self.b.owned(slot);
         self.go_on(slot, Some(number), body);
     }
 

@@ -11,6 +11,7 @@ use rtrace_lang::limits::{
     UNWIND_WANTED, UNWIND_WAYS,
 };
 use rtrace_lang::span::Span;
+use rtrace_lang::target::MultiKind;
 use rtrace_lang::types::Type;
 use rtrace_lang::unwind;
 
@@ -46,6 +47,8 @@ pub struct Shared {
     stacks: Option<MapRef>,
     unwind: Option<UnwindMaps>,
     cgroup: Option<MapRef>,
+    /// By how their programs are attached: the kernel wants those of one map to agree in that.
+    no_programs: HashMap<MultiKind, MapRef>,
     tree: Option<MapRef>,
     log2_table: Option<u32>,
     zeros: Option<(u32, u32)>,
@@ -132,6 +135,7 @@ impl Shared {
             stacks: None,
             unwind: None,
             cgroup: None,
+            no_programs: HashMap::new(),
             tree: None,
             log2_table: None,
             zeros: None,
@@ -346,6 +350,26 @@ impl Shared {
             turns: None,
         });
         self.cgroup = Some(map);
+        map
+    }
+
+    /// A map of programs that stays empty.
+    pub fn no_programs(&mut self, attached: MultiKind) -> MapRef {
+        if let Some(map) = self.no_programs.get(&attached) {
+            return *map;
+        }
+        let map = self.add(MapObject {
+            name: "no_programs".to_string(),
+            kind: MapKind::Programs,
+            key_bytes: 4,
+            value_bytes: 4,
+            entries: 1,
+            allocate_on_use: false,
+            is_mapped: false,
+            whole_keys: None,
+            turns: None,
+        });
+        self.no_programs.insert(attached, map);
         map
     }
 

@@ -219,7 +219,8 @@ fn is_data(map: &MapObject) -> bool {
         | MapKind::LruPerCpuHash
         | MapKind::TaskStorage
         | MapKind::RingBuffer
-        | MapKind::Cgroups => false,
+        | MapKind::Cgroups
+        | MapKind::Programs => false,
     }
 }
 

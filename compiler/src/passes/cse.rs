@@ -104,6 +104,7 @@ fn key(kind: &InstKind, function: &Function) -> Option<Key> {
         }
         // Right before its use, or the bounds are forgotten on the way.
         InstKind::Bounded { .. }
+        | InstKind::Owned(_)
         | InstKind::Context
         | InstKind::Parameter(_)
         | InstKind::Callback(_)

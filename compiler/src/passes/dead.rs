@@ -111,6 +111,7 @@ fn has_effect(kind: &InstKind) -> bool {
         | InstKind::Bounded { .. }
         | InstKind::PointerAdd { .. }
         | InstKind::Address(_)
+        | InstKind::Owned(_)
         | InstKind::Load { .. }
         | InstKind::LoadObject { .. }
         | InstKind::Callback(_)

@@ -111,6 +111,7 @@ fn simplify(kind: &InstKind, made: &[Option<InstKind>]) -> Simplified {
         | InstKind::Bounded { .. }
         | InstKind::PointerAdd { .. }
         | InstKind::Address(_)
+        | InstKind::Owned(_)
         | InstKind::Load { .. }
         | InstKind::LoadObject { .. }
         | InstKind::Store { .. }

@@ -50,7 +50,9 @@ fn create(map: &MapObject) -> Result<OwnedFd, KernelError> {
     let entries = match map.kind {
         MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash | MapKind::LruPerCpuHash => map.entries.min(ENTRIES),
         MapKind::RingBuffer => map.entries.min(RING_BYTES),
-        MapKind::Array | MapKind::PerCpuArray | MapKind::TaskStorage | MapKind::Cgroups => map.entries,
+        MapKind::Array | MapKind::PerCpuArray | MapKind::TaskStorage | MapKind::Cgroups | MapKind::Programs => {
+            map.entries
+        }
     };
     bpf::map_create(&bpf::MapConfig {
         kind: map.kind.number(),

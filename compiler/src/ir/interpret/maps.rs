@@ -84,7 +84,7 @@ impl Maps {
         match (object.kind, known) {
             (MapKind::RingBuffer, _) => Err("an update of a ring buffer".to_string()),
             (MapKind::TaskStorage, _) => Err("an update of a thread's values".to_string()),
-            (MapKind::Cgroups, _) => Err("an update of a map of cgroups".to_string()),
+            (MapKind::Cgroups | MapKind::Programs, _) => Err("an update of a map of cgroups or programs".to_string()),
             (_, Some(_)) if flags == NO_EXIST => Ok(EEXIST),
             (_, None) if flags == EXIST => Ok(ENOENT),
             (MapKind::Array | MapKind::PerCpuArray, None) => Ok(E2BIG),
@@ -113,7 +113,7 @@ impl Maps {
             MapKind::Array | MapKind::PerCpuArray => Ok(EINVAL),
             MapKind::RingBuffer => Err("a deletion from a ring buffer".to_string()),
             MapKind::TaskStorage => Err("a deletion of a thread's values".to_string()),
-            MapKind::Cgroups => Err("a deletion from a map of cgroups".to_string()),
+            MapKind::Cgroups | MapKind::Programs => Err("a deletion from a map of cgroups or programs".to_string()),
             MapKind::Hash | MapKind::PerCpuHash | MapKind::LruHash | MapKind::LruPerCpuHash => {
                 match self.maps[map as usize].entries.remove(&key) {
                     Some(address) => {
