@@ -321,6 +321,8 @@ impl Lower<'_> {
         let most_value = self.b.int(i64::from(most));
         self.b.branch(BinaryOp::LessUnsigned, value, most_value, fits, wide);
         self.b.enter(fits);
+        // The verifier may see a number that was kept elsewhere, of which it forgets what it has learned.
+        let value = if most > 0 { self.b.bounded(value, most - 1) } else { value };
         self.b.jump(after, &[value]);
         self.b.enter(wide);
         let most_value = self.b.int(i64::from(most));

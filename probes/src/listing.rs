@@ -191,6 +191,9 @@ fn declaration(argument: &Argument) -> String {
         Type::Str(_) if matches!(argument.at, rtrace_lang::target::Location::DataLocation { .. }) => {
             format!("char {}[]", argument.name)
         }
+        Type::Pointer { to, .. } if matches!(argument.at, rtrace_lang::target::Location::DataLocation { .. }) => {
+            format!("{} {}[]", c_name(to), argument.name)
+        }
         Type::Str(len) => format!("char {}{suffix}[{len}]", argument.name),
         Type::Buffer(len) => format!("unsigned char {}{suffix}[{len}]", argument.name),
         _ => {

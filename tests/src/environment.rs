@@ -78,6 +78,8 @@ pub enum Need {
     TunTypes,
     /// Events of waits for locks.
     Contention,
+    /// The disk is given its memory as a list, with an event for each.
+    DmaLists,
     /// Iterators over the entries of a map.
     MapEntries,
 }
@@ -114,6 +116,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("tun", Need::Tun),
     ("tun_types", Need::TunTypes),
     ("contention", Need::Contention),
+    ("dma_lists", Need::DmaLists),
     ("map_entries", Need::MapEntries),
 ];
 
@@ -145,6 +148,10 @@ impl Need {
             Need::TunTypes => modules::load(modules::KEPT).is_ok() && machine.module_btf(modules::KEPT).is_some(),
             Need::TaskMappings => machine.struct_named(StructKind::Struct, "bpf_iter__task_vma").is_some(),
             Need::Contention => machine.struct_named(StructKind::Struct, "trace_event_raw_contention_begin").is_some(),
+            Need::DmaLists => {
+                machine.struct_named(StructKind::Struct, "trace_event_raw_dma_map_sg").is_some()
+                    && machine.struct_named(StructKind::Struct, "blk_dma_iter").is_none()
+            }
             Need::MapEntries => machine.struct_named(StructKind::Struct, "bpf_iter__bpf_map_elem").is_some(),
             Need::KernelVariables => machine.kernel_symbol("__per_cpu_offset").is_some(),
             Need::OtherRoot => other_files::can_change_root(),
@@ -188,6 +195,7 @@ impl Need {
             | Need::Mappings
             | Need::OtherProcessors
             | Need::Contention
+            | Need::DmaLists
             | Need::MapEntries
             | Need::TaskMappings => true,
         }

@@ -386,7 +386,13 @@ impl Lower<'_> {
                 self.read_kernel_word(address, bytes, signed)
             }
             Location::Behind { pointer, offset, direct } => self.behind(*pointer, *offset, *direct, bytes, signed),
-            Location::DataLocation { offset, base } => self.data_location(*offset, *base),
+            Location::DataLocation { offset, base } => {
+                let address = self.data_location(*offset, *base);
+                // A number from here on: for the verifier it still is a pointer to the context, to which no index may be added.
+                let place = self.scratch_memory(8);
+                self.b.store(place.base, place.offset, 8, address);
+                self.b.load(place.base, place.offset, 8, false)
+            }
             Location::UserMemory(address) => {
                 let address = self.user_address(address);
                 let place = self.read_word(address, Space::User, bytes, self.b.span);
@@ -489,6 +495,8 @@ impl Lower<'_> {
         let context = self.context;
         let word = self.b.load(context, offset as i32, 4, false);
         let from = self.b.binary_int(BinaryOp::BitAnd, word, 0xffff);
+        // Right before its use: of a number that was kept elsewhere the verifier forgets this.
+        let from = self.b.bounded(from, 0xffff);
         let address = self.b.address(context);
         let from = self.b.binary_int(BinaryOp::Add, from, i64::from(base));
         self.b.binary(BinaryOp::Add, address, from)

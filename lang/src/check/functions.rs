@@ -43,6 +43,23 @@ fn unknown(span: Span) -> Expr {
     Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span }
 }
 
+/// What has a length.
+const WITH_LENGTH: &str = "a map, a stack, a string, an array or a tuple";
+
+/// Bytes of a tracepoint's data (`__data_loc`) whose length only the record knows: the upper half of the word that says where
+/// they are (include/trace/stages/stage1_struct_define.h).
+fn data_bytes(value: &Expr) -> Option<Expr> {
+    let ExprKind::Context(Location::DataLocation { offset, .. }) = value.kind else { return None };
+    let length = Location::Context { offset: offset + 2 };
+    Some(Expr { kind: ExprKind::Context(length), ty: Type::Int { bytes: 2, signed: false }, span: value.span })
+}
+
+/// A number and a constant.
+fn computed(op: BinaryOp, left: Expr, right: i64, span: Span) -> Expr {
+    let kind = ExprKind::Binary { op, left: Box::new(left), right: Box::new(Expr::int(right, span)) };
+    Expr { kind, ty: Type::I64, span }
+}
+
 impl Body<'_, '_, '_> {
     /// What a function of this file gives.
     pub fn function_value(
@@ -151,7 +168,15 @@ impl Body<'_, '_, '_> {
             Type::Stack { .. } | Type::Str(_) => Expr { kind: ExprKind::Length(Box::new(value)), ty: Type::I64, span },
             Type::Array { len, .. } => Expr::int(i64::from(*len), span),
             Type::Tuple(_) | Type::Record(_) => Expr::int(value.ty.parts().len() as i64, span),
-            _ => self.wrong_type(row, &value, "a map, a stack, a string, an array or a tuple"),
+            Type::Pointer { to, .. } => {
+                let element = i64::from(to.size().max(1));
+                match data_bytes(&value) {
+                    Some(bytes) if element == 1 => bytes,
+                    Some(bytes) => computed(BinaryOp::DivideUnsigned, bytes, element, span),
+                    None => self.wrong_type(row, &value, WITH_LENGTH),
+                }
+            }
+            _ => self.wrong_type(row, &value, WITH_LENGTH),
         }
     }
 
@@ -265,7 +290,7 @@ impl Body<'_, '_, '_> {
             return self.wrong_type(row, &value, "a pointer or an array");
         };
         let most = self.checker.items.settings.max_strlen;
-        let length = match (length, size) {
+        let length = match (length.or_else(|| data_bytes(&value)), size) {
             (Some(length), _) if !length.ty.is_integer() => return self.wrong_type(row, &length, "a length"),
             (Some(length), _) => length,
             (None, Some(size)) => Expr::int(i64::from(size), span),
@@ -399,12 +424,8 @@ impl Body<'_, '_, '_> {
         if segment.ty == Type::Unknown {
             return segment;
         }
-        let number = |op, left: Expr, right: i64| {
-            let kind = ExprKind::Binary { op, left: Box::new(left), right: Box::new(Expr::int(right, span)) };
-            Expr { kind, ty: Type::I64, span }
-        };
-        let privilege = number(BinaryOp::BitAnd, segment, 3);
-        number(BinaryOp::Equal, privilege, 3)
+        let privilege = computed(BinaryOp::BitAnd, segment, 3, span);
+        computed(BinaryOp::Equal, privilege, 3, span)
     }
 
     pub fn static_assert(&mut self, arguments: &[ast::Argument], span: Span) {

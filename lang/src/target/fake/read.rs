@@ -241,7 +241,14 @@ impl Reader {
         };
         if let Some(base) = base {
             let at = Location::DataLocation { offset, base };
-            return Ok(Argument { name: name.trim().into(), ty: Type::Str(DEFAULT_MAX_STRLEN), at });
+            let Some((of, name)) = name.trim().rsplit_once(' ') else {
+                return Ok(Argument { name: name.trim().into(), ty: Type::Str(DEFAULT_MAX_STRLEN), at });
+            };
+            return Ok(Argument {
+                name: name.into(),
+                ty: Type::pointer(self.ty(of, Space::Kernel)?, Space::Kernel),
+                at,
+            });
         }
         let (ty, name) = self.declaration(declared, Space::Kernel)?;
         let ty = text_or(ty);
