@@ -200,12 +200,12 @@ impl Writer<'_> {
         for part in 0..record.tail.len() / MEMBER {
             let alignment = self.alignment(record.word(part, MEMBER, 1));
             let (start, width) = self.btf.member_place(record, part);
-            if width.is_none() && start % (8 * alignment) != 0 {
+            if width.is_none() && !start.is_multiple_of(8 * alignment) {
                 return None;
             }
             largest = largest.max(alignment);
         }
-        (record.size_or_type % largest == 0).then_some(largest)
+        record.size_or_type.is_multiple_of(largest).then_some(largest)
     }
 
     /// What a type is aligned to, in bytes.
