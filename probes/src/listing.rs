@@ -173,12 +173,6 @@ pub(crate) fn listed(site: &ProbeSite, verbose: bool) -> ListedProbe {
     ListedProbe { name: site.name.to_string(), arguments }
 }
 
-/// A variable or a member as C declares it.
-fn variable(name: &str, ty: &Type) -> String {
-    let at = rtrace_lang::target::Location::Context { offset: 0 };
-    declaration(&Argument { name: name.into(), ty: ty.clone(), at })
-}
-
 /// An argument as C declares it.
 fn declaration(argument: &Argument) -> String {
     let mut suffix = String::new();

@@ -71,6 +71,8 @@ type Filter = Box<dyn Fn(&str) -> bool + Send + Sync>;
 #[derive(Default)]
 pub struct Machine {
     btf: OnceLock<Option<Arc<Btf>>>,
+    /// Whether these are not the running kernel's.
+    has_types_of_file: bool,
     /// Types beside the kernel's own, in the order in which they were asked for; the place is one less than the number
     /// of the source.
     sources: Mutex<Vec<Source>>,
@@ -107,10 +109,9 @@ impl Machine {
     }
 
     /// Takes the kernel's types from that file: BTF, or an ELF file with a section of it.
-    pub fn use_types_of(&self, path: &Path) -> Result<(), KernelError> {
-        let btf = Btf::open(path)?;
-        // Nobody has asked for them yet.
-        let _ = self.btf.set(Some(Arc::new(btf)));
+    pub fn use_types_of(&mut self, path: &Path) -> Result<(), KernelError> {
+        self.btf = OnceLock::from(Some(Arc::new(Btf::open(path)?)));
+        self.has_types_of_file = true;
         Ok(())
     }
 
@@ -164,6 +165,10 @@ impl Machine {
     /// The types of a module.
     pub fn module_btf(&self, module: &str) -> Option<Arc<Btf>> {
         let base = self.btf()?.clone();
+        // Those of modules count on from the kernel's own, byte for byte.
+        if self.has_types_of_file {
+            return None;
+        }
         let mut sources = self.sources.lock().expect("no holder panics");
         let known = sources.iter().find_map(|source| match source {
             Source::Module { name, btf } if name == module => Some(btf.clone()),

@@ -40,11 +40,27 @@ fn types_are_shown_as_c_declares_them() {
         println!("skipped: this kernel shows no types");
         return;
     }
-    let shown = text(&rtrace(&["-lv", "struct path"]));
-    assert_eq!(shown, "struct path {\n    struct vfsmount *mnt;\n    struct dentry *dentry;\n}; // 16 bytes\n");
+    let shown = |pattern: &str| text(&rtrace(&["-lv", pattern]));
+    let path = "vmlinux: struct path {\n\tstruct vfsmount *mnt;\n\tstruct dentry *dentry;\n};\n\n";
+    assert_eq!(shown("struct path"), path);
+    let processes = "vmlinux: enum pid_type {\n\tPIDTYPE_PID = 0,\n\tPIDTYPE_TGID = 1,\n\tPIDTYPE_PGID = 2,\n\
+                     \tPIDTYPE_SID = 3,\n\tPIDTYPE_MAX = 4,\n};\n\n";
+    assert_eq!(shown("enum pid_type"), processes);
+    // Typedefs, functions, bit fields, and types without a name where they are.
+    let packets = shown("struct sk_buff");
+    for part in ["\n\tunion {\n\t\tstruct {\n\t\t\tstruct sk_buff *next;\n", "ktime_t tstamp;", "__u8 cloned: 1;"] {
+        assert!(packets.contains(part), "{part} in {packets}");
+    }
+    assert!(packets.contains("\t\t\tvoid (*destructor)(struct sk_buff *);\n"), "{packets}");
+    assert!(shown("union bpf_attr").contains("\tstruct {\n\t\t__u32 map_type;\n"));
+    // In the order of their texts, an empty line behind each.
+    let several = shown("struct list_h*");
+    assert!(
+        several
+            .starts_with("vmlinux: struct list_head {\n\tstruct list_head *next;\n\tstruct list_head *prev;\n};\n\n")
+    );
+    assert_eq!(text(&rtrace(&["-l", "enum pid_typ*"])), "enum pid_type\n");
     assert_eq!(text(&rtrace(&["-l", "struct task_struct"])), "struct task_struct\n");
-    assert!(text(&rtrace(&["-lv", "struct task_struct"])).contains("    char comm[16];\n"));
-    assert!(text(&rtrace(&["-lv", "enum pid_type"])).contains("    PIDTYPE_TGID = 1,\n"));
     assert_eq!(rtrace(&["-l", "struct no_such_struct"]).status.code(), Some(2));
 }
 

@@ -1,6 +1,7 @@
 //! What command lines answer about probes: listings of them, and what is said of those that are not there, where the answer
 //! depends on options, on a process or on where the code of a program lies.
 
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,12 @@ use rtrace_probes::elf::Binary;
 
 use crate::child::Child;
 use crate::directives::{Workload, WorkloadMode};
+use crate::directory::Directory;
 use crate::environment::{Need, Programs};
 use crate::workload;
 
 /// A command line and its answer. `WORKLOADS` stands for the directory of the workloads, `PID` for the process of one, `INSIDE`
-/// for an address within the first instruction of `FIRST`.
+/// for an address within the first instruction of `FIRST`, `LIST` for a file with `LISTED`.
 pub struct Asked {
     pub name: &'static str,
     pub tier: u8,
@@ -29,6 +31,9 @@ pub struct Asked {
 /// A function that begins with an instruction of several bytes, and the program that has it.
 const FIRST: &str = "_ZN5shape5widthEv";
 const FIRST_OF: &str = "workload-lean";
+
+/// Functions in the form of tracefs' list; the kernel has some of them, and more that begin alike.
+const LISTED: &str = "gone_long_ago\ngone_since\ntun_chr_open [tun]\nvfs_read\nvfs_write\n";
 
 const CALLS: &str = "pid$target:a.out:workload_call:entry { }";
 const CALL: &str = "uprobe:WORKLOADS/workload:workload_call";
@@ -103,6 +108,95 @@ pub const ALL: &[Asked] = &[
     },
     Asked {
         tier: 3,
+        needs: &[Need::Kprobes],
+        ..asked(
+            "listed_functions",
+            &["--traceable-functions", "LIST", "-l", "kprobe:vfs_*"],
+            &["kprobe:vfs_read", "kprobe:vfs_write"],
+        )
+    },
+    Asked {
+        tier: 3,
+        needs: &[Need::Kprobes],
+        ..asked(
+            "listed_functions_of_module",
+            &["--traceable-functions", "LIST", "-l", "kprobe:tun:*"],
+            &["kprobe:tun:tun_chr_open"],
+        )
+    },
+    Asked {
+        tier: 3,
+        needs: &[Need::Fentry],
+        ..asked(
+            "listed_functions_by_fentry",
+            &["--traceable-functions", "LIST", "-l", "fentry:vfs_*"],
+            &["fentry:vfs_read", "fentry:vfs_write"],
+        )
+    },
+    Asked {
+        tier: 3,
+        needs: &[Need::Kprobes],
+        ..refused(
+            "not_listed",
+            &["--traceable-functions", "LIST", "--check", "-e", "kprobe:vfs_readv* { }"],
+            &["none of the functions that match `vfs_readv*` can be traced", "`vfs_readv` matches"],
+        )
+    },
+    Asked {
+        status: 1,
+        ..refused(
+            "no_list",
+            &["--traceable-functions", "/nowhere/functions", "-l", "kprobe:*"],
+            &["cannot read /nowhere/functions: No such file"],
+        )
+    },
+    Asked {
+        tier: 3,
+        needs: &[Need::Kprobes],
+        ..refused(
+            "refused_by_the_kernel",
+            &["--traceable-functions", "LIST", "-e", "kprobe:gone_s* { }"],
+            &[
+                "error[R0032]: nothing that `kprobe:gone_s*` matches can be traced",
+                "not let `kprobe:gone_since` be probed",
+            ],
+        )
+    },
+    Asked {
+        tier: 3,
+        needs: &[Need::Kprobes],
+        ..refused(
+            "all_refused_by_the_kernel",
+            &["--traceable-functions", "LIST", "-e", "kprobe:gone_* { } kretprobe:gone_* { }"],
+            &["error[R0032]: nothing that `kprobe:gone_*` matches can be traced", "does not let any of 2 be probed"],
+        )
+    },
+    Asked {
+        tier: 3,
+        needs: &[Need::Kprobes],
+        ..asked(
+            "some_refused_by_the_kernel",
+            &[
+                "-q",
+                "--traceable-functions",
+                "LIST",
+                "-e",
+                "kprobe:*e* { } kretprobe:*e* { } interval:ms:50 { exit() } END { print(1) }",
+            ],
+            &["1", "", ""],
+        )
+    },
+    Asked {
+        tier: 3,
+        needs: &[Need::TunTypes],
+        ..asked(
+            "types_of_module",
+            &["-lv", "struct tun_p*i"],
+            &["tun: struct tun_pi {", "\t__u16 flags;", "\t__be16 proto;", "};", ""],
+        )
+    },
+    Asked {
+        tier: 3,
         needs: &[Need::Fentry, Need::TunTypes],
         ..refused(
             "near_in_module",
@@ -126,8 +220,14 @@ impl Asked {
         let directory = programs.workloads.display().to_string();
         let inside = address_inside(programs)?;
         let pid = process.as_ref().map_or(String::new(), |process| process.pid.to_string());
-        let filled =
-            |text: &&str| text.replace("WORKLOADS", &directory).replace("PID", &pid).replace("INSIDE", &inside);
+        let files = Directory::create(self.name)?;
+        let list = files.path.join("functions");
+        fs::write(&list, LISTED)?;
+        let list = list.display().to_string();
+        let filled = |text: &&str| {
+            let text = text.replace("WORKLOADS", &directory).replace("PID", &pid).replace("INSIDE", &inside);
+            text.replace("LIST", &list)
+        };
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new(&programs.rtrace);
         command.args(self.words.iter().map(filled)).env("PATH", format!("{directory}:{path}"));

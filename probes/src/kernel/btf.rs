@@ -5,6 +5,7 @@
 //! Damaged data never panic: every read is checked and a broken record ends the walk.
 
 mod convert;
+mod declare;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -158,6 +159,7 @@ pub struct Btf {
     names: OnceLock<Names>,
     /// Whether pointers carry the tag `user`; kernels built by compilers without such tags don't say.
     has_user_tags: OnceLock<bool>,
+    has_signed_enums: OnceLock<bool>,
     enumerators: Known<Box<str>, Enumerator>,
     trace_events: OnceLock<HashMap<String, u32>>,
     trace_callers: OnceLock<HashMap<String, u32>>,
@@ -232,6 +234,7 @@ impl Btf {
             found: Mutex::new(HashMap::new()),
             names: OnceLock::new(),
             has_user_tags: OnceLock::new(),
+            has_signed_enums: OnceLock::new(),
             enumerators: Mutex::new(HashMap::new()),
             trace_events: OnceLock::new(),
             trace_callers: OnceLock::new(),

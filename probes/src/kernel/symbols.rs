@@ -1,6 +1,7 @@
 //! Names and addresses of the kernel's symbols, from /proc/kallsyms, which takes the kernel 65 ms to write: it is read
 //! as a stream, once for a whole list, and never kept. `runtime` resolves the few addresses of a run faster.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
@@ -79,6 +80,18 @@ pub fn has_function(name: &str) -> Result<bool, KernelError> {
         !found
     })?;
     Ok(found)
+}
+
+/// Those of the names that no function of the kernel or a module has.
+pub fn missing_functions<'a>(names: impl Iterator<Item = &'a str>) -> Result<HashSet<&'a str>, KernelError> {
+    let mut missing: HashSet<&str> = names.collect();
+    each_line(|line| {
+        if matches!(line.kind, b't' | b'T' | b'w' | b'W') {
+            missing.remove(line.name);
+        }
+        !missing.is_empty()
+    })?;
+    Ok(missing)
 }
 
 /// The functions of the kernel and its modules that a pattern matches, sorted, each once; not what the compiler has made of others.

@@ -9,33 +9,60 @@ use rtrace_lang::hir::Hir;
 use rtrace_lang::source::Source;
 use rtrace_lang::span::Span;
 use rtrace_lang::target::{Attach, ProbeSite};
+use rtrace_probes::kernel::symbols::missing_functions;
 use rtrace_probes::{AttachError, Link, Machine, Provider};
 
+/// Names of sites that are not attached to.
+#[derive(Default)]
+pub struct LeftOut {
+    /// What the kernel has, and cannot trace.
+    pub refused: Vec<Arc<str>>,
+    /// Functions that a pattern has found in a list, and that the kernel does not have.
+    pub missing: Vec<Arc<str>>,
+}
+
 /// Attaches to sites of one kind. Of many functions the kernel may refuse some, of programs for the instruction that they
-/// begin with, its own for their arguments: those are left out, and the rest is attached in parts.
+/// begin with, its own for their arguments: those are left out, and the rest is attached in parts; and so are functions of
+/// a list that the kernel does not have.
 pub fn attach_to_all(
     provider: &dyn Provider,
     machine: &Machine,
     program: BorrowedFd<'_>,
     sites: &[(u64, &ProbeSite)],
     is_one_of_many: bool,
-    refused: &mut Vec<Arc<str>>,
+    left: &mut LeftOut,
 ) -> Result<Vec<Link>, AttachError> {
+    let is_of_pattern = |site: &ProbeSite| matches!(site.attach, Attach::Kprobe { is_matched: true, .. });
+    let is_of_pattern = sites.iter().all(|(_, site)| is_of_pattern(site));
     let may_be_left = |site: &ProbeSite| matches!(site.attach, Attach::Uprobe { .. } | Attach::Trampoline);
     let may_be_left = sites.iter().all(|(_, site)| may_be_left(site));
     match provider.attach(machine, program, sites) {
         Err(error) if may_be_left && is_one_of_many && error.source.errno() == Some(ENOTSUPP) => match sites {
             [(_, only)] => {
-                refused.push(only.name.clone());
+                left.refused.push(only.name.clone());
                 Ok(Vec::new())
             }
             _ => {
                 let (first, rest) = sites.split_at(sites.len() / 2);
-                let mut links = attach_to_all(provider, machine, program, first, is_one_of_many, refused)?;
-                links.extend(attach_to_all(provider, machine, program, rest, is_one_of_many, refused)?);
+                let mut links = attach_to_all(provider, machine, program, first, is_one_of_many, left)?;
+                links.extend(attach_to_all(provider, machine, program, rest, is_one_of_many, left)?);
                 Ok(links)
             }
         },
+        // It takes all functions of a list or none: one that it has not, or no longer, is left out.
+        Err(error) if is_of_pattern && error.source.errno() == Some(libc::ESRCH) => {
+            let missing = missing_functions(sites.iter().map(|(_, site)| &*site.function)).unwrap_or_default();
+            let (unknown, known): (Vec<_>, Vec<_>) =
+                sites.iter().partition(|(_, site)| missing.contains(&*site.function));
+            if unknown.is_empty() {
+                return Err(error);
+            }
+            // Where nothing is attached the caller sees it.
+            if !known.is_empty() {
+                left.missing.extend(unknown.iter().map(|(_, site)| site.name.clone()));
+            }
+            provider.attach(machine, program, &known)
+        }
         result => result,
     }
 }

@@ -32,7 +32,7 @@ use crate::output::{Sink, notices, printf, prometheus};
 use crate::signals::{self, Ending};
 use crate::symbols::MappingEvents;
 
-use super::attaching::{attach_to_all, nothing_attached};
+use super::attaching::{LeftOut, attach_to_all, nothing_attached};
 use super::progress::Progress;
 use super::recording::RecordingLine;
 use super::replaced::traced_files;
@@ -321,7 +321,7 @@ impl Session<'_> {
             system::raise_file_limit();
         }
         let mut ways = Ways::default();
-        let mut refused = Vec::new();
+        let mut left = LeftOut::default();
         let mut sites_of: HashMap<Span, usize> = HashMap::new();
         for program in &self.hir.programs {
             *sites_of.entry(program.span).or_default() += program.sites.len();
@@ -347,7 +347,7 @@ impl Session<'_> {
                 if ending.take() {
                     return Ok(true);
                 }
-                let links = attach_to_all(provider, self.machine, fd.as_fd(), sites, is_one_of_many, &mut refused)
+                let links = attach_to_all(provider, self.machine, fd.as_fd(), sites, is_one_of_many, &mut left)
                     .map_err(|error| refusal::of_probe(error, clause.span, &self.options.source))?;
                 if links.is_empty() && matches!(first.attach, Attach::Kprobe { .. }) {
                     self.left_out.extend(sites.iter().map(|(_, site)| site.name.clone()));
@@ -365,10 +365,11 @@ impl Session<'_> {
             }
         }
         drop(progress);
-        if !refused.is_empty() {
-            let names = refused.join(", ");
+        self.left_out.append(&mut left.missing);
+        if !left.refused.is_empty() {
+            let names = left.refused.join(", ");
             notices::warn(&format!("left out, since the kernel cannot trace them: {names}"));
-            self.left_out.append(&mut refused);
+            self.left_out.append(&mut left.refused);
         }
         self.modules = traced_modules(&self.hir, self.machine);
         for site in self.hir.sites.iter().filter(|site| self.machine.is_one_of_several(site)) {

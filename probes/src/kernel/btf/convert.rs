@@ -7,17 +7,17 @@ use rtrace_lang::types::{EnumRef, Field, Space, StructKind, StructRef, Type};
 use super::{Btf, Kind, Record, SOURCE_SHIFT};
 
 /// How deep a chain of types is followed: the kernel's own limit is 32 (kernel/bpf/btf.c, `MAX_RESOLVE_DEPTH`).
-const MAX_DEPTH: u32 = 32;
+pub(super) const MAX_DEPTH: u32 = 32;
 
 /// Bits of the word of an integer (include/uapi/linux/btf.h).
 const INT_SIGNED: u32 = 1 << 24;
 const INT_BOOL: u32 = 1 << 26;
 
 /// Bytes of a member, an enumerator of both sizes, and a parameter.
-const MEMBER: usize = 12;
+pub(super) const MEMBER: usize = 12;
 const ENUMERATOR: usize = 8;
-const ENUMERATOR64: usize = 12;
-const PARAMETER: usize = 8;
+pub(super) const ENUMERATOR64: usize = 12;
+pub(super) const PARAMETER: usize = 8;
 
 /// What a function takes and gives.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,7 +102,7 @@ impl Btf {
     }
 
     /// The type behind typedefs and qualifiers.
-    fn strip(&self, mut id: u32) -> Option<Record<'_>> {
+    pub(super) fn strip(&self, mut id: u32) -> Option<Record<'_>> {
         for _ in 0..MAX_DEPTH {
             let record = self.record(id)?;
             match record.kind {
@@ -153,15 +153,23 @@ impl Btf {
         Some(EnumRef { name, id: self.outer_id(record.id), size, signed: self.is_signed_enum(record) })
     }
 
-    /// Kernels before 6.0 never set the flag, and there all values are signed; a small negative number tells.
-    fn is_signed_enum(&self, record: &Record<'_>) -> bool {
+    /// BTF of kernels before 6.0 does not tell; there a small negative number does.
+    pub(super) fn is_signed_enum(&self, record: &Record<'_>) -> bool {
         const SMALLEST: i32 = -4096;
+        let is_negative = |index| (SMALLEST..0).contains(&(record.word(index, ENUMERATOR, 1) as i32));
         record.flag
             || record.kind == Kind::Enum
-                && record.tail.chunks_exact(ENUMERATOR).enumerate().any(|(index, _)| {
-                    let value = record.word(index, ENUMERATOR, 1) as i32;
-                    (SMALLEST..0).contains(&value)
-                })
+                && (0..record.tail.len() / ENUMERATOR).any(is_negative)
+                && !self.has_signed_enums()
+    }
+
+    /// Whether BTF tells which enums are signed.
+    fn has_signed_enums(&self) -> bool {
+        let is_told = |record: Record<'_>| record.kind == Kind::Enum64 || record.kind == Kind::Enum && record.flag;
+        match &self.base {
+            Some(base) => base.has_signed_enums(),
+            None => *self.has_signed_enums.get_or_init(|| self.records().any(is_told)),
+        }
     }
 
     /// The members of a struct or union in order; none for another kind.
@@ -174,27 +182,31 @@ impl Btf {
             .map(|index| {
                 let name = Arc::from(self.string(record.word(index, MEMBER, 0)));
                 let member_type = record.word(index, MEMBER, 1);
-                let place = record.word(index, MEMBER, 2);
                 let ty = self.convert(member_type, 0);
-                if record.flag {
-                    let width = (place >> 24) as u8;
-                    let bit_width = (width > 0).then_some(width);
-                    return Field { name, ty, bit_offset: place & 0x00ff_ffff, bit_width };
-                }
-                // Without the flag a bit field's place and width are those of its own integer type.
-                let (extra, bit_width) = match self.strip(member_type) {
-                    Some(int) if int.kind == Kind::Int => {
-                        let word = int.word(0, 0, 0);
-                        let width = word & 0xff;
-                        (word >> 16 & 0xff, (width < int.size_or_type * 8).then_some(width as u8))
-                    }
-                    _ => (0, None),
-                };
-                // A `bool` takes one bit of its byte and is no bit field.
-                let bit_width = if ty == Type::Bool && !record.flag { None } else { bit_width };
-                Field { name, ty, bit_offset: place + extra, bit_width }
+                let (bit_offset, bit_width) = self.member_place(&record, index);
+                Field { name, ty, bit_offset, bit_width }
             })
             .collect()
+    }
+
+    /// The first bit of a member of a struct or union, and how many it has where it is a bit field.
+    pub(super) fn member_place(&self, record: &Record<'_>, index: usize) -> (u32, Option<u8>) {
+        let place = record.word(index, MEMBER, 2);
+        if record.flag {
+            let width = (place >> 24) as u8;
+            return (place & 0x00ff_ffff, (width > 0).then_some(width));
+        }
+        // Without the flag a bit field's place and width are those of its own integer type.
+        match self.strip(record.word(index, MEMBER, 1)) {
+            Some(int) if int.kind == Kind::Int => {
+                let word = int.word(0, 0, 0);
+                let width = word & 0xff;
+                // A `bool` takes one bit of its byte and is no bit field.
+                let is_part = word & INT_BOOL == 0 && width < int.size_or_type.saturating_mul(8);
+                (place.saturating_add(word >> 16 & 0xff), is_part.then_some(width as u8))
+            }
+            _ => (place, None),
+        }
     }
 
     /// Names and values of an enum in order; none for another kind.
@@ -204,7 +216,7 @@ impl Btf {
     }
 
     /// Name offsets and values of an enum.
-    fn enumerator_words<'a>(&'a self, record: &'a Record<'a>) -> impl Iterator<Item = (u32, i64)> + 'a {
+    pub(super) fn enumerator_words<'a>(&'a self, record: &'a Record<'a>) -> impl Iterator<Item = (u32, i64)> + 'a {
         let part = match record.kind {
             Kind::Enum => ENUMERATOR,
             Kind::Enum64 => ENUMERATOR64,
@@ -291,24 +303,33 @@ impl Btf {
     }
 
     /// Bytes of a value of that type; 0 where it has none.
-    fn size_of(&self, id: u32) -> u32 {
-        let Some(record) = self.strip(id) else { return 0 };
-        match record.kind {
-            Kind::Int | Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 | Kind::Float => record.size_or_type,
-            Kind::Ptr => 8,
-            Kind::Array => self.size_of(record.word(0, 0, 0)).saturating_mul(record.word(0, 0, 2)),
-            Kind::Fwd
-            | Kind::Typedef
-            | Kind::Volatile
-            | Kind::Const
-            | Kind::Restrict
-            | Kind::Func
-            | Kind::FuncProto
-            | Kind::Var
-            | Kind::Datasec
-            | Kind::DeclTag
-            | Kind::TypeTag => 0,
+    pub(super) fn size_of(&self, mut id: u32) -> u32 {
+        let mut count = 1_u32;
+        for _ in 0..MAX_DEPTH {
+            let Some(record) = self.strip(id) else { return 0 };
+            let bytes = match record.kind {
+                Kind::Array => {
+                    count = count.saturating_mul(record.word(0, 0, 2));
+                    id = record.word(0, 0, 0);
+                    continue;
+                }
+                Kind::Int | Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 | Kind::Float => record.size_or_type,
+                Kind::Ptr => 8,
+                Kind::Fwd
+                | Kind::Typedef
+                | Kind::Volatile
+                | Kind::Const
+                | Kind::Restrict
+                | Kind::Func
+                | Kind::FuncProto
+                | Kind::Var
+                | Kind::Datasec
+                | Kind::DeclTag
+                | Kind::TypeTag => 0,
+            };
+            return bytes.saturating_mul(count);
         }
+        0
     }
 
     /// Where the kernel's BTF carries no address-space tags, a parameter that points to plain data may well point into

@@ -4,6 +4,8 @@ use rtrace_lang::types::{Space, StructKind, Type};
 
 use super::{Access, Btf, Kind};
 
+mod definitions;
+
 /// Writes a blob; ids count from 1 in the order of the calls.
 #[derive(Default)]
 struct Writer {
@@ -141,6 +143,19 @@ fn enumerators_keep_their_sign() {
     assert!(btf.enumerator_named("task").is_none());
 }
 
+/// Kernels that tell which enums are signed have large values in the others; of those that do not, nobody knows.
+#[test]
+fn unsigned_enumerators_stay_positive() {
+    let value = |has_signed: bool| {
+        let mut writer = Writer::new();
+        let (mask, last) = (writer.string("MASK"), writer.string("LAST"));
+        writer.record("masks", 6, false, 1, 4, &[mask, u32::MAX]);
+        writer.record("signs", 6, has_signed, 1, 4, &[last, 1]);
+        Btf::from_bytes(writer.finish(), 0).unwrap().enumerator_named("MASK").unwrap().0
+    };
+    assert_eq!((value(true), value(false)), (i64::from(u32::MAX), -1));
+}
+
 #[test]
 fn damaged_blobs_are_errors_or_end_early() {
     let blob = small_blob();
@@ -157,6 +172,7 @@ fn damaged_blobs_are_errors_or_end_early() {
             btf.type_of(record.id);
             btf.members(record.id);
             btf.prototype(record.id);
+            btf.definition(&record);
         }
         btf.enumerator_named("LAST");
         btf.find(Kind::Struct, "task");

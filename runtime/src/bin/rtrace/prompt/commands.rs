@@ -88,7 +88,7 @@ pub static COMMANDS: &[Command] = &[
         name: ":fields",
         words: "PROBE",
         takes: Takes::Probes,
-        doc: "the arguments of probes, the members of `struct NAME`",
+        doc: "the arguments of probes, the definition of `struct NAME`",
         run: fields,
     },
     Command { name: ":type", words: "EXPRESSION", takes: Takes::Expression, doc: "the type of a value", run: type_of },
