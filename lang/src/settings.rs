@@ -20,6 +20,8 @@ pub struct Settings {
     pub max_probes: u64,
     /// Programs that it may load.
     pub max_bpf_progs: u64,
+    /// What is printed behind a string that was cut at max_strlen.
+    pub str_trunc_trailer: String,
     /// Pages of the buffer through which events travel; 0 leaves its size to the compiler.
     pub perf_rb_pages: u32,
 }
@@ -50,6 +52,14 @@ impl MissingProbes {
     }
 }
 
+impl Settings {
+    /// The room of a string that is read: one byte more than strings have, which tells that it was cut, and the NUL. The largest,
+    /// as large as keys may be, have neither.
+    pub fn string_bytes(&self) -> u32 {
+        (self.max_strlen + 2).min(LARGEST_MAX_STRLEN)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -63,6 +73,7 @@ impl Default for Settings {
             cpp_demangle: true,
             max_probes: MAX_PROBES as u64,
             max_bpf_progs: MAX_PROBES as u64,
+            str_trunc_trailer: "..".to_string(),
             perf_rb_pages: 0,
         }
     }
@@ -165,6 +176,13 @@ pub static SETTINGS: &[Setting] = &[
         set: |settings, value| word(value).and_then(StackMode::named).map(|mode| settings.stack_mode = mode).is_some(),
         written: |settings| settings.stack_mode.name().to_string(),
     },
+    Setting {
+        name: "str_trunc_trailer",
+        takes: "a string",
+        doc: "What is printed behind a string that was cut at `max_strlen`.",
+        set: |settings, value| text(value).map(|text| settings.str_trunc_trailer = text).is_some(),
+        written: |settings| settings.str_trunc_trailer.clone(),
+    },
 ];
 
 /// A setting of bpftrace that changes nothing here: scripts may have it.
@@ -210,12 +228,6 @@ pub static IDLE: &[Idle] = &[
         takes: "a number of bytes",
         why: "What is large is kept beside the stack by itself.",
         fits: |value| number(value, 0, u64::MAX).is_some(),
-    },
-    Idle {
-        name: "str_trunc_trailer",
-        takes: "a string",
-        why: "Nothing is put behind a string that was cut.",
-        fits: |value| matches!(value, ExprKind::Str(_)),
     },
     Idle { name: "unstable_dw_ustack", takes: STABILITY, why: "It is part of the language.", fits: is_stability },
     Idle {
@@ -300,7 +312,7 @@ pub fn of_environment(variables: impl Iterator<Item = (String, String)>) -> Resu
         let idle = IDLE.iter().find(|idle| idle.name == name);
         let (takes, fits) = match (setting, idle) {
             (Some(setting), _) => (setting.takes, (setting.set)(&mut Settings::default(), &value)),
-            (None, Some(idle)) => (idle.takes, (idle.fits)(&value) || idle.name == "str_trunc_trailer"),
+            (None, Some(idle)) => (idle.takes, (idle.fits)(&value)),
             (None, None) => continue,
         };
         if !fits {
@@ -309,6 +321,17 @@ pub fn of_environment(variables: impl Iterator<Item = (String, String)>) -> Resu
         found.extend(setting.map(|setting| Override { name: setting.name, value }));
     }
     Ok(found)
+}
+
+/// A text, or what of the environment looks like something else.
+fn text(value: &ExprKind) -> Option<String> {
+    match value {
+        ExprKind::Str(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        ExprKind::Ident(word) => Some(word.clone()),
+        ExprKind::Int(number) => Some(number.to_string()),
+        ExprKind::Bool(on) => Some(on.to_string()),
+        _ => None,
+    }
 }
 
 fn number(value: &ExprKind, least: u64, most: u64) -> Option<u64> {

@@ -90,6 +90,11 @@ impl Decoder {
         self.user.code(pid)
     }
 
+    /// Whether it is a string that has the room for one that was cut.
+    pub fn may_be_cut(&self, ty: &Type) -> bool {
+        matches!(ty, Type::Str(capacity) if *capacity == self.hir.settings.string_bytes())
+    }
+
     /// The value at the start of `bytes`, which hold at least `ty.stored_bytes()`.
     pub fn value(&mut self, ty: &Type, bytes: &[u8], target: &dyn Target, stacks: &StackReader<'_>) -> Value {
         let value = self.exact(ty, bytes, target, stacks);
@@ -98,7 +103,15 @@ impl Decoder {
 
     /// The value as it is.
     fn exact(&mut self, ty: &Type, bytes: &[u8], target: &dyn Target, stacks: &StackReader<'_>) -> Value {
-        if let Some(value) = simple(ty, bytes) {
+        if let Some(mut value) = simple(ty, bytes) {
+            let most = self.hir.settings.max_strlen as usize;
+            if let Value::Str(text) = &mut value
+                && self.may_be_cut(ty)
+                && text.len() > most
+            {
+                text.truncate(most);
+                text.extend(self.hir.settings.str_trunc_trailer.bytes());
+            }
             return value;
         }
         let first = word(bytes, 0);

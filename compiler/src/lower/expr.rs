@@ -151,6 +151,11 @@ impl Lower<'_> {
             ExprKind::AddressOf(inner) => self.address_of(inner),
             ExprKind::Length(inner) => match &inner.ty {
                 Type::Stack { .. } => self.stack_length(inner),
+                Type::Str(room) if *room == self.hir.settings.string_bytes() => {
+                    // Not the byte that tells that it was cut.
+                    let length = self.string_length(inner);
+                    self.at_most(length, self.hir.settings.max_strlen)
+                }
                 _ => self.string_length(inner),
             },
             ExprKind::StringOrder { left, right, limit } => self.string_order(left, right, *limit),

@@ -206,7 +206,9 @@ impl Lower<'_> {
     /// `limit + 1`, at least 1 and at most `most`.
     fn bounded_size(&mut self, limit: &Expr, most: u32) -> Value {
         let limit = self.value(limit);
-        let size = self.b.binary_int(BinaryOp::Add, limit, 1);
+        // The NUL takes a byte in any case.
+        let is_none = self.b.binary_int(BinaryOp::Equal, limit, 0);
+        let size = self.b.binary(BinaryOp::Add, limit, is_none);
         self.at_most(size, most)
     }
 

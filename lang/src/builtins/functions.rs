@@ -135,7 +135,7 @@ pub static FUNCTIONS: &[Builtin] = &[
         "str",
         (1, 2),
         "str(pointer, length = max_strlen): string",
-        "Reads a NUL-terminated string from kernel or user memory.",
+        "Reads a NUL-terminated string from kernel or user memory, with its NUL at most so many bytes. Of a string, what it begins with.",
         "tracepoint:syscalls:sys_enter_openat { printf(\"%s\\n\", str(args.filename)); }",
         I::Str,
     ),

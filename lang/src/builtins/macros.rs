@@ -62,7 +62,7 @@ pub static MACROS: &[Builtin] = &[
         "copyinstr(address, bytes = max_strlen): string",
         "A string of the process, as D calls it.",
         "tracepoint:syscalls:sys_enter_openat { print(copyinstr(args.filename)); }",
-        "macro copyinstr(address) { str(uptr(address)) } macro copyinstr(address, bytes) { str(uptr(address), bytes) }",
+        "macro copyinstr(address) { str(uptr(address)) } macro copyinstr(address, bytes) { str(uptr(address), bytes + 1) }",
     ),
     row(
         "dirname",
@@ -409,7 +409,7 @@ pub static MACROS: &[Builtin] = &[
         "A part of a string, from a place that is counted from 0.",
         "BEGIN { print(substr(\"abcdef\", 2, 3)); }",
         "macro substr(string, start) { let $s = string; str(&$s + start) }
-         macro substr(string, start, length) { let $s = string; str(&$s + start, length) }",
+         macro substr(string, start, length) { let $s = string; str(&$s + start, length + 1) }",
     ),
     row(
         "timestamp",

@@ -334,9 +334,9 @@ impl Body<'_, '_, '_> {
             ty if ty.is_integer() => self.register_space(),
             _ => return self.wrong_type(row, &value, "a pointer"),
         };
-        let most = self.checker.items.settings.max_strlen;
+        let most = self.checker.items.settings.string_bytes();
         let known = limit.as_ref().and_then(Expr::constant);
-        let capacity = known.map_or(most, |n| (n as u64).saturating_add(1).min(most.into()) as u32);
+        let capacity = known.map_or(most, |n| n.clamp(1, most.into()) as u32);
         let limit = limit.filter(|limit| limit.constant().is_none()).map(Box::new);
         Expr { kind: ExprKind::ReadString { pointer: Box::new(value), space, limit }, ty: Type::Str(capacity), span }
     }

@@ -103,6 +103,7 @@ impl Definer<'_> {
             space: Space::Unknown,
             takes_opaque: true,
             max_strlen: crate::limits::DEFAULT_MAX_STRLEN,
+            string_bytes: crate::limits::DEFAULT_MAX_STRLEN,
         }
     }
 

@@ -197,7 +197,7 @@ impl Body<'_, '_, '_> {
         if let (ExprKind::Str(a), ExprKind::Str(b)) = (&left.kind, &right.kind) {
             return self.string(&[&a[..], &b[..]].concat(), span);
         }
-        let most = self.checker.items.settings.max_strlen;
+        let most = self.checker.items.settings.string_bytes();
         let capacity = if self.checker.strings_grow { most } else { (a + b - 1).min(most) };
         Expr { kind: ExprKind::Concatenate(Box::new(left), Box::new(right)), ty: Type::Str(capacity), span }
     }
@@ -272,14 +272,15 @@ impl Body<'_, '_, '_> {
         Expr { kind: ExprKind::AddressOf(Box::new(value)), ty: Type::pointer(to, space), span }
     }
 
-    /// The first bytes of a string, at most as many as the limit says.
+    /// What a string begins with: with its NUL as many bytes as the limit says, of a text in the script without one.
     pub fn start_of(&mut self, value: Expr, own: u32, limit: Expr, span: Span) -> Expr {
         let known = limit.constant();
-        let ty = Type::Str(known.map_or(own, |n| (n as u64).saturating_add(1).min(own.into()) as u32));
         if let (ExprKind::Str(text), Some(n)) = (&value.kind, known) {
             let text = &text[..text.len().min(n as usize)];
+            let ty = Type::Str(text.len() as u32 + 1);
             return Expr { kind: ExprKind::Str(text.into()), ty, span };
         }
+        let ty = Type::Str(known.map_or(own, |n| n.clamp(1, own.into()) as u32));
         let pointer = Box::new(self.address_of(value, span));
         let limit = known.is_none().then(|| Box::new(limit));
         Expr { kind: ExprKind::ReadString { pointer, space: Space::Kernel, limit }, ty, span }

@@ -156,6 +156,7 @@ impl Body<'_, '_, '_> {
             max_probes: _,
             max_bpf_progs: _,
             perf_rb_pages: _,
+            str_trunc_trailer: _,
         } = self.checker.items.settings.clone();
         let number =
             |name: &str, value: u64| (Arc::from(name), Expr { ty: Type::U64, ..Expr::int(value as i64, span) });

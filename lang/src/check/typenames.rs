@@ -74,6 +74,7 @@ impl Body<'_, '_, '_> {
             space,
             takes_opaque: false,
             max_strlen: self.checker.items.settings.max_strlen,
+            string_bytes: self.checker.items.settings.string_bytes(),
         }
     }
 }
@@ -89,7 +90,9 @@ pub(super) struct Resolver<'a> {
     pub space: Space,
     /// A pointer may point to a struct of which nothing is known, as C allows it in a struct.
     pub takes_opaque: bool,
+    /// The room of a buffer and of a string whose length is not said.
     pub max_strlen: u32,
+    pub string_bytes: u32,
 }
 
 impl Resolver<'_> {
@@ -186,7 +189,7 @@ impl Resolver<'_> {
         let plain: Vec<&str> = words.split(' ').filter(|word| !matches!(*word, "const" | "volatile")).collect();
         let plain = plain.join(" ");
         if plain == "string" || plain == "buffer" {
-            return if plain == "string" { Type::Str(self.max_strlen) } else { Type::Buffer(self.max_strlen) };
+            return if plain == "string" { Type::Str(self.string_bytes) } else { Type::Buffer(self.max_strlen) };
         }
         if let Some((_, ty)) = WORDS.iter().find(|(word, _)| *word == plain) {
             return ty.clone();

@@ -96,7 +96,9 @@ impl Session<'_> {
         };
         let divisor = table.divisor.saturating_mul(self.normals[id.index()]);
         let shape = Shape::new(&map.key, value, divisor, self.options.for_terminal);
-        let Some(shape) = shape.filter(|_| !map.key.is_empty() && !map.has_short_keys()) else { return Ok(None) };
+        let may_be_cut = map.key.iter().any(|ty| self.decoder.may_be_cut(ty));
+        let is_plain = !map.key.is_empty() && !map.has_short_keys() && !may_be_cut;
+        let Some(shape) = shape.filter(|_| is_plain) else { return Ok(None) };
         let mut packed = Packed::new(shape);
         self.maps[at].for_each(self.cpus, &mut |key, value| packed.push(key, value))?;
         packed.sort(|key, cell| maps::rank(map, table.by, key, cell));
