@@ -76,6 +76,15 @@ pub struct MapObject {
     pub turns: Option<Turns>,
 }
 
+impl MapObject {
+    /// One that the kernel makes as a whole and programs alone use, with keys that are no short ones.
+    pub fn new(name: &str, kind: MapKind, key_bytes: u32, value_bytes: u32, entries: u32) -> MapObject {
+        let name = name.to_string();
+        let (allocate_on_use, is_mapped, whole_keys, turns) = (false, false, None, None);
+        MapObject { name, kind, key_bytes, value_bytes, entries, allocate_on_use, is_mapped, whole_keys, turns }
+    }
+}
+
 /// Two maps for one of the script's that is cleared while probes fire: programs use one of them from their start to their end. When
 /// all that ran as the word was changed have ended, the other one stands still, and can be read and emptied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

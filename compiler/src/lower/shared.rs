@@ -107,17 +107,7 @@ impl Shared {
             });
         }
         let globals_map = MapRef(maps.len() as u32);
-        maps.push(MapObject {
-            name: "globals".to_string(),
-            kind: MapKind::Array,
-            key_bytes: 4,
-            value_bytes: 0,
-            entries: 1,
-            allocate_on_use: false,
-            is_mapped: true,
-            whole_keys: None,
-            turns: None,
-        });
+        maps.push(MapObject { is_mapped: true, ..MapObject::new("globals", MapKind::Array, 4, 0, 1) });
         let mut shared = Shared {
             maps,
             globals: Globals { bytes: vec![0; HEADER_BYTES as usize], ..Globals::default() },
@@ -159,21 +149,12 @@ impl Shared {
         }
         shared.globals.lost = shared.global_bytes(&vec![0; hir.records.len() * 8]);
         if !hir.records.is_empty() {
-            shared.ring = Some(shared.add(MapObject {
-                name: "events".to_string(),
-                kind: MapKind::RingBuffer,
-                key_bytes: 0,
-                value_bytes: 0,
-                entries: match hir.settings.perf_rb_pages {
-                    0 if hir.uses().streams => RING_BYTES,
-                    0 => SMALL_RING_BYTES,
-                    pages => (pages * 4096).next_power_of_two(),
-                },
-                allocate_on_use: false,
-                is_mapped: false,
-                whole_keys: None,
-                turns: None,
-            }));
+            let bytes = match hir.settings.perf_rb_pages {
+                0 if hir.uses().streams => RING_BYTES,
+                0 => SMALL_RING_BYTES,
+                pages => (pages * 4096).next_power_of_two(),
+            };
+            shared.ring = Some(shared.add(MapObject::new("events", MapKind::RingBuffer, 0, 0, bytes)));
         }
         shared
     }
@@ -256,17 +237,7 @@ impl Shared {
             Scratch::PerCpu => (MapKind::PerCpuArray, self.slots()),
             Scratch::ByCpu => (MapKind::Array, self.cpus.max(1) * self.slots()),
         };
-        let map = self.add(MapObject {
-            name: "scratch".to_string(),
-            kind,
-            key_bytes: 4,
-            value_bytes: 0,
-            entries,
-            allocate_on_use: false,
-            is_mapped: false,
-            whole_keys: None,
-            turns: None,
-        });
+        let map = self.add(MapObject::new("scratch", kind, 4, 0, entries));
         self.scratch = Some(map);
         map
     }
@@ -282,15 +253,14 @@ impl Shared {
             return map;
         }
         let map = self.add(MapObject {
-            name: "stacks".to_string(),
-            kind: MapKind::Hash,
-            key_bytes: 8,
-            value_bytes: 8 + DEFAULT_STACK_FRAMES * 8,
-            entries: if self.allocate_on_use { STACK_MAP_ENTRIES } else { STACK_MAP_ENTRIES_AT_START },
             allocate_on_use: self.allocate_on_use,
-            is_mapped: false,
-            whole_keys: None,
-            turns: None,
+            ..MapObject::new(
+                "stacks",
+                MapKind::Hash,
+                8,
+                8 + DEFAULT_STACK_FRAMES * 8,
+                if self.allocate_on_use { STACK_MAP_ENTRIES } else { STACK_MAP_ENTRIES_AT_START },
+            )
         });
         self.stacks = Some(map);
         map
@@ -306,18 +276,8 @@ impl Shared {
             return tables;
         }
         let mut table = |name: &str, kind: MapKind, key_bytes: u32, value_bytes: u32, entries: u32| {
-            let table = self.add(MapObject {
-                name: name.to_string(),
-                kind,
-                key_bytes,
-                value_bytes,
-                entries,
-                allocate_on_use: false,
-                is_mapped: kind == MapKind::Array,
-                whole_keys: None,
-                turns: None,
-            });
-            table.0
+            let table = MapObject::new(name, kind, key_bytes, value_bytes, entries);
+            self.add(MapObject { is_mapped: kind == MapKind::Array, ..table }).0
         };
         let processes = table("processes", MapKind::Hash, 8, 8, UNWIND_PROCESSES);
         let wanted = table("wanted", MapKind::Hash, 8, 8, UNWIND_WANTED);
@@ -338,17 +298,7 @@ impl Shared {
         if let Some(map) = self.cgroup {
             return map;
         }
-        let map = self.add(MapObject {
-            name: "cgroup".to_string(),
-            kind: MapKind::Cgroups,
-            key_bytes: 4,
-            value_bytes: 4,
-            entries: 1,
-            allocate_on_use: false,
-            is_mapped: false,
-            whole_keys: None,
-            turns: None,
-        });
+        let map = self.add(MapObject::new("cgroup", MapKind::Cgroups, 4, 4, 1));
         self.cgroup = Some(map);
         map
     }
@@ -358,17 +308,7 @@ impl Shared {
         if let Some(map) = self.no_programs.get(&attached) {
             return *map;
         }
-        let map = self.add(MapObject {
-            name: "no_programs".to_string(),
-            kind: MapKind::Programs,
-            key_bytes: 4,
-            value_bytes: 4,
-            entries: 1,
-            allocate_on_use: false,
-            is_mapped: false,
-            whole_keys: None,
-            turns: None,
-        });
+        let map = self.add(MapObject::new("no_programs", MapKind::Programs, 4, 4, 1));
         self.no_programs.insert(attached, map);
         map
     }
@@ -382,17 +322,8 @@ impl Shared {
         if let Some(map) = self.tree {
             return map;
         }
-        let map = self.add(MapObject {
-            name: "tree".to_string(),
-            kind: MapKind::Array,
-            key_bytes: 4,
-            value_bytes: PROCESS_NUMBERS,
-            entries: 1,
-            allocate_on_use: false,
-            is_mapped: true,
-            whole_keys: None,
-            turns: None,
-        });
+        let map =
+            self.add(MapObject { is_mapped: true, ..MapObject::new("tree", MapKind::Array, 4, PROCESS_NUMBERS, 1) });
         self.tree = Some(map);
         map
     }
