@@ -29,7 +29,10 @@ const BIAS: i32 = 40;
 const ROWS: i32 = 48;
 // The mappings of its process, as in a word of `processes`.
 const MAPPINGS: i32 = 56;
-const STATE_BYTES: u32 = 64;
+// The mapping of that file: most callers are in the same one.
+const START: i32 = 64;
+const BYTES: i32 = 72;
+const STATE_BYTES: u32 = 80;
 
 /// Bits of an address within a page.
 const PAGE_BITS: i64 = 12;
@@ -69,6 +72,7 @@ impl Lower<'_> {
         let (one, zero) = (self.b.int(1), self.b.int(0));
         self.b.store(state.base, state.offset + IS_EXACT, 8, one);
         self.b.store(state.base, state.offset + COUNT, 8, zero);
+        self.b.store(state.base, state.offset + BYTES, 8, zero);
         let callback = self.round(|lower, round| {
             let (memory, state) = (lower.here(memory), lower.here(state));
             lower.one_frame(round, memory, state, span);
@@ -153,20 +157,25 @@ impl Lower<'_> {
     /// The way from an address.
     fn way_from(&mut self, place: Value, round: &Round) -> Value {
         let tables = self.unwind_tables();
+        let (search, known, unknown, after) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
+        let [start, bytes] = [START, BYTES].map(|at| self.b.load(round.state.base, round.state.offset + at, 8, false));
+        let inside = self.b.binary(BinaryOp::Subtract, place, start);
+        self.b.branch(BinaryOp::LessUnsigned, inside, bytes, after, search);
+        self.b.enter(search);
         let mappings = self.b.load(round.state.base, round.state.offset + MAPPINGS, 8, false);
         let mapping = self.last_up_to(MapRef(tables.mappings), mappings, UNWIND_MAPPINGS, place, round);
-        let (start, end) = (self.b.load(mapping, 0, 8, false), self.b.load(mapping, 8, 8, false));
-        let (begun, known, unknown, after) = (self.b.block(), self.b.block(), self.b.block(), self.b.block());
-        self.b.branch(BinaryOp::LessEqualUnsigned, start, place, begun, unknown);
-        self.b.enter(begun);
-        self.b.branch(BinaryOp::LessUnsigned, place, end, known, unknown);
+        let [start, end, bias, rows] = [0, 8, 16, 24].map(|at| self.b.load(mapping, at, 8, false));
+        let bytes = self.b.binary(BinaryOp::Subtract, end, start);
+        let inside = self.b.binary(BinaryOp::Subtract, place, start);
+        self.b.branch(BinaryOp::LessUnsigned, inside, bytes, known, unknown);
         self.b.enter(known);
-        for (from, to) in [(16, BIAS), (24, ROWS)] {
-            let word = self.b.load(mapping, from, 8, false);
+        for (word, to) in [(start, START), (bytes, BYTES), (bias, BIAS), (rows, ROWS)] {
             self.b.store(round.state.base, round.state.offset + to, 8, word);
         }
         self.b.jump(after, &[]);
         self.b.enter(unknown);
+        let none = self.b.int(0);
+        self.b.store(round.state.base, round.state.offset + BYTES, 8, none);
         match (self.options.mapping_fields, tables.files) {
             (Some(fields), Some(files)) => {
                 self.ask_kernel(place, fields, MapRef(files), round);
