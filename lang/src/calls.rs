@@ -13,6 +13,8 @@ pub const KTIME_GET_NS: u32 = 5;
 pub const TRACE_PRINTK: u32 = 6;
 pub const GET_PRANDOM_U32: u32 = 7;
 pub const GET_SMP_PROCESSOR_ID: u32 = 8;
+/// Goes on with a program of a map, if there is one.
+pub const TAIL_CALL: u32 = 12;
 pub const GET_CURRENT_PID_TGID: u32 = 14;
 pub const GET_CURRENT_UID_GID: u32 = 15;
 pub const GET_CURRENT_COMM: u32 = 16;
@@ -52,7 +54,6 @@ pub const GET_ATTACH_COOKIE: u32 = 174;
 pub const TASK_PT_REGS: u32 = 175;
 /// Calls a function with the mapping that an address of a task lies in.
 pub const FIND_VMA: u32 = 180;
-pub const TAIL_CALL: u32 = 12;
 /// Calls a function that many times.
 pub const LOOP: u32 = 181;
 /// The value of one processor.

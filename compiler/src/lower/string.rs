@@ -203,7 +203,7 @@ impl Lower<'_> {
         self.if_negative(result, |lower| lower.count_error(ErrorKind::Read(helper), e.span));
     }
 
-    /// `limit + 1`, at least 1 and at most `most`.
+    /// The limit, at least 1 and at most `most`.
     fn bounded_size(&mut self, limit: &Expr, most: u32) -> Value {
         let limit = self.value(limit);
         // The NUL takes a byte in any case.
