@@ -112,6 +112,7 @@ pub enum Intrinsic {
     StringLength,
     System,
     SystemCallName,
+    SystemCallNumber,
     ThreadId,
     Time,
     TimeText,

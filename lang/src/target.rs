@@ -511,6 +511,9 @@ pub enum Feature {
     TrampolineCookie,
     /// The same for raw tracepoints, typed (tp_btf) and not.
     RawTracepointCookie,
+    /// A task is not taken off its processor in the middle of a raw tracepoint's program. Where it may be, since 7.0, events that
+    /// come to the program before it is back are passed over.
+    RawTracepointNoPreempt,
     /// BPF_FETCH, BPF_CMPXCHG and the like.
     AtomicFetch,
     /// Instruction set v4: sign-extending loads and moves, signed division, `gotol`.
@@ -531,6 +534,7 @@ pub static FEATURE_NAMES: &[(&str, Feature)] = &[
     ("attach_cookie", Feature::AttachCookie),
     ("fentry_cookie", Feature::TrampolineCookie),
     ("raw_tracepoint_cookie", Feature::RawTracepointCookie),
+    ("raw_tracepoint_nopreempt", Feature::RawTracepointNoPreempt),
 ];
 
 /// Why no site was found.

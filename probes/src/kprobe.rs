@@ -389,7 +389,7 @@ fn compiled_parts<'a>(machine: &'a Machine, function: &str) -> Vec<&'a str> {
     parts
 }
 
-fn attach_single(
+pub(crate) fn attach_single(
     machine: &Machine,
     program: BorrowedFd<'_>,
     cookie: u64,

@@ -1,6 +1,7 @@
 //! `tracepoint`: the kernel's static events, with the fields of their records. Attaches in the cheapest way that still
 //! gives what the clause uses: system calls share one typed raw tracepoint, events without fields take an untyped one,
-//! and only the rest takes a perf tracepoint, whose end costs the kernel 60-80 ms each.
+//! and only the rest takes a perf tracepoint, whose end costs the kernel 60-80 ms each. Where raw tracepoints pass over
+//! events, all take what does not.
 
 mod fields;
 mod syscalls;
@@ -10,9 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
-use rtrace_lang::target::{
-    Attach, Feature, Layout, ProbeSite, ProgramKind, ResolveError, ResolveOptions, Target, TracingKind,
-};
+use rtrace_lang::target::{Attach, Feature, Layout, ProbeSite, ProgramKind, ResolveError, ResolveOptions, Target};
 
 use crate::kernel::bpf;
 use crate::kernel::perf::{self, PerfKind, PerfScope};
@@ -99,7 +98,7 @@ impl Provider for Tracepoint {
     }
 }
 
-/// Attaches to events in all three ways. Sites that a selector tells apart share one attachment.
+/// Attaches to events in all ways. Sites that a selector tells apart share one attachment.
 pub(crate) fn attach_events(
     machine: &Machine,
     program: BorrowedFd<'_>,
@@ -129,12 +128,12 @@ pub(crate) fn attach_events(
                 let fd = bpf::raw_tracepoint_open((!is_typed).then_some(&name), program, has_cookie.then_some(*cookie));
                 links.push(Link::quick(fd.map_err(failed)?));
             }
+            Attach::Kprobe { .. } => links.extend(syscalls::attach_to_function(machine, program, site)?),
             Attach::Begin
             | Attach::End
             | Attach::Trial(_)
             | Attach::Timer { .. }
             | Attach::Signal { .. }
-            | Attach::Kprobe { .. }
             | Attach::Uprobe { .. }
             | Attach::Trampoline
             | Attach::Iterator { .. }
@@ -154,18 +153,14 @@ fn site(
     options: &ResolveOptions,
 ) -> Result<Option<ProbeSite>, KernelError> {
     if category == "syscalls"
-        && let Some(call) = syscalls::Call::of_event(event)
-        && let Some(btf_id) = call.btf_id(machine)
+        && let Some(site) = syscalls::site(machine, event, options.uses_arguments.then_some(tracefs))?
     {
-        let layout = if options.uses_arguments {
-            Arc::new(call.layout(machine, &tracefs.format(category, event)?))
-        } else {
-            call.bare_layout()
-        };
-        return Ok(Some(syscall_site(event, &call, btf_id, layout)));
+        return Ok(Some(site));
     }
     let known = |event: &str| machine.btf().is_some_and(|btf| btf.trace_events().contains_key(event));
-    if !options.uses_arguments && !tracefs.is_dynamic(category, event) && known(event) {
+    // A perf tracepoint's program is not left in the middle.
+    let passes_over = || !machine.has(Feature::RawTracepointNoPreempt) && !machine.privileges().lacks_perf_events();
+    if !options.uses_arguments && !tracefs.is_dynamic(category, event) && known(event) && !passes_over() {
         return Ok(Some(ProbeSite {
             name: format!("tracepoint:{category}:{event}").into(),
             function: event.into(),
@@ -194,31 +189,14 @@ fn site(
     }))
 }
 
-fn syscall_site(event: &str, call: &syscalls::Call, btf_id: u32, layout: Arc<Layout>) -> ProbeSite {
-    ProbeSite {
-        name: format!("tracepoint:syscalls:{event}").into(),
-        function: event.into(),
-        provider: TRACEPOINT.name(),
-        program: ProgramKind::Tracing { attach: TracingKind::RawTracepoint, btf_id },
-        layout,
-        selector: Some(call.number),
-        attach: Attach::RawTracepoint { event: call.raw_event().into() },
-    }
-}
-
 /// The events of system calls from the table of their numbers; None where none matches or BTF is missing too.
 fn syscalls_without_tracefs(machine: &Machine, pattern: &str) -> Option<Vec<ProbeSite>> {
     let mut events: Vec<String> =
         numbers::names().flat_map(|name| [format!("sys_enter_{name}"), format!("sys_exit_{name}")]).collect();
     events.retain(|event| wildcard_match(pattern, event));
     events.sort_unstable();
-    let sites: Option<Vec<ProbeSite>> = events
-        .iter()
-        .map(|event| {
-            let call = syscalls::Call::of_event(event)?;
-            Some(syscall_site(event, &call, call.btf_id(machine)?, call.bare_layout()))
-        })
-        .collect();
+    let site = |event: &String| syscalls::site(machine, event, None).ok().flatten();
+    let sites: Option<Vec<ProbeSite>> = events.iter().map(site).collect();
     sites.filter(|sites| !sites.is_empty())
 }
 

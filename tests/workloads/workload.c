@@ -549,8 +549,8 @@ static void run_burn(long milliseconds, const char *unused)
 }
 
 /*
- * naps N MICROSECONDS: N sleeps of that length in nap_here, and a tenth of them, each as long, in nap_there. Prints how many
- * microseconds each has taken in all, `slept HERE THERE`.
+ * naps N MICROSECONDS: N sleeps of that length in nap_here, and a tenth of them, each as long, in nap_there. Prints for how many
+ * microseconds the thread was away from its processor in each, `slept HERE THERE`.
  */
 TRACED void nap_here(const struct timespec *duration)
 {
@@ -567,12 +567,14 @@ TRACED void nap_there(const struct timespec *duration)
 	__asm__ volatile("syscall" : "=a"(result) : "0"(SYS_nanosleep), "D"(duration), "S"(0L) : "rcx", "r11", "memory");
 }
 
-static long microseconds_now(void)
+/* The clock of a thread that stands still while it runs: on a busy machine a nap takes longer than the thread is away. */
+static long microseconds_away(void)
 {
-	struct timespec now;
+	struct timespec now, ran;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ran);
+	return (now.tv_sec - ran.tv_sec) * 1000000 + (now.tv_nsec - ran.tv_nsec) / 1000;
 }
 
 static void run_naps(long count, const char *argument)
@@ -582,13 +584,13 @@ static void run_naps(long count, const char *argument)
 	struct timespec duration = { microseconds / 1000000, microseconds % 1000000 * 1000 };
 
 	for (long i = 0; i < count; i++) {
-		here -= microseconds_now();
+		here -= microseconds_away();
 		nap_here(&duration);
-		here += microseconds_now();
+		here += microseconds_away();
 		if (i % 10 == 9) {
-			there -= microseconds_now();
+			there -= microseconds_away();
 			nap_there(&duration);
-			there += microseconds_now();
+			there += microseconds_away();
 		}
 	}
 	snprintf(line, sizeof(line), "slept %ld %ld\n", here, there);
@@ -608,9 +610,9 @@ static void run_rounds(long count, const char *unused)
 	(void)unused;
 	for (long i = 0; i < count; i++) {
 		burn_most(0.010);
-		slept -= microseconds_now();
+		slept -= microseconds_away();
 		nap_here(&duration);
-		slept += microseconds_now();
+		slept += microseconds_away();
 	}
 	snprintf(line, sizeof(line), "slept %ld\n", slept);
 	print_line(line);
@@ -646,10 +648,10 @@ static void *wait_for_bytes(void *unused)
 
 	(void)unused;
 	pthread_setname_np(pthread_self(), "sleeper");
-	waking.waited -= microseconds_now();
+	waking.waited -= microseconds_away();
 	for (long i = 0; i < waking.count; i++)
 		wait_here(waking.ends[0], &byte);
-	waking.waited += microseconds_now();
+	waking.waited += microseconds_away();
 	return NULL;
 }
 

@@ -182,6 +182,13 @@ pub static VALUES: &[Builtin] = &[
         "BEGIN { self->id = speculation(); }",
         I::Speculation,
     )),
+    value(
+        "syscall_number",
+        "syscall_number: uint32",
+        "The number of the system call, the same way in all tracepoints of system calls.",
+        "tracepoint:syscalls:sys_enter_* { @[syscall_name(syscall_number)] = count(); }",
+        Lowering::Intrinsic(I::SystemCallNumber),
+    ),
     bare(function(
         "tid",
         (0, 1),

@@ -219,6 +219,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::PossibleCpus
             | Intrinsic::Probe
             | Intrinsic::ReturnValue
+            | Intrinsic::SystemCallNumber
             | Intrinsic::CgroupPath
             | Intrinsic::ProcessId
             | Intrinsic::ThreadId

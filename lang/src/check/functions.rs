@@ -399,16 +399,9 @@ impl Body<'_, '_, '_> {
 
     /// A register of the context, where it has registers.
     pub fn register_at(&mut self, offset: u32, what: &str, span: Span) -> Expr {
-        match self.group.kind {
-            ProgramKind::Kprobe { .. } | ProgramKind::PerfEvent => {
-                Expr { kind: ExprKind::Context(Location::Context { offset }), ty: Type::U64, span }
-            }
-            ProgramKind::TestRun
-            | ProgramKind::Tracepoint
-            | ProgramKind::RawTracepoint
-            | ProgramKind::Tracing { .. } => {
-                self.not_here(what, "kprobe, uprobe, profile, software and hardware probes", span)
-            }
+        match self.group.has_registers() {
+            true => Expr { kind: ExprKind::Context(Location::Context { offset }), ty: Type::U64, span },
+            false => self.not_here(what, "kprobe, uprobe, profile, software and hardware probes", span),
         }
     }
 

@@ -35,6 +35,20 @@ pub struct Group<'a> {
     pub provider: &'static str,
 }
 
+impl Group<'_> {
+    /// Whether the context is what the probe's processor had in its registers. The kprobe behind an event is none of the script's.
+    pub fn has_registers(&self) -> bool {
+        match self.kind {
+            ProgramKind::Kprobe { .. } => self.provider != "tracepoint",
+            ProgramKind::PerfEvent => true,
+            ProgramKind::TestRun
+            | ProgramKind::Tracepoint
+            | ProgramKind::RawTracepoint
+            | ProgramKind::Tracing { .. } => false,
+        }
+    }
+}
+
 /// Which values of its probe a clause names, in functions that it calls, too.
 struct Uses<'a> {
     items: &'a Items<'a>,

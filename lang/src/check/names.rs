@@ -179,6 +179,10 @@ impl Body<'_, '_, '_> {
                 Some(value) => Expr { kind: ExprKind::Context(value.at), ty: value.ty, span },
                 None => self.not_here("retval", "kretprobe, uretprobe and fexit probes", span),
             },
+            Intrinsic::SystemCallNumber => match self.group.layout.selector.clone() {
+                Some(number) => Expr { kind: ExprKind::Context(number.at), ty: Type::U32, span },
+                None => self.not_here("syscall_number", "tracepoints of system calls", span),
+            },
             Intrinsic::UserMode => self.user_mode(span),
             Intrinsic::UserName => {
                 let user = Expr {
@@ -301,14 +305,11 @@ impl Body<'_, '_, '_> {
 
     /// What the traced function returns to.
     fn caller(&mut self, user: bool, span: Span) -> Expr {
-        let has_registers = match self.group.kind {
-            ProgramKind::Kprobe { user: in_program, .. } => in_program == user,
-            ProgramKind::PerfEvent => true,
-            ProgramKind::TestRun
-            | ProgramKind::Tracepoint
-            | ProgramKind::RawTracepoint
-            | ProgramKind::Tracing { .. } => false,
-        };
+        let has_registers = self.group.has_registers()
+            && match self.group.kind {
+                ProgramKind::Kprobe { user: in_program, .. } => in_program == user,
+                _ => true,
+            };
         if user && self.is_at_entries() {
             return self.return_address(span);
         }

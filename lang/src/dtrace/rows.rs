@@ -47,10 +47,8 @@ const fn argument(number: u32, ty: &'static Translator, of: &'static str) -> Arg
     Argument { number, ty, of }
 }
 
-/// The names of system calls, from the contexts of `sys_enter` and `sys_exit`: the fields of the events are in another
-/// place for each call, which would take a program for each.
-const ENTERED: (&str, &str) = ("probefunc", "syscall_name(((uint64 *)ctx)[1])");
-const LEFT: (&str, &str) = ("probefunc", "syscall_name(((struct pt_regs *)((uint64 *)ctx)[0])->orig_ax)");
+/// The names of system calls: the fields of the events would take a program for each call.
+const CALL: (&str, &str) = ("probefunc", "syscall_name(syscall_number)");
 
 /// The signals of `signal_generate` go to this thread and process.
 const SENT: &[(&str, &str)] = &[("arg0", "args.task.pid"), ("arg1", "args.task.pid"), ("arg2", "args.sig")];
@@ -253,13 +251,13 @@ pub static ROWS: &[Row] = &[
         &[argument(0, &LWPSINFO, "args.p"), argument(1, &PSINFO, "args.p")],
         row("sched", "wakeup", "rawtracepoint:sched_wakeup", "", &[("arg0", "args.p.pid"), ("arg1", "args.p.tgid")]),
     ),
-    row("syscall", "entry", "tracepoint:syscalls:sys_enter_FUNCTION", "", &[ENTERED]),
+    row("syscall", "entry", "tracepoint:syscalls:sys_enter_FUNCTION", "", &[CALL]),
     row(
         "syscall",
         "return",
         "tracepoint:syscalls:sys_exit_FUNCTION",
         "",
-        &[("errno", "(arg1 < 0 && arg1 >= -4095 ? -arg1 : 0)"), LEFT],
+        &[("errno", "(arg1 < 0 && arg1 >= -4095 ? -arg1 : 0)"), CALL],
     ),
     // TCP_SYN_SENT, TCP_SYN_RECV and TCP_ESTABLISHED of IPPROTO_TCP.
     translated(

@@ -97,6 +97,10 @@ fn probe<'a>(feature: Feature, btf: impl FnOnce() -> Option<&'a Btf>) -> bool {
         Feature::RawTracepointCookie => {
             has_helper(calls::GET_ATTACH_COOKIE, bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, None)
         }
+        // What fires system calls' events became functions in the version that began to leave their programs (7.0).
+        Feature::RawTracepointNoPreempt => {
+            btf().is_none_or(|btf| btf.find(Kind::Func, "trace_syscall_enter").is_none())
+        }
         Feature::AtomicFetch => load_kprobe(&FETCH_ADD, None).is_ok(),
         Feature::CpuV4 => load_kprobe(&SIGN_EXTENDING_MOVE, None).is_ok(),
     }
@@ -386,6 +390,7 @@ mod tests {
             Feature::AttachCookie,
             Feature::TrampolineCookie,
             Feature::RawTracepointCookie,
+            Feature::RawTracepointNoPreempt,
             Feature::AtomicFetch,
             Feature::CpuV4,
             Feature::Helper(1),

@@ -342,7 +342,7 @@ impl Session<'_> {
             }
             let provider = provider_named(first.provider).expect("a site is of a provider");
             let is_one_of_many = sites_of.get(&clause.span).is_some_and(|count| *count > 1);
-            let at_once = if attaches_singly(program.kind) { 1 } else { sites.len() };
+            let at_once = if attaches_singly(program.kind, first) { 1 } else { sites.len() };
             for sites in sites.chunks(at_once) {
                 if ending.take() {
                     return Ok(true);
@@ -633,10 +633,10 @@ impl Session<'_> {
     }
 }
 
-/// Whether each site of such a program is attached by a call of its own.
-fn attaches_singly(kind: ProgramKind) -> bool {
+/// Whether each site of such a program, of which this is the first, is attached by a call of its own.
+fn attaches_singly(kind: ProgramKind, first: &ProbeSite) -> bool {
     match kind {
-        ProgramKind::Kprobe { multi: MultiKind::Single, user: _ } | ProgramKind::Tracepoint => true,
+        ProgramKind::Kprobe { multi: MultiKind::Single, user: _ } | ProgramKind::Tracepoint => first.selector.is_none(),
         ProgramKind::Kprobe {
             multi: MultiKind::KprobeMulti | MultiKind::KprobeSession | MultiKind::UprobeMulti,
             user: _,

@@ -61,6 +61,9 @@ fn way(kind: ProgramKind, site: &ProbeSite) -> &'static str {
         (ProgramKind::Kprobe { multi: MultiKind::Single, user: _ }, Attach::Kprobe { .. }) if is_trampoline(site) => {
             "single kprobes, since fentry does not work here"
         }
+        (ProgramKind::Kprobe { multi: MultiKind::Single, user: _ }, Attach::Kprobe { .. }) if is_event(site) => {
+            "kprobes of what fires them, since raw tracepoints pass over events here"
+        }
         (ProgramKind::Kprobe { multi: MultiKind::Single, user: _ }, Attach::Kprobe { .. }) => "single kprobes",
         (ProgramKind::Kprobe { multi: MultiKind::Single, user: _ }, _) => "single uprobes",
         (ProgramKind::Tracing { attach: TracingKind::Fentry | TracingKind::Fexit, btf_id: _ }, _) => {
@@ -73,6 +76,11 @@ fn way(kind: ProgramKind, site: &ProbeSite) -> &'static str {
         (ProgramKind::PerfEvent, _) => "perf events",
         (ProgramKind::TestRun, _) => "the tool itself",
     }
+}
+
+/// Whether the script asks for an event.
+fn is_event(site: &ProbeSite) -> bool {
+    site.provider == "tracepoint"
 }
 
 /// Whether the script asks for fentry or fexit.

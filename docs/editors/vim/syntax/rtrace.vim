@@ -23,8 +23,8 @@ syntax match rtraceFunction /\v<(strncmp|strrchr|strstr|strtok|substr|sym|syscal
 syntax match rtraceFunction /\v<(usym|warnf|write_user|zero)>/
 syntax match rtraceBuiltin /\v<(args|caller|cgroup|comm|cpid|cpu|curtask|curthread|cwd|default_str_length|dw_ustack|elapsed|errno|execargs|execname|exit)>/
 syntax match rtraceBuiltin /\v<(fds|func|gid|has_cpid|jiffies|kstack|leader_comm|leader_tid|ncpus|nsecs|numaid|pcomm|pid|ppid|probe|probefunc|probemod)>/
-syntax match rtraceBuiltin /\v<(probename|probeprov|probetype|rand|retval|root|speculation|stack|stackdepth|stop|tid|timestamp|ucaller|uid|uregs)>/
-syntax match rtraceBuiltin /\v<(usermode|username|ustack|ustackdepth|vtimestamp|walltimestamp)>/
+syntax match rtraceBuiltin /\v<(probename|probeprov|probetype|rand|retval|root|speculation|stack|stackdepth|stop|syscall_number|tid|timestamp|ucaller)>/
+syntax match rtraceBuiltin /\v<(uid|uregs|usermode|username|ustack|ustackdepth|vtimestamp|walltimestamp)>/
 syntax match rtraceBuiltin /\v<arg\d+>/
 syntax match rtraceNumber /\v<\d\w*/
 syntax match rtraceMember /\v(-\>|\.)\s*\zs\h\w*/

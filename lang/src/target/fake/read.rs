@@ -40,6 +40,7 @@ const FEATURES: &[(&str, Feature)] = &[
     ("AttachCookie", Feature::AttachCookie),
     ("TrampolineCookie", Feature::TrampolineCookie),
     ("RawTracepointCookie", Feature::RawTracepointCookie),
+    ("RawTracepointNoPreempt", Feature::RawTracepointNoPreempt),
     ("AtomicFetch", Feature::AtomicFetch),
     ("CpuV4", Feature::CpuV4),
 ];
