@@ -193,7 +193,8 @@ pub struct Globals {
 pub const EXIT_OFFSET: u32 = 0;
 /// Offset of the start time, nanoseconds of the boot clock.
 pub const START_OFFSET: u32 = 8;
-/// Offset of a word that is not zero once the tool has stopped: programs whose attachment ends slowly look at it.
+/// Offset of a word that is not zero once the tool has stopped or exit() was called: programs look at it whose attachment ends
+/// slowly, or whose script has an exit().
 pub const STOPPED_OFFSET: u32 = 16;
 /// Offset of what is to be added to the boot clock for nanoseconds since 1970.
 pub const WALL_OFFSET: u32 = 24;

@@ -1,7 +1,7 @@
 //! What runs before a program's body: which process is meant, whether the event is meant at all, and which site fired.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::{BinaryOp, Dispatch};
+use rtrace_lang::hir::{BinaryOp, Dispatch, RecordKind};
 use rtrace_lang::limits::PROCESS_NUMBERS;
 use rtrace_lang::target::{Location, Processes, ProgramKind, Step, Word};
 use rtrace_lang::types::Type;
@@ -16,7 +16,7 @@ const LARGEST_TABLE: u64 = 4096;
 
 impl Lower<'_> {
     pub(super) fn entry(&mut self) {
-        if self.detaches_slowly() {
+        if self.detaches_slowly() || self.may_be_ended() {
             let stopped = self.b.map_value_address(self.shared.globals_map, STOPPED_OFFSET);
             let stopped = self.b.load(stopped, 0, 8, false);
             let (go, leave) = (self.b.block(), self.b.block());
@@ -151,6 +151,12 @@ impl Lower<'_> {
             | ProgramKind::Tracing { .. }
             | ProgramKind::PerfEvent => false,
         }
+    }
+
+    /// True where exit() ends the session: what comes after it does not count, though the tool has yet to hear of it.
+    fn may_be_ended(&self) -> bool {
+        let is_fired = self.program.kind != ProgramKind::TestRun && self.program.layout.step.is_none();
+        is_fired && self.hir.records.iter().any(|record| matches!(record.kind, RecordKind::Exit))
     }
 
     fn only_if_equal(&mut self, found: Value, wanted: i64) {

@@ -5,7 +5,7 @@ use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, KernelText, RecordId};
 use rtrace_lang::types::Type;
 
 use crate::ir::{Memory, Value};
-use crate::object::{EXIT_CALLED, EXIT_OFFSET, RESULT_OFFSET, SPECULATIONS_OFFSET};
+use crate::object::{EXIT_CALLED, EXIT_OFFSET, RESULT_OFFSET, SPECULATIONS_OFFSET, STOPPED_OFFSET};
 
 use super::{Lower, Place};
 
@@ -183,6 +183,8 @@ impl Lower<'_> {
         let word = self.b.binary_int(BinaryOp::BitOr, code, EXIT_CALLED as i64);
         let place = self.b.map_value_address(self.shared.globals_map, EXIT_OFFSET);
         self.b.store(place, 0, 8, word);
+        let (stopped, yes) = (self.b.map_value_address(self.shared.globals_map, STOPPED_OFFSET), self.b.int(1));
+        self.b.store(stopped, 0, 8, yes);
         self.reserve(record, 16, |lower, place| lower.b.store(place.base, place.offset + 8, 8, code));
         self.leave();
     }

@@ -71,7 +71,7 @@ pub static ACTIONS: &[Builtin] = &[
         "exit",
         (0, 1),
         "exit(code = 0)",
-        "Ends the probe at once and then the tool, with that exit status.",
+        "Ends the probe at once and then the tool, with that exit status. No probe but END fires any more.",
         "BEGIN { exit(); }",
         I::Exit,
     )),

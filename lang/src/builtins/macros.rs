@@ -199,10 +199,11 @@ pub static MACROS: &[Builtin] = &[
         "Compares memory behind two pointers, or two strings: 0 where it is equal, else the difference of the first bytes that differ.",
         "BEGIN { print(memcmp(curtask, curtask, 16)); }",
         "macro memcmp(a, b, bytes) {
-            let $a = if comptime is_str(a) { let $s = a; (uint64)&$s } else { (uint64)a };
-            let $b = if comptime is_str(b) { let $s = b; (uint64)&$s } else { (uint64)b }; let $difference = 0;
+            let $a = if comptime is_scalar(a) { (uint8 *)a } else { let $value = a; (uint8 *)&$value };
+            let $b = if comptime is_scalar(b) { (uint8 *)b } else { let $value = b; (uint8 *)&$value };
+            let $difference = 0;
             for $i : 0..bytes {
-                $difference = *(uint8 *)($a + $i) - *(uint8 *)($b + $i);
+                $difference = *($a + $i) - *($b + $i);
                 if ($difference != 0) { break; }
             }
             $difference

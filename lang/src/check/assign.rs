@@ -10,7 +10,8 @@ use crate::target::Feature;
 use crate::types::Type;
 
 use super::body::Body;
-use super::operators::instead_of_number;
+use super::maps::widened;
+use super::operators::{in_bytes, instead_of_number};
 
 impl Body<'_, '_, '_> {
     pub fn assign(
@@ -233,7 +234,12 @@ impl Body<'_, '_, '_> {
             );
             return None;
         }
-        self.set_map_type(map, MapValue::Plain(operand.ty.clone()), span);
+        // A pointer moves by what it points to.
+        let operand = match (&before, op) {
+            (Type::Pointer { to, .. }, ast::BinaryOp::Add | ast::BinaryOp::Subtract) => in_bytes(operand, to),
+            _ => operand,
+        };
+        self.set_map_type(map, MapValue::Plain(widened(&operand.ty)), span);
         let signed = operand.ty.is_signed() && before.is_signed();
         let ty = match self.checker.maps.value(map) {
             Some(MapValue::Plain(ty)) => ty.clone(),

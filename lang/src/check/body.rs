@@ -14,7 +14,7 @@ use crate::types::Type;
 use super::Checker;
 use super::calls::Functions;
 use super::groups::Group;
-use super::maps::{stored, unify};
+use super::maps::unify;
 
 pub(super) struct Body<'c, 'a, 'g> {
     pub checker: &'c mut Checker<'a>,
@@ -306,7 +306,7 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
     pub fn hidden(&mut self, name: &str, ty: &Type) -> LocalId {
         let id = LocalId(self.locals.len() as u32);
         let known = self.checker.local_types.get(&(self.number, id.index())).cloned().unwrap_or(Type::Unknown);
-        let ty = unify(&known, &stored(ty)).unwrap_or_else(|| stored(ty));
+        let ty = unify(&known, ty).unwrap_or_else(|| ty.clone());
         self.locals.push(Local { name: name.to_string(), ty: ty.clone(), allocated: None });
         self.remember(id, &ty);
         id
@@ -353,7 +353,7 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
     /// An assignment to a variable that exists: its type widens, or the mistake is reported.
     pub fn widen_local(&mut self, id: LocalId, ty: &Type, span: Span) {
         let old = self.local_type(id);
-        match unify(&old, &stored(ty)) {
+        match unify(&old, ty) {
             Some(new) => {
                 self.locals[id.index()].ty = new.clone();
                 self.remember(id, &new);

@@ -8,6 +8,7 @@ use crate::span::Span;
 use crate::types::Type;
 
 use super::body::Body;
+use super::maps::widened;
 use super::operators::{instead_of_number, one_of_both};
 use super::options;
 
@@ -80,7 +81,7 @@ impl Body<'_, '_, '_> {
                         return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
                     }
                 }
-                let ty = Type::Tuple(parts.iter().map(|part| super::maps::stored(&part.ty)).collect());
+                let ty = Type::Tuple(parts.iter().map(|part| part.ty.clone()).collect());
                 Expr { kind: ExprKind::Tuple(parts), ty, span }
             }
             ast::ExprKind::Record(parts) => self.record_value(parts, span),
@@ -234,7 +235,7 @@ impl Body<'_, '_, '_> {
             then: Box::new(then),
             otherwise: Box::new(otherwise),
         };
-        self.after(first, Expr { kind, ty: super::maps::stored(&ty), span })
+        self.after(first, Expr { kind, ty, span })
     }
 
     /// The value as that type: integers are cut and extended, integers and pointers change into each other.
@@ -307,9 +308,11 @@ impl Body<'_, '_, '_> {
                 if let Some(declared) = self.declared_type(local).filter(Type::is_integer) {
                     return self.narrow_step(local, &declared, op, prefix, span);
                 }
+                let ty = widened(&value.ty);
+                self.widen_local(local, &ty, span);
                 Expr {
                     kind: ExprKind::UpdateLocal { local, op, operand: Box::new(Expr::int(by, span)), old: !prefix },
-                    ty: value.ty,
+                    ty,
                     span,
                 }
             }

@@ -110,7 +110,7 @@ impl MapTable {
         if key.iter().any(|(ty, _)| *ty == Type::Unknown) {
             return Ok(false);
         }
-        let (key, spans): (Vec<Type>, Vec<Span>) = key.iter().map(|(ty, span)| (stored(ty), *span)).unzip();
+        let (key, spans): (Vec<Type>, Vec<Span>) = key.iter().cloned().unzip();
         if row.key_spans.is_empty() {
             row.key_spans = spans;
         }
@@ -178,8 +178,7 @@ impl MapTable {
         let row = &mut self.rows[id.index()];
         let value = match value {
             MapValue::Plain(Type::Unknown) => return Ok(false),
-            MapValue::Plain(ty) => MapValue::Plain(stored(&ty)),
-            aggregation @ MapValue::Aggregation(_) => aggregation,
+            value => value,
         };
         let Some((known, first)) = &mut row.value else {
             row.value = Some((value, span));
@@ -334,18 +333,15 @@ fn cut_strings(map: &mut Map) {
     }
 }
 
-/// The type that a variable or a map keeps for a value: integers at their full width.
-pub fn stored(ty: &Type) -> Type {
+/// What is computed with the integer, and what holds it beside an integer of another width.
+pub fn widened(ty: &Type) -> Type {
     match ty {
-        Type::Int { bytes: 8, signed: false } => Type::U64,
-        Type::Int { .. } => Type::I64,
-        Type::Tuple(parts) => Type::Tuple(parts.iter().map(stored).collect()),
-        Type::Record(parts) => Type::Record(parts.iter().map(|(name, ty)| (name.clone(), stored(ty))).collect()),
+        Type::Int { .. } if *ty != Type::U64 => Type::I64,
         other => other.clone(),
     }
 }
 
-/// The narrowest type that holds values of both.
+/// A type that holds values of both. Integers of one width keep it.
 pub fn unify(a: &Type, b: &Type) -> Option<Type> {
     if a == b {
         return Some(a.clone());
@@ -355,8 +351,8 @@ pub fn unify(a: &Type, b: &Type) -> Option<Type> {
         (Type::Int { .. }, Type::Int { .. }) => {
             Some(if *a == Type::U64 || *b == Type::U64 { Type::U64 } else { Type::I64 })
         }
-        (Type::Int { .. }, Type::Bool | Type::Enum(_)) => Some(stored(a)),
-        (Type::Bool | Type::Enum(_), Type::Int { .. }) => Some(stored(b)),
+        (Type::Int { .. }, Type::Bool | Type::Enum(_)) => Some(widened(a)),
+        (Type::Bool | Type::Enum(_), Type::Int { .. }) => Some(widened(b)),
         (Type::Bool | Type::Enum(_), Type::Bool | Type::Enum(_)) => Some(Type::I64),
         (Type::Pointer { .. }, Type::Int { .. }) => Some(a.clone()),
         (Type::Int { .. }, Type::Pointer { .. }) => Some(b.clone()),

@@ -12,7 +12,6 @@ use crate::target::{Feature, ProcessNamespace, ProgramKind, TracingKind};
 use crate::types::{Shown, Space, StackMode, StructKind, Type};
 
 use super::body::Body;
-use super::maps::stored;
 
 /// Which stack is taken, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -288,7 +287,7 @@ impl Body<'_, '_, '_> {
             let kind = ExprKind::Context(argument.at.clone());
             Expr { kind, ty: argument.ty.clone(), span }
         });
-        let names = arguments.iter().map(|argument| (argument.name.clone(), stored(&argument.ty)));
+        let names = arguments.iter().map(|argument| (argument.name.clone(), argument.ty.clone()));
         Expr { kind: ExprKind::Tuple(parts.collect()), ty: Type::Record(names.collect()), span }
     }
 

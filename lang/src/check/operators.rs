@@ -190,20 +190,7 @@ impl Body<'_, '_, '_> {
             _ => return None,
         };
         let Type::Pointer { to, .. } = &pointer.ty else { return None };
-        let size = i64::from(to.size().max(1));
-        let scaled = match number.constant() {
-            Some(n) => Expr::int(n.wrapping_mul(size), number.span),
-            None if size == 1 => number.clone(),
-            None => Expr {
-                kind: ExprKind::Binary {
-                    op: BinaryOp::Multiply,
-                    left: Box::new(number.clone()),
-                    right: Box::new(Expr::int(size, number.span)),
-                },
-                ty: Type::I64,
-                span: number.span,
-            },
-        };
+        let scaled = in_bytes(number.clone(), to);
         let op = if op == Op::Add { BinaryOp::Add } else { BinaryOp::Subtract };
         Some(Expr {
             kind: ExprKind::Binary { op, left: Box::new(pointer.clone()), right: Box::new(scaled) },
@@ -446,6 +433,25 @@ fn wide_unsigned(ty: &Type) -> bool {
         Type::Int { bytes: 8, signed: false } | Type::Timestamp => true,
         Type::Enum(e) => e.size == 8 && !e.signed,
         _ => false,
+    }
+}
+
+/// How many bytes so many elements of a type are.
+pub fn in_bytes(number: Expr, of: &Type) -> Expr {
+    let size = i64::from(of.size().max(1));
+    let span = number.span;
+    match number.constant() {
+        Some(n) => Expr::int(n.wrapping_mul(size), span),
+        None if size == 1 => number,
+        None => Expr {
+            kind: ExprKind::Binary {
+                op: BinaryOp::Multiply,
+                left: Box::new(number),
+                right: Box::new(Expr::int(size, span)),
+            },
+            ty: Type::I64,
+            span,
+        },
     }
 }
 

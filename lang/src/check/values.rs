@@ -12,7 +12,7 @@ use crate::span::Span;
 use crate::types::Type;
 
 use super::body::Body;
-use super::maps::{stored, unify};
+use super::maps::unify;
 use super::operators::one_of_both;
 
 impl Body<'_, '_, '_> {
@@ -35,7 +35,7 @@ impl Body<'_, '_, '_> {
         if values.iter().any(|value| value.ty == Type::Unknown) || !values.iter().all(|value| self.storable(value)) {
             return unknown;
         }
-        let ty = Type::Record(names.into_iter().zip(values.iter().map(|value| stored(&value.ty))).collect());
+        let ty = Type::Record(names.into_iter().zip(values.iter().map(|value| value.ty.clone())).collect());
         Expr { kind: ExprKind::Tuple(values), ty, span }
     }
 
@@ -102,7 +102,7 @@ impl Body<'_, '_, '_> {
         if then.ty == Type::Unknown || otherwise.ty == Type::Unknown || condition.ty == Type::Unknown {
             return unknown;
         }
-        let Some(ty) = unify(&stored(&then.ty), &stored(&otherwise.ty)) else {
+        let Some(ty) = unify(&then.ty, &otherwise.ty) else {
             let (a, b) = (then.ty.clone(), otherwise.ty.clone());
             return self.fail(
                 Diagnostic::error(Code::TypeMismatch, span, format!("the two values are of type {a:#} and {b:#}"))

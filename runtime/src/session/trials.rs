@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET, RESULT_OFFSET};
+use rtrace_compiler::object::{EXIT_CALLED, EXIT_OFFSET, RESULT_OFFSET, STOPPED_OFFSET};
 use rtrace_lang::target::{Attach, Trial};
 use rtrace_probes::kernel::bpf;
 
@@ -141,6 +141,7 @@ impl Session<'_> {
     fn take_exit(&self) -> u64 {
         let word = self.globals.get(EXIT_OFFSET);
         self.globals.set(EXIT_OFFSET, 0);
+        self.globals.set(STOPPED_OFFSET, 0);
         word
     }
 }
