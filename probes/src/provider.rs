@@ -133,7 +133,7 @@ pub struct Link {
 
 impl Link {
     /// An attachment that ends at once when its descriptor is closed.
-    pub(crate) fn quick(fd: OwnedFd) -> Link {
+    pub fn quick(fd: OwnedFd) -> Link {
         Link { fds: vec![fd], is_slow: false, watched: None, renamed: None }
     }
 

@@ -52,7 +52,6 @@ use globals::GlobalData;
 use recording::RecordingLine;
 use replaced::TracedFile;
 use speculations::Speculations;
-use tree::ProcessTree;
 use turns::Turns;
 use unloaded::TracedModule;
 use unwind::UnwindTables;
@@ -245,8 +244,6 @@ pub struct Session<'m> {
     mappings: Option<MappingEvents>,
     /// By which programs go up its stacks, where the script asks for that.
     unwind: Option<UnwindTables>,
-    /// Follows what the processes of the script fork (`--children`).
-    tree: Option<ProcessTree>,
     /// Who asks for the maps while the script runs (`--listen`).
     metrics: Option<MetricsServer>,
     /// What of them is known to be no metric.
@@ -318,7 +315,6 @@ impl<'m> Session<'m> {
             programs,
             mappings: None,
             unwind,
-            tree: None,
             links: Vec::new(),
             left_out: Vec::new(),
             iterators: Vec::new(),
@@ -347,7 +343,6 @@ impl<'m> Session<'m> {
     /// Lets go of all attachments. Events that still come from those that end slowly do not count from here on.
     fn detach(&mut self) {
         self.iterators.clear();
-        self.tree = None;
         let (slow, quick): (Vec<Link>, Vec<Link>) =
             std::mem::take(&mut self.links).into_iter().partition(Link::is_slow);
         // The child would hold these as well, and their programs do not look whether they are stopped.

@@ -36,7 +36,7 @@ use super::attaching::{LeftOut, attach_to_all, nothing_attached};
 use super::progress::Progress;
 use super::recording::RecordingLine;
 use super::replaced::traced_files;
-use super::tree::ProcessTree;
+use super::tree;
 use super::unloaded::traced_modules;
 use super::wakeups::Wakeup;
 use super::ways::Ways;
@@ -314,7 +314,7 @@ impl Session<'_> {
     /// Attaches every program. True if a signal has ended it before it was done.
     fn attach(&mut self, ending: &Ending, process: Option<u32>) -> Result<bool, SessionError> {
         if let (Some(map), Some(process)) = (self.object.manifest.tree, process) {
-            self.tree = Some(ProcessTree::follow(self.machine, self.maps[map as usize].fd(), process)?);
+            self.links.extend(tree::follow(self.machine, self.maps[map as usize].fd(), process)?);
         }
         self.files = traced_files(&self.hir);
         if self.site_count() > FEW_PROBES {

@@ -4,24 +4,68 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya_obj::generated::bpf_prog_type;
 use rtrace_lang::calls;
 use rtrace_lang::limits::PROCESS_NUMBERS;
-use rtrace_lang::target::{ProcessNamespace, Target};
+use rtrace_lang::probe::ProbeSpec;
+use rtrace_lang::span::Span;
+use rtrace_lang::target::{Feature, ProbeSite, ProcessNamespace, ResolveOptions, Target};
 use rtrace_lang::types::StructKind;
-use rtrace_probes::Machine;
 use rtrace_probes::kernel::KernelError;
 use rtrace_probes::kernel::bpf::{self, ProgramConfig};
 use rtrace_probes::kernel::features::instruction;
+use rtrace_probes::{Link, Machine, provider_named};
 
 use super::SessionError;
 use super::globals::GlobalData;
 
-/// The tree of one process while it is followed. Dropping it ends that; what was let through stays so.
-pub struct ProcessTree {
-    _fork: OwnedFd,
+/// Where the program at each fork finds the new task, the one that forks being the current one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum News {
+    /// At the second parameter of the event sched_process_fork.
+    Event,
+    /// At the first of the function wake_up_new_task, which comes next: where raw tracepoints pass over events, a fork would be missed.
+    Function,
+}
+
+impl News {
+    fn of(machine: &Machine) -> News {
+        let may_probe = || machine.has(Feature::Kprobes) && !machine.privileges().lacks_perf_events();
+        match machine.has(Feature::RawTracepointNoPreempt) || !may_probe() {
+            true => News::Event,
+            false => News::Function,
+        }
+    }
+
+    fn program_type(self) -> bpf_prog_type {
+        match self {
+            News::Event => bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
+            News::Function => bpf_prog_type::BPF_PROG_TYPE_KPROBE,
+        }
+    }
+
+    /// The byte in the context: of an array of words, or of `struct pt_regs`.
+    fn new_task(self) -> i16 {
+        match self {
+            News::Event => 8,
+            News::Function => 112,
+        }
+    }
+
+    fn attach(self, machine: &Machine, program: BorrowedFd<'_>) -> Result<Vec<Link>, SessionError> {
+        if self == News::Event {
+            let event = bpf::raw_tracepoint_open(Some(c"sched_process_fork"), program, None)?;
+            return Ok(vec![Link::quick(event)]);
+        }
+        let provider = provider_named("kprobe").expect("there are kprobes");
+        let spec = ProbeSpec::parse("kprobe:wake_up_new_task", Span::default());
+        let sites = provider.resolve(machine, &spec, &ResolveOptions::default());
+        let sites = sites.map_err(|error| KernelError::Absent(error.message))?;
+        let sites: Vec<(u64, &ProbeSite)> = sites.iter().map(|site| (0, site)).collect();
+        Ok(provider.attach(machine, program, &sites).map_err(|error| error.source)?)
+    }
 }
 
 /// Byte offsets of members of the kernel's structs.
@@ -33,37 +77,36 @@ struct Offsets {
     numbers: i16,
 }
 
-impl ProcessTree {
-    /// Lets through the process, its descendants that live, and what they will fork. The tool itself is left out, and what it
-    /// starts, where it is a descendant.
-    pub fn follow(machine: &Machine, map: BorrowedFd<'_>, process: u32) -> Result<ProcessTree, SessionError> {
-        let members =
-            GlobalData::map(map, PROCESS_NUMBERS as usize).map_err(|error| SessionError::System("mmap", error))?;
-        let instructions = at_fork(&offsets(machine)?, machine.process_namespace(), map);
-        let program = bpf::program_load(&ProgramConfig {
-            program_type: bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
-            instructions: &instructions,
-            name: "rtrace_fork",
-            ..ProgramConfig::default()
-        })?;
-        let fork = bpf::raw_tracepoint_open(Some(c"sched_process_fork"), program.fd.as_fd(), None)?;
-        members.set_byte(process, 1);
-        // Who is forked from now on by those that are marked is seen at the fork; who was before is in /proc. A pass
-        // that finds nobody new is the last.
-        let own = std::process::id();
-        loop {
-            let parents = parents();
-            let mut is_new = false;
-            for (pid, parent) in &parents {
-                let is_member = |number: u32| number < PROCESS_NUMBERS && members.byte(number) != 0;
-                if *pid != own && is_member(*parent) && !is_member(*pid) {
-                    members.set_byte(*pid, 1);
-                    is_new = true;
-                }
+/// Lets through the process, its descendants that live, and what they will fork as long as the links live. The tool itself is left
+/// out, and what it starts, where it is a descendant.
+pub fn follow(machine: &Machine, map: BorrowedFd<'_>, process: u32) -> Result<Vec<Link>, SessionError> {
+    let members =
+        GlobalData::map(map, PROCESS_NUMBERS as usize).map_err(|error| SessionError::System("mmap", error))?;
+    let news = News::of(machine);
+    let instructions = at_fork(news, &offsets(machine)?, machine.process_namespace(), map);
+    let program = bpf::program_load(&ProgramConfig {
+        program_type: news.program_type(),
+        instructions: &instructions,
+        name: "rtrace_fork",
+        ..ProgramConfig::default()
+    })?;
+    let links = news.attach(machine, program.fd.as_fd())?;
+    members.set_byte(process, 1);
+    // Who is forked from now on by those that are marked is seen at the fork; who was before is in /proc. A pass
+    // that finds nobody new is the last.
+    let own = std::process::id();
+    loop {
+        let parents = parents();
+        let mut is_new = false;
+        for (pid, parent) in &parents {
+            let is_member = |number: u32| number < PROCESS_NUMBERS && members.byte(number) != 0;
+            if *pid != own && is_member(*parent) && !is_member(*pid) {
+                members.set_byte(*pid, 1);
+                is_new = true;
             }
-            if !is_new {
-                return Ok(ProcessTree { _fork: fork });
-            }
+        }
+        if !is_new {
+            return Ok(links);
         }
     }
 }
@@ -98,9 +141,8 @@ fn offsets(machine: &Machine) -> Result<Offsets, SessionError> {
     })
 }
 
-/// The new process's byte becomes that of the one that forks. The context of sched_process_fork is the task that forks
-/// and the new one; a new thread is no new process.
-fn at_fork(offsets: &Offsets, namespace: Option<ProcessNamespace>, map: BorrowedFd<'_>) -> Vec<u64> {
+/// The new process's byte becomes that of the one that forks. A new thread is no new process.
+fn at_fork(news: News, offsets: &Offsets, namespace: Option<ProcessNamespace>, map: BorrowedFd<'_>) -> Vec<u64> {
     const LOAD_1: u8 = 0x71;
     const LOAD_4: u8 = 0x61;
     const LOAD_8: u8 = 0x79;
@@ -131,7 +173,7 @@ fn at_fork(offsets: &Offsets, namespace: Option<ProcessNamespace>, map: Borrowed
     let code = instruction;
     let wide =
         |register: u8, number: u64| [code(LOAD_WIDE, register, 0, 0, number as u32 as i32), (number >> 32) << 32];
-    let mut program = vec![code(MOVE, CONTEXT, 1, 0, 0), code(LOAD_8, TASK, CONTEXT, 8, 0)];
+    let mut program = vec![code(MOVE, CONTEXT, 1, 0, 0), code(LOAD_8, TASK, CONTEXT, news.new_task(), 0)];
     // *(FRAME - place) = the bytes at register + offset
     let read = |program: &mut Vec<u64>, place: i32, bytes: i32, register: u8, offset: i16| {
         program.extend([
@@ -169,7 +211,7 @@ fn at_fork(offsets: &Offsets, namespace: Option<ProcessNamespace>, map: Borrowed
                 code(LOAD_4, PARENT, FRAME, -4, 0),
             ]);
             // The new process's number at the level of the namespace of the one that forks.
-            program.push(code(LOAD_8, NUMBER, CONTEXT, 0, 0));
+            program.extend([code(CALL, 0, 0, 0, calls::GET_CURRENT_TASK as i32), code(MOVE, NUMBER, 0, 0, 0)]);
             read(&mut program, 8, 8, NUMBER, offsets.thread_pid);
             program.push(code(LOAD_8, NUMBER, FRAME, -8, 0));
             read(&mut program, 16, 4, NUMBER, offsets.level);
@@ -216,7 +258,7 @@ mod tests {
 
     /// The program for namespaces is loaded as well, which no test runs in.
     #[test]
-    fn the_kernel_takes_both_programs() {
+    fn the_kernel_takes_all_programs() {
         let machine = Machine::new();
         let Ok(map) = bpf::map_create(&bpf::MapConfig {
             kind: aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY as u32,
@@ -232,15 +274,18 @@ mod tests {
             return;
         };
         let offsets = offsets(&machine).unwrap();
-        for namespace in [None, Some(ProcessNamespace { device: 4, inode: 4_026_531_836 })] {
-            let instructions = at_fork(&offsets, namespace, map.as_fd());
+        let namespaces = [None, Some(ProcessNamespace { device: 4, inode: 4_026_531_836 })];
+        for (news, namespace) in
+            [News::Event, News::Function].into_iter().flat_map(|news| namespaces.map(|of| (news, of)))
+        {
+            let instructions = at_fork(news, &offsets, namespace, map.as_fd());
             let loaded = bpf::program_load(&ProgramConfig {
-                program_type: bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
+                program_type: news.program_type(),
                 instructions: &instructions,
                 name: "rtrace_fork",
                 ..ProgramConfig::default()
             });
-            assert!(loaded.is_ok(), "{:?}", loaded.err());
+            assert!(loaded.is_ok(), "{news:?}: {:?}", loaded.err());
         }
     }
 }
