@@ -1,4 +1,4 @@
-//! `rtrace fmt` from the outside: files in place, `--check`, standard input, and everything that can be wrong with a file.
+//! `rtrace fmt` from the outside: printed, in place, `--check`, standard input, and everything that can be wrong with a file.
 
 use std::fs;
 use std::io::Write;
@@ -70,11 +70,21 @@ fn text(file: &str) -> String {
 }
 
 #[test]
+fn files_are_printed() {
+    let scratch = Scratch::new("printed");
+    let (a, b) = (scratch.file("a.rt", UGLY), scratch.file("b.rt", "BEGIN { $x = ; }\n"));
+    let ended = rtrace(&["fmt", &a, &b, &a], b"");
+    assert_eq!((ended.status, ended.out), (1, format!("{FINE}{FINE}")));
+    assert!(ended.err.contains(&format!("{b}:1:14")), "{}", ended.err);
+    assert_eq!(text(&a), UGLY, "the file stays");
+}
+
+#[test]
 fn files_in_place() {
     let scratch = Scratch::new("place");
     let (a, b) = (scratch.file("a.rt", UGLY), scratch.file("b.rt", FINE));
     let before = fs::metadata(&b).expect("b").ino();
-    let ended = rtrace(&["fmt", &a, &b], b"");
+    let ended = rtrace(&["fmt", "--in-place", &a, &b], b"");
     assert_eq!((ended.status, ended.out.as_str(), ended.err.as_str()), (0, "", ""));
     assert_eq!((text(&a).as_str(), text(&b).as_str()), (FINE, FINE));
     assert_eq!(fs::metadata(&b).expect("b").ino(), before, "what is in the style is not written");
@@ -88,7 +98,7 @@ fn mode_and_symbolic_links_stay() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o751)).expect("a mode");
     let link = scratch.0.join("link.rt");
     symlink("a.rt", &link).expect("a link");
-    let ended = rtrace(&["fmt", link.to_str().expect("UTF-8")], b"");
+    let ended = rtrace(&["fmt", "-i", link.to_str().expect("UTF-8")], b"");
     assert_eq!((ended.status, ended.err.as_str()), (0, ""));
     assert!(fs::symlink_metadata(&link).expect("the link").is_symlink());
     assert_eq!(text(&file), FINE);
@@ -100,7 +110,7 @@ fn a_read_only_file_is_left_alone() {
     let scratch = Scratch::new("readonly");
     let file = scratch.file("a.rt", UGLY);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).expect("a mode");
-    let ended = rtrace(&["fmt", &file], b"");
+    let ended = rtrace(&["fmt", "-i", &file], b"");
     assert_eq!(ended.status, 1);
     assert_eq!(ended.err, format!("error: cannot write {file}: it is read-only\n"));
     assert_eq!(text(&file), UGLY);
@@ -152,7 +162,7 @@ fn standard_input_to_standard_output() {
 fn a_mistake_leaves_its_file_and_no_other() {
     let scratch = Scratch::new("mistake");
     let (broken, ugly) = (scratch.file("broken.rt", "BEGIN { $x = ; }\n"), scratch.file("ugly.rt", UGLY));
-    let ended = rtrace(&["fmt", &broken, &ugly], b"");
+    let ended = rtrace(&["fmt", "-i", &broken, &ugly], b"");
     assert_eq!(ended.status, 1);
     assert!(ended.err.starts_with("error[R0005]: expected a value"), "{}", ended.err);
     assert!(ended.err.contains(&format!("{broken}:1:14")), "{}", ended.err);
@@ -168,6 +178,7 @@ fn what_is_no_script() {
     for (words, wanted) in [
         (vec!["fmt"], "<FILE>".to_string()),
         (vec!["fmt", "--chek", "a.rt"], "--check".to_string()),
+        (vec!["fmt", "--check", "-i", "a.rt"], "cannot be used with".to_string()),
         (vec!["fmt", "/nowhere.rt"], "error: cannot read /nowhere.rt: No such file".to_string()),
         (vec!["fmt", &directory], format!("error: {directory} is a directory\n  = help: name its scripts")),
         (vec!["fmt", &bytes], format!("error: {bytes}:2: the script is not UTF-8 text")),

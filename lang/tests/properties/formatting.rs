@@ -160,7 +160,7 @@ fn examples_are_in_the_one_style() {
     assert!(!paths.is_empty());
     for path in paths {
         let text = std::fs::read_to_string(&path).expect("a script");
-        assert_eq!(format(&text).as_deref(), Ok(text.as_str()), "{}: run `rtrace fmt` on it", path.display());
+        assert_eq!(format(&text).as_deref(), Ok(text.as_str()), "{}: run `rtrace fmt -i` on it", path.display());
     }
 }
 

@@ -1,4 +1,4 @@
-//! `rtrace fmt`: scripts in one style, in place. Decides nothing about the style; never leaves half a file.
+//! `rtrace fmt`: scripts in one style, printed or in place. Decides nothing about the style; never leaves half a file.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -13,7 +13,7 @@ use rtrace_lang::source::Source;
 use crate::arguments::Origin;
 use crate::script::{fail, read, report};
 
-/// Write scripts in one style: four spaces, one statement a line, every comment kept. What a script means never changes.
+/// Print scripts in one style: four spaces, one statement a line, every comment kept. What a script means never changes.
 #[derive(Parser, Debug)]
 #[command(
     name = "rtrace fmt",
@@ -25,12 +25,16 @@ use crate::script::{fail, read, report};
         A script that is called `fmt` runs as `rtrace ./fmt`."
 )]
 pub struct Arguments {
-    /// The scripts; `-` reads standard input and writes standard output
+    /// The scripts; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
 
+    /// Print nothing: write the files themselves, `-` still to standard output
+    #[arg(short, long)]
+    in_place: bool,
+
     /// Change nothing: name each script that is not in the style, with the first line that differs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "in_place")]
     check: bool,
 }
 
@@ -45,13 +49,13 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
         Ok(arguments) => arguments,
         Err(status) => return status,
     };
-    let statuses = arguments.files.iter().map(|file| one(file, arguments.check));
+    let statuses = arguments.files.iter().map(|file| one(file, &arguments));
     statuses.fold(0, i32::max)
 }
 
-fn one(file: &str, only_check: bool) -> i32 {
+fn one(file: &str, arguments: &Arguments) -> i32 {
     if file != "-" && Path::new(file).is_dir() {
-        return fail(&format!("{file} is a directory"), &[format!("name its scripts: `rtrace fmt {file}/*.rt`")]);
+        return fail(&format!("{file} is a directory"), &[format!("name its scripts: `rtrace fmt -i {file}/*.rt`")]);
     }
     let origin = if file == "-" { Origin::StandardInput } else { Origin::File(file) };
     let (name, text) = match read(origin) {
@@ -69,12 +73,12 @@ fn one(file: &str, only_check: bool) -> i32 {
             return fail(&format!("{name} is left as it is: formatting would change {what}"), &[help]);
         }
     };
-    if only_check {
+    if arguments.check {
         let difference = difference(&name, &text, &formatted);
         let _ = std::io::stderr().write_all(difference.as_bytes());
         return i32::from(text != formatted);
     }
-    let written = if file == "-" {
+    let written = if file == "-" || !arguments.in_place {
         match std::io::stdout().write_all(formatted.as_bytes()) {
             // Whoever reads has seen enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -231,7 +231,7 @@ fn run_whole(arguments: &Arguments, name: &str, text: &str, is_last: bool) -> Re
         Some(Mode::Format) => {
             return Err(fail(
                 "`--mode format` is a command here",
-                &["format scripts by `rtrace fmt FILE`".to_string()],
+                &["print scripts in one style by `rtrace fmt FILE`".to_string()],
             ));
         }
         Some(Mode::CompilerBench) => {
