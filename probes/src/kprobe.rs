@@ -35,6 +35,9 @@ pub static KRETPROBE: Kprobe = Kprobe { is_return: true };
 /// Where a function's first six arguments are in `struct pt_regs`: di si dx cx r8 r9 (arch/x86/include/asm/ptrace.h).
 pub(crate) const ARGUMENT_OFFSETS: [u32; 6] = [112, 104, 96, 88, 72, 64];
 
+/// Bytes of the longest mark that a function begins with.
+const LARGEST_MARK: u64 = 16;
+
 /// Where its return value is: ax.
 pub(crate) const RETURN_OFFSET: u32 = 80;
 
@@ -311,13 +314,19 @@ impl Kprobe {
         let entries = sites.iter().take_while(|(_, site)| is_entry(site)).count();
         let is_session = entries > 0 && entries < sites.len();
         let sites = if is_session { &sites[..entries] } else { sites };
-        let cookies: Vec<u64> = sites.iter().map(|(cookie, _)| *cookie).collect();
+        let mut cookies: Vec<u64> = sites.iter().map(|(cookie, _)| *cookie).collect();
         // The kernel finds a cookie by the function's first instruction, and lists the one behind it where functions begin
         // with a mark (endbr64): addresses serve only where the sites need not be told apart.
         let is_told_apart = cookies.iter().any(|cookie| *cookie != 0);
+        if !is_told_apart {
+            cookies.clear();
+        }
         let addresses: Option<Vec<u64>> = match is_told_apart {
             true => None,
-            false => sites.iter().map(|(_, site)| listed_address(machine, site)).collect(),
+            false => {
+                let listed = sites.iter().map(|(_, site)| listed_addresses(machine, site));
+                listed.collect::<Option<Vec<_>>>().map(|listed| listed.concat())
+            }
         };
         let symbols: Vec<CString>;
         let targets = match &addresses {
@@ -334,9 +343,19 @@ impl Kprobe {
             (false, true) => bpf::Moment::Return,
             (false, false) => bpf::Moment::Entry,
         };
-        let link = bpf::link_create_kprobe_multi(program, targets, &cookies, moment)
-            .map_err(|error| AttachError::new(first, error))?;
-        Ok(vec![Link::slow(link)])
+        let attach = |targets, cookies: &[u64]| {
+            let link = bpf::link_create_kprobe_multi(program, targets, cookies, moment);
+            link.map(Link::slow).map_err(|error| AttachError::new(first, error))
+        };
+        let mut links = vec![attach(targets, &cookies)?];
+        // By a symbol the kernel takes the first of several functions of that name.
+        if is_told_apart
+            && let (cookies, others) = others_of_the_names(machine, sites)
+            && !others.is_empty()
+        {
+            links.push(attach(KprobeTargets::Addresses(&others), &cookies)?);
+        }
+        Ok(links)
     }
 }
 
@@ -351,12 +370,34 @@ pub(crate) fn symbol(module: Option<&str>, function: Arc<str>) -> Arc<str> {
     }
 }
 
-/// The address of a site's function, where the kernel lists it.
-fn listed_address(machine: &Machine, site: &ProbeSite) -> Option<u64> {
+/// The addresses of a site's function and of others of that name, where the kernel lists them.
+fn listed_addresses(machine: &Machine, site: &ProbeSite) -> Option<Vec<u64>> {
     let Attach::Kprobe { function, .. } = &site.attach else { return None };
     let (module, _) = function.split_once(':').unzip();
-    let mut named = machine.traceable_addresses()?.named(&site.function);
-    named.find(|found| module.is_none() || found.module == module)?.address
+    let named = machine.traceable_addresses()?.named(&site.function);
+    let addresses: Vec<u64> = named
+        .filter(|found| module.is_none() || found.module == module)
+        .map(|found| found.address)
+        .collect::<Option<_>>()?;
+    (!addresses.is_empty()).then_some(addresses)
+}
+
+/// Where functions have the name of a site's, all but the first of each name: their cookies and where they begin.
+fn others_of_the_names(machine: &Machine, sites: &[(u64, &ProbeSite)]) -> (Vec<u64>, Vec<u64>) {
+    let listed =
+        |(cookie, site): &(u64, &ProbeSite)| Some((*cookie, site.function.clone(), listed_addresses(machine, site)?));
+    let shared: Vec<_> = sites.iter().filter_map(listed).filter(|(_, _, listed)| listed.len() > 1).collect();
+    if shared.is_empty() {
+        return (Vec::new(), Vec::new());
+    }
+    let places = symbols::places_of(shared.iter().map(|(_, name, _)| &**name)).unwrap_or_default();
+    let others = shared.iter().flat_map(|(cookie, name, listed)| {
+        // What is listed is the place for tracers, behind a mark (endbr64) where functions begin with one.
+        let is_listed = |place: &&u64| listed.iter().any(|listed| (**place..**place + LARGEST_MARK).contains(listed));
+        let found = places.get(&**name).into_iter().flatten().filter(is_listed);
+        found.skip(1).map(|place| (*cookie, *place))
+    });
+    others.unzip()
 }
 
 /// Names of functions that may be traced, as far as the kernel tells.
@@ -398,16 +439,15 @@ pub(crate) fn attach_single(
     let Attach::Kprobe { function, offset, is_return, is_matched } = &site.attach else {
         unreachable!("resolving gives kprobe sites this attachment")
     };
-    let attach_to = |symbol: &str| {
-        let name = c_string(symbol);
-        let kind = if symbol.is_empty() {
-            PerfKind::KprobeAddress { address: *offset, is_return: *is_return }
-        } else {
-            PerfKind::Kprobe { function: &name, offset: *offset, is_return: *is_return }
-        };
+    let attach_by = |kind: PerfKind<'_>| {
         // Every CPU runs the program, whichever the event was opened on.
         let event = perf::perf_event_open(kind, PerfScope::Cpu(0))?;
         link_perf_event(program, event, cookie, true)
+    };
+    let attach_at = |address: u64| attach_by(PerfKind::KprobeAddress { address, is_return: *is_return });
+    let attach_to = |symbol: &str| match symbol.is_empty() {
+        true => attach_at(*offset),
+        false => attach_by(PerfKind::Kprobe { function: &c_string(symbol), offset: *offset, is_return: *is_return }),
     };
     let attach = || match attach_to(function) {
         // BTF knows the function by its own name, whatever the compiler has made of it.
@@ -423,6 +463,13 @@ pub(crate) fn attach_single(
                     parts.iter().map(attach_to_part).collect()
                 }
             }
+        }
+        // Several functions have the name, and all of them are meant.
+        Err(error) if error.errno() == Some(libc::EADDRNOTAVAIL) && *offset == 0 && !function.contains(':') => {
+            let places = symbols::places_of(std::iter::once(&**function))?.remove(&**function).unwrap_or_default();
+            let attached = places.into_iter().map(attach_at);
+            let links: Vec<Link> = attached.filter(|link| !is_kept_from_probes(link)).collect::<Result<_, _>>()?;
+            if links.is_empty() { Err(error) } else { Ok(links) }
         }
         result => result.map(|link| vec![link]),
     };
@@ -449,6 +496,11 @@ pub(crate) fn attach_single(
             None => attached,
         })
     })
+}
+
+/// Whether the kernel lets no probe be there.
+fn is_kept_from_probes(attached: &Result<Link, KernelError>) -> bool {
+    attached.as_ref().is_err_and(|error| matches!(error.errno(), Some(libc::EINVAL | libc::ENOENT | libc::EOPNOTSUPP)))
 }
 
 fn c_string(name: &str) -> CString {

@@ -159,7 +159,11 @@ fn site(
     }
     let known = |event: &str| machine.btf().is_some_and(|btf| btf.trace_events().contains_key(event));
     // A perf tracepoint's program is not left in the middle.
-    let passes_over = || !machine.has(Feature::RawTracepointNoPreempt) && !machine.privileges().lacks_perf_events();
+    let passes_over = || {
+        !machine.has(Feature::RawTracepointNoPreempt)
+            && !is_without_preemption(category, event)
+            && !machine.privileges().lacks_perf_events()
+    };
     if !options.uses_arguments && !tracefs.is_dynamic(category, event) && known(event) && !passes_over() {
         return Ok(Some(ProbeSite {
             name: format!("tracepoint:{category}:{event}").into(),
@@ -187,6 +191,18 @@ fn site(
         selector: None,
         attach: Attach::Tracepoint { id },
     }))
+}
+
+/// Whether the event fires where no task can be taken off: in interrupts, and while the scheduler is at work on a queue. There a perf
+/// tracepoint would miss what comes in the middle of the tool's own work on maps, and a raw one does not.
+fn is_without_preemption(category: &str, event: &str) -> bool {
+    match category {
+        "irq" | "irq_vectors" | "ipi" => true,
+        "sched" => ["sched_switch", "sched_wak", "sched_migrate_task", "sched_stat_"]
+            .iter()
+            .any(|first| event.starts_with(first)),
+        _ => false,
+    }
 }
 
 /// The events of system calls from the table of their numbers; None where none matches or BTF is missing too.

@@ -1,13 +1,17 @@
 //! Functions of the running kernel whose names or places differ from kernel to kernel: one that the compiler has given
 //! another name (`f.isra.0`), an address, an offset behind the entry.
 
+use std::ffi::CString;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rtrace_lang::target::Target;
+use rtrace_lang::target::{Feature, Target};
 use rtrace_probes::Machine;
+use rtrace_probes::kernel::perf::{self, PerfKind, PerfScope};
 
 use crate::child::Child;
 use crate::directives::{Workload, WorkloadMode};
@@ -15,6 +19,10 @@ use crate::environment::Programs;
 use crate::workload;
 
 const FUNCTIONS: &str = "/sys/kernel/tracing/available_filter_functions";
+/// The same with addresses, from 6.5 on.
+const ADDRESSES: &str = "/sys/kernel/tracing/available_filter_functions_addrs";
+/// The functions that something is attached to, one a line.
+const ENABLED: &str = "/sys/kernel/tracing/enabled_functions";
 
 /// Compilers name copies of a function that take fewer arguments, that are for certain arguments, and parts of functions so.
 const SUFFIXES: [&str; 3] = [".isra.0", ".constprop.0", ".part.0"];
@@ -70,38 +78,73 @@ fn check_one(programs: &Programs, provider: &str, function: &str, suffix: &str) 
     Ok(())
 }
 
-/// A name that several functions have: a kprobe is refused, and what is traced by fentry is told to be one of them.
+/// A name that several functions have: fentry is at one of them and says so, kprobes are at all of them.
 pub fn check_shared(programs: &Programs) -> Result<()> {
     let text = fs::read_to_string(FUNCTIONS).with_context(|| format!("cannot read {FUNCTIONS}"))?;
     let mut names: Vec<&str> = text.lines().filter(|line| !line.contains('[')).collect();
     names.sort_unstable();
     let machine = Machine::new();
     let shared = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-    let typed: Vec<&str> = shared.filter(|name| machine.has_kernel_function(name)).take(CANDIDATES).collect();
+    let typed: Vec<&str> = shared.clone().filter(|name| machine.has_kernel_function(name)).take(CANDIDATES).collect();
     for function in &typed {
-        let run = |provider: &str| {
-            let script = format!("{provider}:{function} {{ }} BEGIN {{ }} interval:ms:1 {{ exit(); }}");
-            let mut command = Command::new(&programs.rtrace);
-            Child::start(command.args(["-e", &script]), Instant::now() + Duration::from_secs(60))?.finish()
-        };
-        let refused = run("kprobe")?;
-        // Kernels before 6.6 attach to one of them without a word.
-        if refused.status.success() {
-            return Ok(());
-        }
-        let ended = run("fentry")?;
+        let script = format!("fentry:{function} {{ }} BEGIN {{ }} interval:ms:1 {{ exit(); }}");
+        let mut command = Command::new(&programs.rtrace);
+        let ended = Child::start(command.args(["-e", &script]), Instant::now() + Duration::from_secs(60))?.finish()?;
         let errors = String::from_utf8_lossy(&ended.errors);
-        // A kprobe stands in where a trampoline does not take the arguments.
-        if !ended.status.success() && errors.contains("More than one function has this name") {
-            continue;
+        // A kprobe stands in where a trampoline does not take the arguments; kernels before 6.6 do not tell.
+        if errors.contains("warning: more than one function is called ") {
+            ensure!(ended.status.success(), "it ended with {}: {errors}", ended.status);
+            // The types of some kernels leave such functions out.
+            break;
         }
-        let told = format!("warning: more than one function is called {function}");
-        ensure!(ended.status.success() && errors.contains(&told), "it ended with {}: {errors}", ended.status);
-        return Ok(());
+        ensure!(Some(function) != typed.last() || !tells_shared_names(function), "fentry takes none of {typed:?}");
     }
-    // The types of some kernels leave such functions out.
-    ensure!(typed.is_empty(), "fentry takes none of {typed:?}");
+    // One that a pattern finds together with another name.
+    let with_another = |name: &&str| {
+        let first = names.partition_point(|other| other < name);
+        let mut others = names[first..].iter().take_while(|other| other.starts_with(name));
+        let count = others.clone().count();
+        others.any(|other| other != name) && count < CANDIDATES
+    };
+    let name = shared.clone().find(with_another).context("no name of several functions begins another name")?;
+    let count = names.iter().filter(|other| **other == name).count();
+    let scripts = [
+        format!("kprobe:{name}* {{ @ = count(); }}"),
+        format!("kprobe:{name}* {{ @[func] = count(); }}"),
+        format!("kretprobe:{name}* {{ @[func] = count(); }}"),
+    ];
+    let single = [format!("kprobe:{name} {{ @ = count(); }}"), format!("kretprobe:{name} {{ @ = count(); }}")];
+    let has_multi = machine.has(Feature::KprobeMulti) && Path::new(ADDRESSES).exists();
+    for script in scripts.iter().filter(|_| has_multi).chain(single.iter().filter(|_| tells_shared_names(name))) {
+        let mut command = Command::new(&programs.rtrace);
+        let child = Child::start(command.args(["-e", script]), Instant::now() + Duration::from_secs(60))?;
+        child.await_error("Attached ")?.with_context(|| format!("{script} did not attach"))?;
+        let found = enabled(name)?;
+        child.signal(libc::SIGINT);
+        child.finish()?;
+        ensure!(found == count, "{script}: {found} of {count} functions are traced");
+        // The kernel takes its time to let go of them, and the next script is to attach to them itself.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while enabled(name)? > 0 {
+            ensure!(Instant::now() < deadline, "{script}: the functions are still traced");
+            sleep(Duration::from_millis(20));
+        }
+    }
     Ok(())
+}
+
+/// How many functions of that name something is attached to.
+fn enabled(name: &str) -> Result<usize> {
+    let enabled = fs::read_to_string(ENABLED).with_context(|| format!("cannot read {ENABLED}"))?;
+    Ok(enabled.lines().filter(|line| line.split_whitespace().next() == Some(name)).count())
+}
+
+/// Whether this kernel refuses a kprobe by a name that several functions have.
+fn tells_shared_names(function: &str) -> bool {
+    let name = CString::new(function).expect("no NUL");
+    let kind = PerfKind::Kprobe { function: &name, offset: 0, is_return: false };
+    let event = perf::perf_event_open(kind, PerfScope::Cpu(0));
+    event.is_err_and(|error| error.errno() == Some(libc::EADDRNOTAVAIL))
 }
 
 /// Reads that are counted, and their size.

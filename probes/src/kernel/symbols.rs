@@ -1,7 +1,7 @@
 //! Names and addresses of the kernel's symbols, from /proc/kallsyms, which takes the kernel 65 ms to write: it is read
 //! as a stream, once for a whole list, and never kept. `runtime` resolves the few addresses of a run faster.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
@@ -80,6 +80,21 @@ pub fn has_function(name: &str) -> Result<bool, KernelError> {
         !found
     })?;
     Ok(found)
+}
+
+/// Where the functions of each of these names are, in the kernel's order; nothing where the kernel hides that.
+pub fn places_of<'a>(names: impl Iterator<Item = &'a str>) -> Result<HashMap<&'a str, Vec<u64>>, KernelError> {
+    let mut places: HashMap<&str, Vec<u64>> = names.map(|name| (name, Vec::new())).collect();
+    each_line(|line| {
+        if line.address != 0
+            && matches!(line.kind, b't' | b'T' | b'w' | b'W')
+            && let Some(found) = places.get_mut(line.name)
+        {
+            found.push(line.address);
+        }
+        true
+    })?;
+    Ok(places)
 }
 
 /// Those of the names that no function of the kernel or a module has.
