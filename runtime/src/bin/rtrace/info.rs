@@ -29,6 +29,11 @@ const FEATURES: &[(Feature, &str, &str)] = &[
     (Feature::MapAllocator, "map allocator", "large cells of maps take their memory at the start"),
     (Feature::LargeKeys, "large keys", "keys of more than 512 bytes are cut"),
     (Feature::AttachCookie, "attach cookies", "a program for each probe of a wildcard"),
+    (
+        Feature::RawTracepointNoPreempt,
+        "raw tracepoints without preemption",
+        "kprobes of system calls, perf tracepoints of other events",
+    ),
     (Feature::AtomicFetch, "atomic fetch", "@x++ gives no value that is exact among processors"),
 ];
 
