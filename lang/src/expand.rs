@@ -76,8 +76,15 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> (Script, Wr
     let mut script = script.clone();
     let enumerators = enumerators(&script);
     let thread_arrays = thread_arrays::of(&mut script);
-    let mut expander =
-        Expander { macros: &macros, enumerators, thread_arrays, diagnostics, open: Vec::new(), written: Written::new(), expansions: 0 };
+    let mut expander = Expander {
+        macros: &macros,
+        enumerators,
+        thread_arrays,
+        diagnostics,
+        open: Vec::new(),
+        written: Written::new(),
+        expansions: 0,
+    };
     for item in &mut script.items {
         match item {
             Item::Clause(clause) => {

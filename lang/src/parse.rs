@@ -44,7 +44,9 @@ pub fn parse(text: &str) -> Parse {
             diagnostics.push(explain(&error.error, text, &lexed.tokens));
         }
     }
-    diagnostics.dedup_by(|a, b| a.span == b.span);
+    diagnostics.dedup_by(|second, first| {
+        second.span == first.span || words::is_rest_of_loop(&lexed.tokens, first.span, second.span)
+    });
     Parse { ast, diagnostics }
 }
 

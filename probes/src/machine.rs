@@ -423,7 +423,10 @@ fn near_providers(written: &str) -> Vec<String> {
     let names: Vec<(String, &str)> =
         names.filter(|name| name.len() > 2).map(|name| (name.to_ascii_lowercase(), name)).collect();
     let near = near_misses(&written.to_ascii_lowercase(), names.iter().map(|(small, _)| small.as_str()), 2);
-    near.iter().filter_map(|near| names.iter().find(|(small, _)| small == near)).map(|(_, name)| (*name).into()).collect()
+    near.iter()
+        .filter_map(|near| names.iter().find(|(small, _)| small == near))
+        .map(|(_, name)| (*name).into())
+        .collect()
 }
 
 impl Target for Machine {

@@ -77,9 +77,13 @@ impl Body<'_, '_, '_> {
             }
             _ => {
                 return Err(self.fail(
-                    Diagnostic::error(Code::NotConstant, value.span, "fail() shows constants: it is met before the script runs")
-                        .label("not a constant")
-                        .help("errorf() prints an error while the script runs, and `exit(1)` ends it"),
+                    Diagnostic::error(
+                        Code::NotConstant,
+                        value.span,
+                        "fail() shows constants: it is met before the script runs",
+                    )
+                    .label("not a constant")
+                    .help("errorf() prints an error while the script runs, and `exit(1)` ends it"),
                 ));
             }
         }

@@ -367,9 +367,13 @@ impl Body<'_, '_, '_> {
         let shown = match value.ty {
             Type::Timestamp(Clock::Monotonic) => {
                 return self.fail(
-                    Diagnostic::error(Code::TypeMismatch, value.span, "strftime() takes no time of the monotonic clock")
-                        .label("stands still in suspend: it has no date")
-                        .help("`nsecs` and `nsecs(tai)` have one, and `walltimestamp`"),
+                    Diagnostic::error(
+                        Code::TypeMismatch,
+                        value.span,
+                        "strftime() takes no time of the monotonic clock",
+                    )
+                    .label("stands still in suspend: it has no date")
+                    .help("`nsecs` and `nsecs(tai)` have one, and `walltimestamp`"),
                 );
             }
             Type::Timestamp(Clock::Tai) => Shown::AtomicTime(format),

@@ -425,7 +425,10 @@ impl Body<'_, '_, '_> {
 /// Constants that may have been meant. A word in small letters is none, unless the letters are all that is wrong.
 fn near_constants(name: &str) -> Vec<&'static str> {
     let is_small = !name.contains(|letter: char| letter.is_ascii_uppercase());
-    near_misses(name, constants::names().chain(machine_names()).filter(|known| !is_small || known.eq_ignore_ascii_case(name)))
+    near_misses(
+        name,
+        constants::names().chain(machine_names()).filter(|known| !is_small || known.eq_ignore_ascii_case(name)),
+    )
 }
 
 /// Helpers that came after kernel 5.10, the oldest that is supported (include/uapi/linux/bpf.h by release).

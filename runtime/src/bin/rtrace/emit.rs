@@ -34,7 +34,10 @@ pub fn run(stage: &str, driven: &Driven, source: &Source) -> i32 {
         _ => {
             let mut help = near_and_all(stage, "stages", &[STAGES, &["elf=FILE"]].concat());
             if arguments::duration(stage).is_ok() {
-                help.insert(0, format!("-d prints a stage of the compilation; `--duration {stage}` ends a script after that time"));
+                help.insert(
+                    0,
+                    format!("-d prints a stage of the compilation; `--duration {stage}` ends a script after that time"),
+                );
             }
             return fail(&format!("there is no stage `{stage}`"), &help);
         }
