@@ -102,7 +102,7 @@ pub static MACROS: &[Builtin] = &[
         "container_of(pointer, type, member): type *",
         "The struct of which the pointer points to that member.",
         "BEGIN { print(container_of(&curtask.pid, typeof(struct task_struct), pid).comm); }",
-        "macro container_of(pointer, type, member) { (type *)((uint64)pointer - offsetof(type, member)) }",
+        "macro container_of(pointer, type, member) { (type *)((uint8 *)(pointer) - offsetof(type, member)) }",
     ),
     row(
         "copyin",

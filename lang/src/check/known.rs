@@ -152,9 +152,11 @@ impl Body<'_, '_, '_> {
             str_trunc_trailer,
         } = self.checker.items.settings.clone();
         let number = |value: u64| Expr { ty: Type::U64, ..Expr::int(value as i64, span) };
-        // What a setting says is no string of the script's: max_strlen does not bound it.
+        // What a setting says is no string of the script's: max_strlen does not bound it, and it was not cut there.
+        let room_of_cut = self.checker.items.settings.string_bytes();
         let text = |value: &str| {
-            let ty = Type::Str(value.len() as u32 + 1);
+            let room = value.len() as u32 + 1;
+            let ty = Type::Str(room + u32::from(room == room_of_cut));
             Expr { kind: ExprKind::Str(value.as_bytes().into()), ty, span }
         };
         let parts: Vec<(Arc<str>, Expr)> = [
