@@ -10,6 +10,7 @@ mod calls;
 mod d_arrays;
 mod definitions;
 mod expr;
+mod failure;
 mod fields;
 mod functions;
 mod groups;
@@ -17,6 +18,7 @@ mod items;
 mod kernel_lines;
 mod known;
 mod loops;
+mod machine_constants;
 mod maps;
 pub mod moved;
 mod names;
@@ -36,7 +38,7 @@ use crate::ast::{self, Clause, Item, Script};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::dtrace;
 use crate::entries;
-use crate::expand::expand;
+use crate::expand::{Written, expand};
 use crate::hir::{Hir, Program, Record, SiteId, verify};
 use crate::script_types::ScriptTypes;
 use crate::settings::{Override, Settings};
@@ -66,6 +68,8 @@ pub struct CheckOptions {
     pub children: bool,
     /// Probes of the kernel fire in other tasks than those of `pid` as well (`--all-tasks`).
     pub all_tasks: bool,
+    /// D's macro variables: numbers of the tool itself, such as `$pid`. A variable of the script goes before them.
+    pub of_tool: Vec<(&'static str, i64)>,
     /// `$1` and so on.
     pub positional: Vec<String>,
     /// `--name` and `--name=VALUE` behind the script.
@@ -113,7 +117,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         options.pid.is_some() && !options.all_tasks || options.in_cgroup,
         &mut diagnostics,
     );
-    let mut expanded = expand(&translated, &mut diagnostics);
+    let (mut expanded, written) = expand(&translated, &mut diagnostics);
     entries::add(&mut expanded, &mut diagnostics);
     let ast = &expanded;
     let types = definitions::definitions(ast, target, &mut diagnostics);
@@ -152,6 +156,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         options,
         sites: &sites,
         numbers: &numbers,
+        written,
         script_options: Vec::new(),
         items,
         types,
@@ -246,6 +251,8 @@ struct Checker<'a> {
     items: Items<'a>,
     sites: &'a [ProbeSite],
     numbers: &'a [SiteId],
+    /// Builtins that the script has in the places of what they expand to.
+    written: Written,
     script_options: Vec<ScriptOption>,
     /// What the script itself defines.
     types: ScriptTypes,

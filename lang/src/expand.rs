@@ -13,7 +13,7 @@ use crate::ast::rewrite::{Rewrite, walk_expr, walk_type};
 use crate::ast::{
     Argument, BinaryOp, Block, Expr, ExprKind, Item, Member, Name, Script, TypeName, TypeSuffix, UnaryOp,
 };
-use crate::builtins::{self, Lowering};
+use crate::builtins::{self, Builtin, Lowering};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::dtrace;
 use crate::span::Span;
@@ -45,7 +45,7 @@ const MOST_DEPTH: usize = 64;
 const MOST_EXPANSIONS: usize = 100_000;
 
 /// The script with all macros and definitions expanded; its other items as they were.
-pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> Script {
+pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> (Script, Written) {
     let mut macros: HashMap<String, Vec<Macro>> = HashMap::new();
     for item in &script.items {
         let found = match item {
@@ -76,8 +76,15 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> Script {
     let mut script = script.clone();
     let enumerators = enumerators(&script);
     let thread_arrays = thread_arrays::of(&mut script);
-    let mut expander =
-        Expander { macros: &macros, enumerators, thread_arrays, diagnostics, open: Vec::new(), expansions: 0 };
+    let mut expander = Expander {
+        macros: &macros,
+        enumerators,
+        thread_arrays,
+        diagnostics,
+        open: Vec::new(),
+        written: Written::new(),
+        expansions: 0,
+    };
     for item in &mut script.items {
         match item {
             Item::Clause(clause) => {
@@ -98,7 +105,7 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> Script {
             Item::Macro { .. } | Item::Import { .. } | Item::Directive { .. } => {}
         }
     }
-    script
+    (script, expander.written)
 }
 
 fn enumerators(script: &Script) -> HashSet<String> {
@@ -132,6 +139,9 @@ fn parameters_are_names(parameters: &[Expr], diagnostics: &mut Vec<Diagnostic>) 
     wrong.is_none()
 }
 
+/// Builtins that are macros, by the places where the script has them: whatever they expand to stands there, too.
+pub type Written = HashMap<Span, &'static Builtin>;
+
 struct Expander<'a> {
     macros: &'a HashMap<String, Vec<Macro>>,
     /// Enumerators of the script, which go before the builtins.
@@ -141,6 +151,7 @@ struct Expander<'a> {
     diagnostics: &'a mut Vec<Diagnostic>,
     /// The macros that are being expanded: names and numbers of arguments.
     open: Vec<String>,
+    written: Written,
     expansions: usize,
 }
 
@@ -255,6 +266,10 @@ impl Expander<'_> {
         // What is passed belongs to the place of the call: it is expanded there.
         arguments.iter_mut().for_each(|argument| self.expr(argument));
         let mut body = substitute::substitute(found, &arguments, self.expansions, self.diagnostics);
+        if let Some(row) = builtins::named(&name.text).filter(|_| !builtin.is_empty()) {
+            // What a builtin's text uses in its turn stands at the same place.
+            self.written.entry(span).or_insert(row);
+        }
         self.open.push(form);
         self.block(&mut body);
         self.open.pop();

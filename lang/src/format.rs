@@ -1,4 +1,7 @@
-//! Format strings of printf and its kin: read once when the script is checked, applied by the printer. Holds no values.
+//! Format strings of printf and its kin: read once when the script is checked, applied by the printer, or by the checker to what is
+//! constant. Holds no values.
+
+pub mod apply;
 
 /// A piece of a format string.
 #[derive(Clone, PartialEq, Eq, Debug)]

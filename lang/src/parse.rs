@@ -12,6 +12,8 @@ lalrpop_mod!(
     grammar
 );
 
+mod words;
+
 pub(crate) type SyntaxError = ErrorRecovery<u32, Token, ()>;
 
 /// A script as written, and what was wrong with it. The ast is usable for reporting further mistakes even when there
@@ -42,7 +44,9 @@ pub fn parse(text: &str) -> Parse {
             diagnostics.push(explain(&error.error, text, &lexed.tokens));
         }
     }
-    diagnostics.dedup_by(|a, b| a.span == b.span);
+    diagnostics.dedup_by(|second, first| {
+        second.span == first.span || words::is_rest_of_loop(&lexed.tokens, first.span, second.span)
+    });
     Parse { ast, diagnostics }
 }
 
@@ -147,6 +151,9 @@ fn missing_semicolon(found: Span, what: &str, text: &str, tokens: &[(Token, Span
 
 /// What to do about a syntax error, where the words tell.
 fn advice(before: &[&Token], found: Option<&Token>, wanted: &str, expects: &dyn Fn(&str) -> bool) -> &'static str {
+    if let Some(known) = words::advice(before, found) {
+        return known;
+    }
     match (found, wanted) {
         (Some(Token::LParen), _) if matches!(before, [.., Token::Map(_)]) => "keys stand in brackets: `@x[key]`",
         (Some(Token::Variable(_)), _) if matches!(before, [.., Token::Map(_)]) => {
@@ -157,9 +164,6 @@ fn advice(before: &[&Token], found: Option<&Token>, wanted: &str, expects: &dyn 
         }
         (Some(Token::Semi | Token::RBrace), "") if expects(":") => {
             "`? :` takes both values: `condition ? then : otherwise`"
-        }
-        (Some(Token::Assign), _) if matches!(before, [.., Token::For, Token::LParen, Token::Variable(_)]) => {
-            "a loop over numbers is `for $i : 0..10 { ... }`; to compare, write `==`"
         }
         (Some(Token::Ident(_)), _) if matches!(before, [.., Token::Let]) => {
             "a variable begins with `$`: `let $x = 5;`; a map is declared outside of blocks: `let @m = hash(100);`"

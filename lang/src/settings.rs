@@ -151,7 +151,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "perf_rb_pages",
         takes: "a number from 0 to 65536",
         doc: "Pages of 4 KiB of the buffer through which events travel, as a power of two; 0 is 1024, or 64 where only BEGIN, END and \
-              timers print.",
+              timers print, and more where four of the script's largest records take more. There is room for one in any case.",
         set: |settings, value| number(value, 0, 65536).map(|n| settings.perf_rb_pages = n as u32).is_some(),
         written: |settings| settings.perf_rb_pages.to_string(),
     },

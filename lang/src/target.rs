@@ -53,6 +53,11 @@ pub trait Target {
         None
     }
 
+    /// Processors that the kernel is built for (NR_CPUS).
+    fn most_cpus(&self) -> Option<i64> {
+        None
+    }
+
     /// Whether the kernel's BTF knows a function of that name.
     fn has_kernel_function(&self, name: &str) -> bool;
 

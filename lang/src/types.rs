@@ -72,6 +72,17 @@ impl StackMode {
     }
 }
 
+/// The clock of a point in time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Clock {
+    /// Stands still in suspend: its points have no date.
+    Monotonic,
+    /// International atomic time, since 1970.
+    Tai,
+    /// Coordinated universal time, since 1970.
+    Wall,
+}
+
 /// What a number stands for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Shown {
@@ -83,8 +94,8 @@ pub enum Shown {
     UserName,
     /// A process id.
     ProcessName,
-    /// The id of a cgroup.
-    CgroupPath,
+    /// The id of a cgroup: its path below the directory of version 2; with a pattern, its paths in those hierarchies.
+    CgroupPath(Option<Arc<str>>),
     /// The six bytes of a network device's address.
     Mac,
     /// Flags of an allocation in the kernel (GFP_*).
@@ -93,6 +104,8 @@ pub enum Shown {
     Time(Arc<str>),
     /// Nanoseconds since 1970, as strftime(3) writes them.
     Date(Arc<str>),
+    /// Nanoseconds of the clock of atomic time, as strftime(3) writes them.
+    AtomicTime(Arc<str>),
 }
 
 /// What of the place of an address is shown.
@@ -150,8 +163,8 @@ pub enum Type {
     ModuleName,
     /// The number of a probe site, printed as the last part of its name.
     EventName,
-    /// A point in time, nanoseconds.
-    Timestamp,
+    /// A point in time, nanoseconds of another clock than that of `nsecs`. What is computed from it is a number.
+    Timestamp(Clock),
     /// A number that is shown as what it stands for.
     Shown(Shown),
     /// An address of the internet: a word with its family (AF_INET, AF_INET6), then up to 16 bytes.
@@ -182,7 +195,7 @@ impl Type {
                 | Type::FunctionName
                 | Type::ModuleName
                 | Type::EventName
-                | Type::Timestamp
+                | Type::Timestamp(_)
                 | Type::Shown(_)
                 | Type::Stack { .. }
         )
@@ -190,7 +203,7 @@ impl Type {
 
     /// True for what arithmetic accepts.
     pub fn is_integer(&self) -> bool {
-        matches!(self, Type::Bool | Type::Int { .. } | Type::Enum(_) | Type::Timestamp)
+        matches!(self, Type::Bool | Type::Int { .. } | Type::Enum(_) | Type::Timestamp(_))
     }
 
     /// True where comparison, division and right shift treat the value as signed.
@@ -223,7 +236,7 @@ impl Type {
             | Type::FunctionName
             | Type::ModuleName
             | Type::EventName
-            | Type::Timestamp
+            | Type::Timestamp(_)
             | Type::Shown(_) => 8,
         }
     }
@@ -244,7 +257,7 @@ impl Type {
             | Type::FunctionName
             | Type::ModuleName
             | Type::EventName
-            | Type::Timestamp
+            | Type::Timestamp(_)
             | Type::Shown(_)
             | Type::Symbol { user: false, .. }
             | Type::Stack { user: false, .. } => 8,
@@ -269,7 +282,7 @@ impl Type {
             | Type::Buffer(_)
             | Type::Stack { .. }
             | Type::Symbol { .. }
-            | Type::Timestamp
+            | Type::Timestamp(_)
             | Type::Shown(_)
             | Type::Inet => true,
             Type::Pointer { to, .. } => **to == Type::Void || to.means_the_same_elsewhere(),
@@ -344,16 +357,16 @@ impl fmt::Display for Type {
             Type::FunctionName => f.write_str("function name"),
             Type::ModuleName => f.write_str("module name"),
             Type::EventName => f.write_str("event name"),
-            Type::Timestamp => f.write_str("timestamp"),
+            Type::Timestamp(_) => f.write_str("uint64"),
             Type::Shown(Shown::ErrorText) => f.write_str("error"),
             Type::Shown(Shown::SignalName) => f.write_str("signal"),
             Type::Shown(Shown::SystemCallName) => f.write_str("system call"),
             Type::Shown(Shown::UserName) => f.write_str("user name"),
             Type::Shown(Shown::AllocationFlags) => f.write_str("allocation flags"),
             Type::Shown(Shown::ProcessName) => f.write_str("process name"),
-            Type::Shown(Shown::CgroupPath) => f.write_str("cgroup path"),
+            Type::Shown(Shown::CgroupPath(_)) => f.write_str("cgroup path"),
             Type::Shown(Shown::Mac) => f.write_str("macaddr"),
-            Type::Shown(Shown::Time(_) | Shown::Date(_)) => f.write_str("time"),
+            Type::Shown(Shown::Time(_) | Shown::Date(_) | Shown::AtomicTime(_)) => f.write_str("time"),
             Type::Inet => f.write_str("inet"),
             Type::Unknown => f.write_str("unknown"),
         }

@@ -417,6 +417,18 @@ fn base_type(name: &str) -> Option<Type> {
     Some(Type::Int { bytes, signed })
 }
 
+/// Names of providers that are nearly that one; the letters' case does not count.
+fn near_providers(written: &str) -> Vec<String> {
+    let names = PROVIDERS.iter().flat_map(|p| std::iter::once(p.name()).chain(p.aliases().iter().copied()));
+    let names: Vec<(String, &str)> =
+        names.filter(|name| name.len() > 2).map(|name| (name.to_ascii_lowercase(), name)).collect();
+    let near = near_misses(&written.to_ascii_lowercase(), names.iter().map(|(small, _)| small.as_str()), 2);
+    near.iter()
+        .filter_map(|near| names.iter().find(|(small, _)| small == near))
+        .map(|(_, name)| (*name).into())
+        .collect()
+}
+
 impl Target for Machine {
     fn resolve(&self, spec: &ProbeSpec, options: &ResolveOptions) -> Result<Vec<ProbeSite>, ResolveError> {
         let providers = providers_matching(&spec.provider);
@@ -424,9 +436,7 @@ impl Target for Machine {
             if let Some(found) = d_names::resolve(self, spec, options) {
                 return found;
             }
-            let names = PROVIDERS.iter().flat_map(|p| std::iter::once(p.name()).chain(p.aliases().iter().copied()));
-            let wanted = spec.provider.to_ascii_lowercase();
-            let near = near_misses(&wanted, names.filter(|name| name.len() > 2), 2);
+            let near = near_providers(&spec.provider);
             let mut error = not_found(format!("there is no probe provider `{}`", spec.provider), &near, Some(0));
             error.kind = ResolveErrorKind::UnknownProvider;
             error.label = "no such provider".to_string();
@@ -524,6 +534,10 @@ impl Target for Machine {
 
     fn tick_rate(&self) -> Option<i64> {
         system::tick_rate()
+    }
+
+    fn most_cpus(&self) -> Option<i64> {
+        system::most_cpus()
     }
 
     fn has_kernel_function(&self, name: &str) -> bool {

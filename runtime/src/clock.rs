@@ -24,6 +24,15 @@ pub fn wall_of_boot(nanoseconds: u64) -> i64 {
     (nanoseconds as i64).wrapping_add(boot_to_wall())
 }
 
+/// Nanoseconds since 1970 of a point of the clock of atomic time, which is ahead by the leap seconds that the kernel was told of.
+pub fn wall_of_tai(nanoseconds: u64) -> i64 {
+    const SECOND: i64 = 1_000_000_000;
+    let ahead = read(libc::CLOCK_TAI) - read(libc::CLOCK_REALTIME);
+    // Whole seconds, but for what passes between the two.
+    let seconds = (ahead + SECOND / 2).div_euclid(SECOND);
+    (nanoseconds as i64).wrapping_sub(seconds * SECOND)
+}
+
 /// Now, in nanoseconds since 1970.
 pub fn now() -> i64 {
     read(libc::CLOCK_REALTIME)

@@ -33,7 +33,7 @@ pub fn simple(ty: &Type, bytes: &[u8]) -> Option<Value> {
     Some(match ty {
         Type::Bool => Value::Bool(first != 0),
         Type::Int { signed: true, .. } => Value::Int(first as i64),
-        Type::Int { signed: false, .. } | Type::Timestamp => Value::Uint(first),
+        Type::Int { signed: false, .. } | Type::Timestamp(_) => Value::Uint(first),
         Type::Pointer { .. } => Value::Pointer(first),
         Type::Str(capacity) => Value::Str(text(bytes, *capacity)),
         Type::Buffer(capacity) => {
@@ -182,7 +182,7 @@ impl Decoder {
             | Type::Unknown
             | Type::Bool
             | Type::Int { .. }
-            | Type::Timestamp
+            | Type::Timestamp(_)
             | Type::Str(_)
             | Type::Buffer(_)
             | Type::Pointer { .. } => Value::Buffer(bytes.to_vec()),
@@ -194,7 +194,8 @@ impl Decoder {
         match ty {
             Type::Struct(of) => {
                 let fields = self.hir.types.fields(of).map_or_else(|| target.fields(of), <[_]>::to_vec);
-                let values = fields.iter().map(|field| {
+                let mut values = Vec::new();
+                for field in &fields {
                     let start = (field.bit_offset / 8) as usize;
                     let value = match field.bit_width {
                         None => self.plain(&field.ty, bytes.get(start..).unwrap_or(&[]), target),
@@ -209,9 +210,13 @@ impl Decoder {
                             self.number(&field.ty, number, target)
                         }
                     };
-                    (field.name.clone(), value)
-                });
-                Value::Record(values.collect())
+                    match value {
+                        // What has no name of its own is reached through the struct around it.
+                        Value::Record(inner) if field.name.is_empty() => values.extend(inner),
+                        value => values.push((field.name.clone(), value)),
+                    }
+                }
+                Value::Record(values)
             }
             Type::Array { of, len } => {
                 let size = of.size() as usize;

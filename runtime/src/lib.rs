@@ -8,6 +8,7 @@ pub mod controls;
 mod decode;
 pub mod driver;
 pub mod event;
+pub mod identity;
 mod imports;
 mod maps;
 pub mod metrics;

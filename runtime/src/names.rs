@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rtrace_lang::names;
+use rtrace_lang::probe::wildcard_match;
 use rtrace_lang::target::Target;
 use rtrace_lang::types::Shown;
 
@@ -19,18 +20,19 @@ const AF_INET6: u64 = 10;
 pub struct Names {
     users: Option<HashMap<u64, Arc<str>>>,
     /// Paths of cgroups by their ids; read again when one is missing.
-    cgroups: HashMap<u64, Arc<str>>,
+    cgroups: Cgroups,
 }
 
 impl Names {
     /// The text of a number.
     pub fn show(&mut self, shown: &Shown, number: u64, target: &dyn Target) -> Arc<str> {
         let known = match shown {
-            Shown::ErrorText => names::errno_text(number as i64).map(Arc::from),
+            Shown::ErrorText => Some(error_text(number as i64)),
             Shown::SignalName => names::signal_name(number as i64).map(Arc::from),
             Shown::SystemCallName => names::syscall_name(number as i64).map(Arc::from),
             Shown::ProcessName => process_name(number),
-            Shown::CgroupPath => self.cgroup(number),
+            Shown::CgroupPath(None) => self.cgroup(number),
+            Shown::CgroupPath(Some(pattern)) => Some(self.cgroup_in(number, pattern)),
             Shown::AllocationFlags => Some(flags(number, &target.allocation_flags()).into()),
             Shown::UserName => self.users.get_or_insert_with(users).get(&number).cloned(),
             Shown::Mac => {
@@ -39,6 +41,7 @@ impl Names {
                 Some(parts.join(":").into())
             }
             Shown::Time(format) => Some(clock::format(format, clock::wall_of_boot(number)).into()),
+            Shown::AtomicTime(format) => Some(clock::format(format, clock::wall_of_tai(number)).into()),
             Shown::Date(format) => Some(clock::format(format, number as i64).into()),
         };
         known.unwrap_or_else(|| (number as i64).to_string().into())
@@ -46,25 +49,67 @@ impl Names {
 }
 
 impl Names {
+    /// The path in the hierarchy of version 2.
     fn cgroup(&mut self, id: u64) -> Option<Arc<str>> {
+        self.cgroup_paths(id).iter().find(|(hierarchy, _)| &**hierarchy == UNIFIED).map(|(_, path)| path.clone())
+    }
+
+    /// The paths in all hierarchies that fit the pattern, each behind the name of its hierarchy.
+    fn cgroup_in(&mut self, id: u64, pattern: &str) -> Arc<str> {
+        let paths = self.cgroup_paths(id).iter().filter(|(hierarchy, _)| wildcard_match(pattern, hierarchy));
+        paths.map(|(hierarchy, path)| format!("{hierarchy}:{path}")).collect::<Vec<_>>().join(",").into()
+    }
+
+    fn cgroup_paths(&mut self, id: u64) -> &[(Arc<str>, Arc<str>)] {
         if !self.cgroups.contains_key(&id) {
-            // Where version 1 is mounted, too, version 2 stands beside it.
-            for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-                read_cgroups(Path::new(root), "", &mut self.cgroups);
+            self.cgroups.clear();
+            for (hierarchy, root) in hierarchies() {
+                read_cgroups(&hierarchy, &root, "", &mut self.cgroups);
             }
         }
-        self.cgroups.get(&id).cloned()
+        self.cgroups.get(&id).map_or(&[], Vec::as_slice)
     }
 }
 
+/// The name of the hierarchy of version 2.
+const UNIFIED: &str = "unified";
+
+/// Where hierarchies are mounted: that of version 2 alone, or beside those of version 1.
+fn hierarchies() -> Vec<(Arc<str>, PathBuf)> {
+    const ROOT: &str = "/sys/fs/cgroup";
+    if Path::new(ROOT).join("cgroup.controllers").exists() {
+        return vec![(UNIFIED.into(), ROOT.into())];
+    }
+    let directories = Path::new(ROOT).read_dir().into_iter().flatten().flatten();
+    // Links are second names of hierarchies that are there already.
+    let mut all: Vec<(Arc<str>, PathBuf)> = directories
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| (entry.file_name().to_string_lossy().into(), entry.path()))
+        .collect();
+    all.sort_by(|(a, _), (b, _)| (&**a != UNIFIED, a).cmp(&(&**b != UNIFIED, b)));
+    all
+}
+
+/// The text of an error, as strerror(3) gives it. The kernel's functions return errors as negative numbers.
+fn error_text(number: i64) -> Arc<str> {
+    match number.saturating_abs() {
+        0 => "Success".into(),
+        positive => names::errno_text(positive).map_or_else(|| format!("Unknown error {number}").into(), Arc::from),
+    }
+}
+
+/// Hierarchies and paths in them, by the ids of cgroups.
+type Cgroups = HashMap<u64, Vec<(Arc<str>, Arc<str>)>>;
+
 /// A directory of cgroups and all below it, by their inodes' numbers, which are their ids.
-fn read_cgroups(root: &Path, path: &str, known: &mut HashMap<u64, Arc<str>>) {
+fn read_cgroups(hierarchy: &Arc<str>, root: &Path, path: &str, known: &mut Cgroups) {
     let directory = root.join(path.trim_start_matches('/'));
     let Ok(metadata) = directory.metadata() else { return };
-    known.entry(metadata.ino()).or_insert_with(|| if path.is_empty() { "/".into() } else { path.into() });
+    let shown: Arc<str> = if path.is_empty() { "/".into() } else { path.into() };
+    known.entry(metadata.ino()).or_default().push((hierarchy.clone(), shown));
     for entry in directory.read_dir().into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            read_cgroups(root, &format!("{path}/{}", entry.file_name().to_string_lossy()), known);
+            read_cgroups(hierarchy, root, &format!("{path}/{}", entry.file_name().to_string_lossy()), known);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use rtrace_lang::aggregations::SERIES_SLOTS;
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, SiteId, aggregating_programs, cleared_meanwhile};
+use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, Record, SiteId, aggregating_programs, cleared_meanwhile};
 use rtrace_lang::limits::{
     DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, PROCESS_NUMBERS, RING_BYTES, SCRATCH_SLOTS, SMALL_RING_BYTES,
     STACK_MAP_ENTRIES, STACK_MAP_ENTRIES_AT_START, UNWIND_FILES, UNWIND_MAPPINGS_IN_ALL, UNWIND_PROCESSES, UNWIND_ROWS,
@@ -20,6 +20,9 @@ use crate::ir::MapRef;
 use crate::object::{ErrorKind, ErrorSite, Globals, HEADER_BYTES, MapKind, MapObject, Turns, UnwindMaps};
 
 use super::gate::{Marks, may_interleave};
+
+/// Records of the largest kind that the buffer has room for, where the script does not choose its size.
+const RECORDS_AT_ONCE: u64 = 4;
 
 /// Where the scratch memory of a processor lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,10 +152,11 @@ impl Shared {
         }
         shared.globals.lost = shared.global_bytes(&vec![0; hir.records.len() * 8]);
         if !hir.records.is_empty() {
+            let largest = hir.records.iter().map(record_bytes).max().unwrap_or(0);
             let bytes = match hir.settings.perf_rb_pages {
-                0 if hir.uses().streams => RING_BYTES,
-                0 => SMALL_RING_BYTES,
-                pages => (pages * 4096).next_power_of_two(),
+                0 if hir.uses().streams => RING_BYTES.max(ring_for(largest, RECORDS_AT_ONCE)),
+                0 => SMALL_RING_BYTES.max(ring_for(largest, RECORDS_AT_ONCE)),
+                pages => (pages * 4096).next_power_of_two().max(ring_for(largest, 1)),
             };
             shared.ring = Some(shared.add(MapObject::new("events", MapKind::RingBuffer, 0, 0, bytes)));
         }
@@ -368,6 +372,18 @@ impl Shared {
             self.maps[map.index()].value_bytes = self.scratch_bytes.next_multiple_of(8);
         }
     }
+}
+
+/// Bytes that a record takes: a word with its number, then the parts.
+fn record_bytes(record: &Record) -> u64 {
+    8 + record.parts.iter().map(|part| u64::from(part.stored_bytes())).sum::<u64>()
+}
+
+/// Bytes of a ring buffer that has room for so many records of that size at once: the kernel puts a word before each, and never
+/// fills the last byte (`bpf_ringbuf_reserve`).
+fn ring_for(record: u64, count: u64) -> u32 {
+    let bytes = (record.next_multiple_of(8) + 8) * count + 1;
+    u32::try_from(bytes.next_power_of_two()).unwrap_or(1 << 31)
 }
 
 #[cfg(test)]

@@ -2,6 +2,10 @@
 
 /// Sorted by name.
 const ABSENT: &[(&str, &str)] = &[
+    (
+        "MAX_ORDER",
+        "`NR_PAGE_ORDERS` is the number of orders, `MAX_PAGE_ORDER` the largest: MAX_ORDER was either, by the kernel's age",
+    ),
     ("breakpoint", "nothing here stops the kernel; `print(kstack)` shows where it is"),
     ("chill", "nothing here makes the kernel wait"),
     ("cmdline_str", "`execargs` is the command line of the process"),

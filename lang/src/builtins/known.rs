@@ -54,8 +54,8 @@ pub static KNOWN: &[Builtin] = &[
     function(
         "fail",
         (1, usize::MAX),
-        "fail(\"message\")",
-        "Refuses the script where it is reached: a place that `if comptime` has not left out.",
+        "fail(\"format\", constants)",
+        "Refuses the script where it is reached: a place that `if comptime` has not left out. The message is put together as by printf(), of constants.",
         "BEGIN { if comptime (sizeof(uint64) != 8) { fail(\"width\"); } }",
         I::Known(Known::Fail),
     ),

@@ -160,7 +160,7 @@ impl Body<'_, '_, '_> {
             | Type::FunctionName
             | Type::ModuleName
             | Type::EventName
-            | Type::Timestamp
+            | Type::Timestamp(_)
             | Type::Shown(_)
             | Type::Inet
             | Type::Unknown => true,

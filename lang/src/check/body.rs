@@ -332,6 +332,11 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         self.scopes.iter().rev().find_map(|scope| scope.get(name).copied())
     }
 
+    /// Whether a variable of that name has come into being, here or in a block that is over.
+    pub fn has_local(&self, name: &str) -> bool {
+        self.locals.iter().any(|local| *local.name == *name)
+    }
+
     pub fn visible_names(&self) -> Vec<String> {
         self.scopes.iter().flat_map(|scope| scope.keys().cloned()).collect()
     }

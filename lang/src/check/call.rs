@@ -49,8 +49,9 @@ impl Body<'_, '_, '_> {
             return None;
         }
         if row.is_unsafe && !self.checker.options.allow_unsafe {
+            let written = self.as_written(row, name.span);
             self.report(
-                Diagnostic::error(Code::Unsafe, span, format!("{}() changes the system", row.name))
+                Diagnostic::error(Code::Unsafe, span, format!("{}() changes the system", written.name))
                     .label("unsafe")
                     .help("allow it with `--unsafe`"),
             );
@@ -99,12 +100,14 @@ impl Body<'_, '_, '_> {
             Lowering::Helper { .. } => return self.builtin(row, span),
             Lowering::Macro(_) => return unknown,
         };
+        // For messages alone.
+        let written = self.as_written(row, name.span);
         match intrinsic {
-            Intrinsic::Str => self.str(arguments, span),
+            Intrinsic::Str => self.str(written, arguments, span),
             Intrinsic::Allocate => self.allocated(&arguments[0].value, span),
             Intrinsic::Delete | Intrinsic::HasKey => self.keyed(intrinsic, arguments, span),
             Intrinsic::Len if !matches!(arguments[0].value.kind, ast::ExprKind::Map { .. }) => {
-                self.length(row, &arguments[0].value, span)
+                self.length(written, &arguments[0].value, span)
             }
             Intrinsic::Len => match self.map_argument(&arguments[0].value) {
                 Some(map) => {
@@ -137,18 +140,18 @@ impl Body<'_, '_, '_> {
                 Some(_) => self.clock_of("?", span),
             },
             Intrinsic::KernelSymbol | Intrinsic::UserSymbol => {
-                self.symbol(row, &arguments[0].value, intrinsic == Intrinsic::UserSymbol, SymbolPart::Name, span)
+                self.symbol(written, &arguments[0].value, intrinsic == Intrinsic::UserSymbol, SymbolPart::Name, span)
             }
             Intrinsic::KernelModule | Intrinsic::UserModule => {
-                self.symbol(row, &arguments[0].value, intrinsic == Intrinsic::UserModule, SymbolPart::Module, span)
+                self.symbol(written, &arguments[0].value, intrinsic == Intrinsic::UserModule, SymbolPart::Module, span)
             }
             Intrinsic::Func => match arguments.first() {
-                Some(address) => self.symbol(row, &address.value, false, SymbolPart::Name, span),
+                Some(address) => self.symbol(written, &address.value, false, SymbolPart::Name, span),
                 None => self.builtin(row, span),
             },
             Intrinsic::UserAddress => match string_literal(&arguments[0].value) {
                 Some(name) => self.address_of_symbol(&name, arguments[0].value.span, span),
-                None => self.symbol(row, &arguments[0].value, true, SymbolPart::Name, span),
+                None => self.symbol(written, &arguments[0].value, true, SymbolPart::Name, span),
             },
             Intrinsic::KernelAddress => {
                 let Some(symbol) = string_literal(&arguments[0].value) else {
@@ -184,22 +187,32 @@ impl Body<'_, '_, '_> {
                     None => self.expr(&arguments[0].value),
                 };
                 if value.ty != Type::Unknown && !value.ty.is_integer() {
-                    return self.wrong_type(row, &value, "a signal's number or name");
+                    return self.wrong_type(written, &value, "a signal's number or name");
                 }
                 let thread = intrinsic == Intrinsic::SignalThread;
                 Expr { kind: ExprKind::Signal { number: Box::new(value), thread }, ty: Type::I64, span }
             }
             Intrinsic::Known(known) => self.known(known, row, arguments, span),
-            Intrinsic::CgroupPath | Intrinsic::Comm if !arguments.is_empty() => {
+            Intrinsic::CgroupPath => {
+                let hierarchies = match arguments.get(1) {
+                    Some(pattern) => match self.literal(written, &pattern.value) {
+                        Some(pattern) => Some(pattern.into()),
+                        None => return unknown,
+                    },
+                    None => None,
+                };
+                let value = self.expr(&arguments[0].value);
+                self.shown(written, value, Shown::CgroupPath(hierarchies), span)
+            }
+            Intrinsic::Comm if !arguments.is_empty() => {
                 let value = self.expr(&arguments[0].value);
                 if value.ty != Type::Unknown && !value.ty.is_integer() {
-                    return self.wrong_type(row, &value, "a number");
+                    return self.wrong_type(written, &value, "a number");
                 }
-                let shown = if intrinsic == Intrinsic::Comm { Shown::ProcessName } else { Shown::CgroupPath };
                 if value.ty == Type::Unknown {
                     return value;
                 }
-                Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Shown(shown), span }
+                Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Shown(Shown::ProcessName), span }
             }
             Intrinsic::ProcessId | Intrinsic::ThreadId if !arguments.is_empty() => match &arguments[0].value.kind {
                 ast::ExprKind::Ident(name) if name == "init" => self.process_id(intrinsic, None, span),
@@ -220,7 +233,6 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Probe
             | Intrinsic::ReturnValue
             | Intrinsic::SystemCallNumber
-            | Intrinsic::CgroupPath
             | Intrinsic::ProcessId
             | Intrinsic::ThreadId
             | Intrinsic::ProbeEvent
@@ -272,8 +284,13 @@ impl Body<'_, '_, '_> {
             | Intrinsic::TimeText
             | Intrinsic::Override
             | Intrinsic::WriteUser
-            | Intrinsic::UserPointer => self.function_value(intrinsic, row, arguments, span),
+            | Intrinsic::UserPointer => self.function_value(intrinsic, written, arguments, span),
         }
+    }
+
+    /// The builtin that the script has in that place: the one that this is a part of, where that is a macro.
+    fn as_written(&self, row: &'static Builtin, place: Span) -> &'static Builtin {
+        self.checker.written.get(&place).copied().unwrap_or(row)
     }
 
     fn unknown_signal(&mut self, full: &str, written: &str, span: Span) -> Expr {
@@ -298,13 +315,12 @@ impl Body<'_, '_, '_> {
         )
     }
 
-    fn str(&mut self, arguments: &[ast::Argument], span: Span) -> Expr {
+    fn str(&mut self, row: &'static Builtin, arguments: &[ast::Argument], span: Span) -> Expr {
         let value = self.expr(&arguments[0].value);
         let limit = arguments.get(1).map(|argument| self.expr(&argument.value));
         if value.ty == Type::Unknown || limit.as_ref().is_some_and(|limit| limit.ty == Type::Unknown) {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
-        let row = builtins::named("str").expect("str has a row");
         if let Some(limit) = &limit {
             if !limit.ty.is_integer() {
                 return self.wrong_type(row, &limit.clone(), "a length");
@@ -534,6 +550,26 @@ impl Body<'_, '_, '_> {
         Some(StmtKind::Emit { record, parts: Vec::new() })
     }
 
+    /// Whether a format has as many conversions as values are given for it; otherwise it is reported.
+    pub fn as_many_as_conversions(&mut self, pieces: &[Piece], values: usize, span: Span) -> bool {
+        let conversions = pieces.iter().filter_map(Piece::conversion).count();
+        if conversions == values {
+            return true;
+        }
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let given = match values {
+            1 => "1 value is".to_string(),
+            n => format!("{n} values are"),
+        };
+        let message = format!("the format has {} and {given} given", count(conversions, "conversion"));
+        self.report(
+            Diagnostic::error(Code::Format, span, message)
+                .label("these do not match")
+                .help("each %d, %s and so on takes one value; a percent sign itself is %%"),
+        );
+        false
+    }
+
     fn formatted(&mut self, intrinsic: Intrinsic, arguments: &[ast::Argument], span: Span) -> Option<StmtKind> {
         let format = &arguments[0].value;
         let ast::ExprKind::Str(text) = &format.kind else {
@@ -555,24 +591,7 @@ impl Body<'_, '_, '_> {
             return None;
         }
         let mut values: Vec<Expr> = arguments[1..].iter().map(|argument| self.expr(&argument.value)).collect();
-        if conversions.len() != values.len() {
-            let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-            self.report(
-                Diagnostic::error(
-                    Code::Format,
-                    span,
-                    format!(
-                        "the format has {} and {} given",
-                        count(conversions.len(), "conversion"),
-                        match values.len() {
-                            1 => "1 value is".to_string(),
-                            n => format!("{n} values are"),
-                        }
-                    ),
-                )
-                .label("these do not match")
-                .help("each %d, %s and so on takes one value; a percent sign itself is %%"),
-            );
+        if !self.as_many_as_conversions(&pieces, values.len(), span) {
             return None;
         }
         for (conversion, value) in conversions.iter().zip(&values) {
@@ -608,7 +627,7 @@ impl Body<'_, '_, '_> {
             if let ConversionKind::Named(named) = conversion.kind
                 && matches!(
                     value.ty,
-                    Type::Pointer { .. } | Type::Int { .. } | Type::Bool | Type::Enum(_) | Type::Timestamp
+                    Type::Pointer { .. } | Type::Int { .. } | Type::Bool | Type::Enum(_) | Type::Timestamp(_)
                 )
             {
                 let (ty, span) = (named_type(named), value.span);

@@ -116,8 +116,14 @@ impl Body<'_, '_, '_> {
     }
 
     fn variable(&mut self, name: &str, span: Span) -> Expr {
-        if name == "target" && self.lookup(name).is_none() {
-            return Expr::int(i64::from(self.checker.options.pid.unwrap_or(0)), span);
+        // Where the script has such a variable in another block, it is meant.
+        if !self.has_local(name) {
+            if name == "target" {
+                return Expr::int(i64::from(self.checker.options.pid.unwrap_or(0)), span);
+            }
+            if let Some((_, value)) = self.checker.options.of_tool.iter().find(|(known, _)| *known == name) {
+                return Expr::int(*value, span);
+            }
         }
         match self.lookup(name) {
             Some(local) => {

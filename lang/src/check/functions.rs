@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, Expr, ExprKind};
 use crate::span::Span;
 use crate::target::{Feature, Location, ProgramKind};
-use crate::types::{Shown, Space, SymbolPart, Type};
+use crate::types::{Clock, Shown, Space, SymbolPart, Type};
 
 use super::body::Body;
 
@@ -225,7 +225,10 @@ impl Body<'_, '_, '_> {
         Expr { kind: ExprKind::Override(Box::new(value)), ty: Type::I64, span }
     }
 
-    fn shown(&mut self, row: &'static Builtin, value: Expr, shown: Shown, span: Span) -> Expr {
+    pub fn shown(&mut self, row: &'static Builtin, value: Expr, shown: Shown, span: Span) -> Expr {
+        if value.ty == Type::Unknown {
+            return value;
+        }
         if !value.ty.is_integer() {
             return self.wrong_type(row, &value, "a number");
         }
@@ -360,7 +363,24 @@ impl Body<'_, '_, '_> {
         if value.ty == Type::Unknown {
             return value;
         }
-        self.shown(row, value, Shown::Time(format.into()), span)
+        let format = format.into();
+        let shown = match value.ty {
+            Type::Timestamp(Clock::Monotonic) => {
+                return self.fail(
+                    Diagnostic::error(
+                        Code::TypeMismatch,
+                        value.span,
+                        "strftime() takes no time of the monotonic clock",
+                    )
+                    .label("stands still in suspend: it has no date")
+                    .help("`nsecs` and `nsecs(tai)` have one, and `walltimestamp`"),
+                );
+            }
+            Type::Timestamp(Clock::Tai) => Shown::AtomicTime(format),
+            Type::Timestamp(Clock::Wall) => Shown::Date(format),
+            _ => Shown::Time(format),
+        };
+        self.shown(row, value, shown, span)
     }
 
     /// An address that prints as what lies there.
@@ -401,6 +421,14 @@ impl Body<'_, '_, '_> {
     pub fn register_at(&mut self, offset: u32, what: &str, span: Span) -> Expr {
         match self.group.has_registers() {
             true => Expr { kind: ExprKind::Context(Location::Context { offset }), ty: Type::U64, span },
+            false if self.group.kind == ProgramKind::TestRun => {
+                let provider = self.group.provider;
+                self.fail(
+                    Diagnostic::error(Code::NotHere, span, format!("{what} has no value in {provider} probes"))
+                        .label("nothing is interrupted here")
+                        .help("rtrace runs this probe itself; `profile:hz:99` interrupts what the processors run, and has its registers"),
+                )
+            }
             false => self.not_here(what, "kprobe, uprobe, profile, software and hardware probes", span),
         }
     }

@@ -47,6 +47,7 @@ pub fn items<'a>(ast: &'a Script, options: &CheckOptions, diagnostics: &mut Vec<
         macros: Vec::new(),
     };
     let mut enumerators = HashMap::new();
+    let mut config: Option<Span> = None;
     for item in &ast.items {
         match item {
             // Types come from the kernel itself, so headers have nothing to add; definitions are expanded, and imports
@@ -76,7 +77,16 @@ pub fn items<'a>(ast: &'a Script, options: &CheckOptions, diagnostics: &mut Vec<
                     diagnostics.push(twice(&format!("@{}", map.text), *span, first.span));
                 }
             }
-            Item::Config { settings, .. } => {
+            Item::Config { settings, span } => {
+                if let Some(first) = config {
+                    diagnostics.push(
+                        Diagnostic::error(Code::DeclaredTwice, *span, "a script has one config block")
+                            .label("the second one")
+                            .other(first, "the first one")
+                            .help("put all settings into one block, separated by `;`"),
+                    );
+                }
+                config.get_or_insert(*span);
                 for (name, value) in settings {
                     setting(name, value, &mut found.settings, diagnostics);
                 }

@@ -29,10 +29,10 @@ impl Body<'_, '_, '_> {
                 let answer = match (known, &value.ty) {
                     (_, Type::Unknown) => return unknown,
                     (Known::IsArray, ty) => matches!(ty, Type::Array { .. }),
-                    (Known::IsInteger, ty) => matches!(ty, Type::Int { .. }),
+                    (Known::IsInteger, ty) => matches!(ty, Type::Int { .. } | Type::Timestamp(_)),
                     (Known::IsPointer, ty) => matches!(ty, Type::Pointer { .. }),
                     (Known::IsString, ty) => matches!(ty, Type::Str(_)),
-                    (Known::IsUnsigned, ty) => matches!(ty, Type::Int { signed: false, .. }),
+                    (Known::IsUnsigned, ty) => matches!(ty, Type::Int { signed: false, .. } | Type::Timestamp(_)),
                     (Known::IsLiteral, _) => is_literal(&arguments[0].value.kind),
                     (_, ty) => ty.is_scalar(),
                 };
@@ -69,14 +69,7 @@ impl Body<'_, '_, '_> {
             }
             Known::DefaultLength => Expr::int(i64::from(self.checker.items.settings.max_strlen), span),
             Known::Config => self.config(span),
-            Known::Fail => {
-                let message = match &arguments[0].value.kind {
-                    ast::ExprKind::Str(text) => String::from_utf8_lossy(text).into_owned(),
-                    _ => "fail() is reached".to_string(),
-                };
-                let failure = Diagnostic::error(Code::BadValue, span, message).label("this is reached");
-                self.fail(failure.help("`if comptime ...` around it decides when the script is compiled"))
-            }
+            Known::Fail => self.failure(arguments, span),
             Known::Child => match self.checker.options.child {
                 Some(pid) => Expr { ty: Type::U32, ..Expr::int(i64::from(pid), span) },
                 None => {
@@ -149,23 +142,39 @@ impl Body<'_, '_, '_> {
             max_strlen,
             max_cat_bytes,
             print_maps_on_exit,
-            missing_probes: _,
-            stack_mode: _,
-            show_debug_info: _,
-            cpp_demangle: _,
-            max_probes: _,
-            max_bpf_progs: _,
-            perf_rb_pages: _,
-            str_trunc_trailer: _,
+            missing_probes,
+            stack_mode,
+            show_debug_info,
+            cpp_demangle,
+            max_probes,
+            max_bpf_progs,
+            perf_rb_pages,
+            str_trunc_trailer,
         } = self.checker.items.settings.clone();
-        let number =
-            |name: &str, value: u64| (Arc::from(name), Expr { ty: Type::U64, ..Expr::int(value as i64, span) });
-        let parts: Vec<(Arc<str>, Expr)> = vec![
-            number("max_map_keys", max_map_keys),
-            number("max_strlen", u64::from(max_strlen)),
-            number("max_cat_bytes", max_cat_bytes),
-            (Arc::from("print_maps_on_exit"), boolean(print_maps_on_exit, span)),
-        ];
+        let number = |value: u64| Expr { ty: Type::U64, ..Expr::int(value as i64, span) };
+        // What a setting says is no string of the script's: max_strlen does not bound it, and it was not cut there.
+        let room_of_cut = self.checker.items.settings.string_bytes();
+        let text = |value: &str| {
+            let room = value.len() as u32 + 1;
+            let ty = Type::Str(room + u32::from(room == room_of_cut));
+            Expr { kind: ExprKind::Str(value.as_bytes().into()), ty, span }
+        };
+        let parts: Vec<(Arc<str>, Expr)> = [
+            ("max_map_keys", number(max_map_keys)),
+            ("max_strlen", number(u64::from(max_strlen))),
+            ("max_cat_bytes", number(max_cat_bytes)),
+            ("print_maps_on_exit", boolean(print_maps_on_exit, span)),
+            ("missing_probes", text(missing_probes.name())),
+            ("stack_mode", text(stack_mode.name())),
+            ("show_debug_info", boolean(show_debug_info, span)),
+            ("cpp_demangle", boolean(cpp_demangle, span)),
+            ("max_probes", number(max_probes)),
+            ("max_bpf_progs", number(max_bpf_progs)),
+            ("perf_rb_pages", number(u64::from(perf_rb_pages))),
+            ("str_trunc_trailer", text(&str_trunc_trailer)),
+        ]
+        .map(|(name, value)| (Arc::from(name), value))
+        .into();
         let ty = Type::Record(parts.iter().map(|(name, value)| (name.clone(), value.ty.clone())).collect());
         Expr { kind: ExprKind::Tuple(parts.into_iter().map(|(_, value)| value).collect()), ty, span }
     }
@@ -213,7 +222,7 @@ impl Body<'_, '_, '_> {
             Type::Struct(of) => (of.id, "struct"),
             Type::Enum(of) => (of.id, "enum"),
             Type::Bool => (0, "bool"),
-            Type::Int { .. } => (0, "int"),
+            Type::Int { .. } | Type::Timestamp(_) => (0, "int"),
             Type::Str(_) => (0, "string"),
             Type::Pointer { .. } => (0, "pointer"),
             Type::Array { .. } => (0, "array"),
@@ -227,7 +236,6 @@ impl Body<'_, '_, '_> {
             | Type::FunctionName
             | Type::ModuleName
             | Type::EventName
-            | Type::Timestamp
             | Type::Shown(_)
             | Type::Inet => (0, "value"),
         };

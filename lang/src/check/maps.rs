@@ -348,6 +348,10 @@ pub fn unify(a: &Type, b: &Type) -> Option<Type> {
     }
     match (a, b) {
         (Type::Unknown, other) | (other, Type::Unknown) => Some(other.clone()),
+        // Points of several clocks, and numbers among them, are numbers.
+        (Type::Timestamp(_), Type::Timestamp(_)) => Some(Type::U64),
+        (Type::Timestamp(_), other) => unify(&Type::U64, other),
+        (other, Type::Timestamp(_)) => unify(other, &Type::U64),
         (Type::Int { .. }, Type::Int { .. }) => {
             Some(if *a == Type::U64 || *b == Type::U64 { Type::U64 } else { Type::I64 })
         }

@@ -9,9 +9,10 @@ use crate::hir::{BinaryOp, Expr, ExprKind};
 use crate::limits::COMM_BYTES;
 use crate::span::Span;
 use crate::target::{Feature, ProcessNamespace, ProgramKind, TracingKind};
-use crate::types::{Shown, Space, StackMode, StructKind, Type};
+use crate::types::{Clock, Shown, Space, StackMode, StructKind, Type};
 
 use super::body::Body;
+use super::machine_constants::{machine_constant, machine_names};
 
 /// Which stack is taken, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +60,7 @@ impl Body<'_, '_, '_> {
         if let Some((value, of)) = self.checker.target.enumerator(name) {
             return Expr { kind: ExprKind::Int(value), ty: Type::Enum(of), span };
         }
-        if let Some(value) = self.machine_constant(name) {
+        if let Some(value) = machine_constant(self.checker.target, name) {
             return Expr { kind: ExprKind::Int(value), ty: Type::U64, span };
         }
         if let Some(value) = constants::enumerated(name) {
@@ -82,21 +83,6 @@ impl Body<'_, '_, '_> {
             },
         };
         self.fail(diagnostic)
-    }
-
-    /// Constants of the kernel's sources in which kernels differ.
-    fn machine_constant(&self, name: &str) -> Option<i64> {
-        let target = self.checker.target;
-        if name == "HZ" {
-            return target.tick_rate();
-        }
-        if name.trim_start_matches('_').starts_with("GFP_") {
-            let flags = target.allocation_flags();
-            return flags.iter().find(|(known, _)| **known == *name).map(|(_, value)| *value as i64);
-        }
-        // REQ_SYNC is the bit that the enumerator __REQ_SYNC numbers.
-        let (bit, _) = name.strip_prefix("REQ_").and_then(|_| target.enumerator(&format!("__{name}")))?;
-        1i64.checked_shl(u32::try_from(bit).ok()?)
     }
 
     /// What `ctx` points to, where the kernel's BTF says it.
@@ -211,7 +197,7 @@ impl Body<'_, '_, '_> {
             Intrinsic::WallClock => {
                 let (left, right) = (self.clock(span), Expr { kind: ExprKind::WallOffset, ty: Type::U64, span });
                 let kind = ExprKind::Binary { op: BinaryOp::Add, left: Box::new(left), right: Box::new(right) };
-                Expr { kind, ty: Type::U64, span }
+                Expr { kind, ty: Type::Timestamp(Clock::Wall), span }
             }
             Intrinsic::CgroupPath
             | Intrinsic::Allocate
@@ -354,10 +340,10 @@ impl Body<'_, '_, '_> {
     }
 
     pub fn clock_of(&mut self, clock: &str, span: Span) -> Expr {
-        let id = match clock {
-            "boot" => calls::KTIME_GET_BOOT_NS,
-            "monotonic" => calls::KTIME_GET_NS,
-            "tai" | "sw_tai" => calls::KTIME_GET_TAI_NS,
+        let (id, ty) = match clock {
+            "boot" => (calls::KTIME_GET_BOOT_NS, Type::U64),
+            "monotonic" => (calls::KTIME_GET_NS, Type::Timestamp(Clock::Monotonic)),
+            "tai" | "sw_tai" => (calls::KTIME_GET_TAI_NS, Type::Timestamp(Clock::Tai)),
             _ => {
                 return self.fail(
                     Diagnostic::error(Code::BadValue, span, format!("there is no clock `{clock}`"))
@@ -369,7 +355,7 @@ impl Body<'_, '_, '_> {
         if !self.need_helper(&format!("nsecs({clock})"), id, span) {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
-        Expr { kind: ExprKind::Helper { id, shift: 0, bits: 64 }, ty: Type::U64, span }
+        Expr { kind: ExprKind::Helper { id, shift: 0, bits: 64 }, ty, span }
     }
 
     /// The number of the current process or thread: in a namespace, or the kernel's own.
@@ -438,7 +424,10 @@ impl Body<'_, '_, '_> {
 /// Constants that may have been meant. A word in small letters is none, unless the letters are all that is wrong.
 fn near_constants(name: &str) -> Vec<&'static str> {
     let is_small = !name.contains(|letter: char| letter.is_ascii_uppercase());
-    near_misses(name, constants::names().filter(|known| !is_small || known.eq_ignore_ascii_case(name)))
+    near_misses(
+        name,
+        constants::names().chain(machine_names()).filter(|known| !is_small || known.eq_ignore_ascii_case(name)),
+    )
 }
 
 /// Helpers that came after kernel 5.10, the oldest that is supported (include/uapi/linux/bpf.h by release).

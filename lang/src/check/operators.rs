@@ -430,7 +430,7 @@ impl Body<'_, '_, '_> {
 /// Only 64-bit unsigned operands make an operation unsigned; narrower ones fit a signed 64-bit integer.
 fn wide_unsigned(ty: &Type) -> bool {
     match ty {
-        Type::Int { bytes: 8, signed: false } | Type::Timestamp => true,
+        Type::Int { bytes: 8, signed: false } | Type::Timestamp(_) => true,
         Type::Enum(e) => e.size == 8 && !e.signed,
         _ => false,
     }

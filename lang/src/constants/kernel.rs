@@ -1,6 +1,6 @@
 //! Macros of the kernel's own headers, which no program outside may rely on: TASK_*, EXIT_*, PF_* of tasks, VM_*,
-//! FMODE_*, MAY_*, SB_*, TCPHDR_*. A kernel that has made one of them an enumerator is asked first.
-//! Values are those of 5.14 to 6.18 (include/linux/{sched,mm,fs}.h), with these differences: TASK_TRACED had
+//! FMODE_*, MAY_*, SB_*, TCPHDR_*, BLK_STS_*, REQ_OP_MASK. A kernel that has made one of them an enumerator is asked first.
+//! Values are those of 5.14 to 6.18 (include/linux/{sched,mm,fs,blk_types}.h), with these differences: TASK_TRACED had
 //! TASK_WAKEKILL (0x108) before 5.19; TASK_FREEZABLE and TASK_FROZEN came with 6.1, PF_POSTCOREDUMP with 5.16,
 //! PF_USER_WORKER with 6.4, PF_BLOCK_TS with 6.9, PF_KCOMPACTD with 6.14.
 //! Data only; sorted by name.
@@ -8,6 +8,18 @@
 use super::Row;
 
 pub static ROWS: &[Row] = &[
+    ("BLK_STS_AGAIN", 12),
+    ("BLK_STS_IOERR", 10),
+    ("BLK_STS_MEDIUM", 7),
+    ("BLK_STS_NOSPC", 3),
+    ("BLK_STS_NOTSUPP", 1),
+    ("BLK_STS_OK", 0),
+    ("BLK_STS_PROTECTION", 8),
+    ("BLK_STS_RESOURCE", 9),
+    ("BLK_STS_TARGET", 5),
+    ("BLK_STS_TIMEOUT", 2),
+    ("BLK_STS_TRANSPORT", 4),
+    ("DEFAULT_PRIO", 120),
     ("EXIT_DEAD", 0x10),
     ("EXIT_TRACE", 0x30),
     ("EXIT_ZOMBIE", 0x20),
@@ -31,6 +43,8 @@ pub static ROWS: &[Row] = &[
     ("FMODE_STREAM", 0x200000),
     ("FMODE_WRITE", 2),
     ("FMODE_WRITER", 0x10000),
+    ("MAX_PRIO", 140),
+    ("MAX_RT_PRIO", 100),
     ("MAY_ACCESS", 0x10),
     ("MAY_APPEND", 8),
     ("MAY_CHDIR", 0x40),
@@ -67,6 +81,8 @@ pub static ROWS: &[Row] = &[
     ("PF_USER_WORKER", 0x4000),
     ("PF_VCPU", 1),
     ("PF_WQ_WORKER", 0x20),
+    ("REQ_OP_BITS", 8),
+    ("REQ_OP_MASK", 0xff),
     ("SB_DIRSYNC", 0x80),
     ("SB_I_VERSION", 0x800000),
     ("SB_KERNMOUNT", 0x400000),

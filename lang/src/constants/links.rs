@@ -1,4 +1,4 @@
-//! Network links: ETH_P_*, ETH_*, ARPHRD_*, ARPOP_*, IFF_* of tun devices, IFNAMSIZ.
+//! Network links: ETH_P_*, ETH_*, ARPHRD_*, ARPOP_*, IFF_* of tun devices, PACKET_*, IFNAMSIZ.
 //! Values of x86-64 from the headers that the kernel gives to programs (include/uapi).
 //! Data only; sorted by name.
 
@@ -212,4 +212,12 @@ pub static ROWS: &[Row] = &[
     ("IFF_VNET_HDR", 0x4000),
     ("IFF_VOLATILE", 0x70c5a),
     ("IFNAMSIZ", 16),
+    ("PACKET_BROADCAST", 1),
+    ("PACKET_HOST", 0),
+    ("PACKET_KERNEL", 7),
+    ("PACKET_LOOPBACK", 5),
+    ("PACKET_MULTICAST", 2),
+    ("PACKET_OTHERHOST", 3),
+    ("PACKET_OUTGOING", 4),
+    ("PACKET_USER", 6),
 ];

@@ -6,6 +6,9 @@
 use super::Row;
 
 pub static ROWS: &[Row] = &[
+    ("BITS_PER_BYTE", 8),
+    ("BITS_PER_LONG", 64),
+    ("BITS_PER_LONG_LONG", 64),
     ("CHAR_BIT", 8),
     ("CHAR_MAX", 127),
     ("CHAR_MIN", -128),
@@ -34,6 +37,7 @@ pub static ROWS: &[Row] = &[
     ("NSEC_PER_SEC", 1000000000),
     ("NSEC_PER_USEC", 1000),
     ("NULL", 0),
+    ("NUMA_NO_NODE", -1),
     ("PAGE_MASK", -4096),
     ("PAGE_SHIFT", 12),
     ("PAGE_SIZE", 4096),

@@ -88,6 +88,12 @@ pub fn tick_rate() -> Option<i64> {
     (result == 0 && nanoseconds > 0).then(|| (1_000_000_000 + nanoseconds / 2) / nanoseconds)
 }
 
+/// Processors that the kernel is built for; the file has the largest number that one of them may have.
+pub fn most_cpus() -> Option<i64> {
+    let last: i64 = fs::read_to_string("/sys/devices/system/cpu/kernel_max").ok()?.trim().parse().ok()?;
+    Some(last + 1)
+}
+
 /// Processors that are running.
 pub fn online_cpus() -> Result<Vec<u32>, KernelError> {
     cpu_list("/sys/devices/system/cpu/online")

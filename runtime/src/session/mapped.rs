@@ -98,7 +98,7 @@ fn shows_user_addresses(hir: &Hir) -> bool {
             | Type::FunctionName
             | Type::ModuleName
             | Type::EventName
-            | Type::Timestamp
+            | Type::Timestamp(_)
             | Type::Shown(_)
             | Type::Inet
             | Type::Unknown => false,

@@ -8,6 +8,7 @@ use rtrace_lang::{ast, hir};
 use rtrace_runtime::driver::Driven;
 use rtrace_runtime::output::notices;
 
+use crate::arguments;
 use crate::script::{fail, near_and_all, print};
 
 /// The stages by name, but for `elf=FILE`.
@@ -31,10 +32,14 @@ pub fn run(stage: &str, driven: &Driven, source: &Source) -> i32 {
             };
         }
         _ => {
-            return fail(
-                &format!("there is no stage `{stage}`"),
-                &near_and_all(stage, "stages", &[STAGES, &["elf=FILE"]].concat()),
-            );
+            let mut help = near_and_all(stage, "stages", &[STAGES, &["elf=FILE"]].concat());
+            if arguments::duration(stage).is_ok() {
+                help.insert(
+                    0,
+                    format!("-d prints a stage of the compilation; `--duration {stage}` ends a script after that time"),
+                );
+            }
+            return fail(&format!("there is no stage `{stage}`"), &help);
         }
     };
     print(out.as_bytes())

@@ -309,6 +309,15 @@ pub fn prepare(arguments: &Arguments, name: &str, text: &str, sharing: Sharing) 
     }
 }
 
+/// What D's macro variables are: the tool's own numbers.
+fn of_tool() -> Vec<(&'static str, i64)> {
+    use rtrace_runtime::identity::{Identity, identity};
+    let Identity { pid, ppid, pgid, sid, uid, euid, gid, egid } = identity();
+    let own = [("pid", pid), ("ppid", ppid), ("pgid", pgid), ("sid", sid)];
+    let users = [("uid", uid), ("euid", euid), ("gid", gid), ("egid", egid)];
+    own.into_iter().chain(users).collect()
+}
+
 fn prepared(
     arguments: &Arguments,
     name: &str,
@@ -331,6 +340,7 @@ fn prepared(
         in_cgroup: cgroup.is_some(),
         children: arguments.children,
         all_tasks: arguments.all_tasks,
+        of_tool: of_tool(),
         positional,
         named,
         child: child.map(|child| child.pid),

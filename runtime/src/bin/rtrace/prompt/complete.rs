@@ -339,7 +339,7 @@ impl Completion {
             | Type::FunctionName
             | Type::ModuleName
             | Type::EventName
-            | Type::Timestamp
+            | Type::Timestamp(_)
             | Type::Shown(_)
             | Type::Inet
             | Type::Unknown => Vec::new(),
