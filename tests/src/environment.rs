@@ -35,6 +35,8 @@ pub enum Need {
     Mappings,
     /// Programs that read what other processors have counted.
     OtherProcessors,
+    /// Programs read the clock of atomic time.
+    AtomicClock,
     /// Addresses of the kernel's variables, not of its functions alone.
     KernelVariables,
     /// A program that changes its root.
@@ -94,6 +96,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("loops", Need::Loops),
     ("mappings", Need::Mappings),
     ("other_cpus", Need::OtherProcessors),
+    ("atomic_clock", Need::AtomicClock),
     ("kernel_variables", Need::KernelVariables),
     ("chroot", Need::OtherRoot),
     ("cgroups", Need::Cgroups),
@@ -141,6 +144,7 @@ impl Need {
             Need::Loops => machine.has(Feature::Helper(calls::LOOP)),
             Need::Mappings => machine.has(Feature::Helper(calls::FIND_VMA)),
             Need::OtherProcessors => machine.has(Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM)),
+            Need::AtomicClock => machine.has(Feature::Helper(calls::KTIME_GET_TAI_NS)),
             Need::Watchpoints => has_watchpoints(),
             Need::Override => machine.has(Feature::Helper(calls::OVERRIDE_RETURN)),
             Need::WriteUser => machine.has(Feature::Helper(calls::PROBE_WRITE_USER)),
@@ -187,12 +191,13 @@ impl Need {
             Need::TunTypes => true,
             // A matter of the kernel's configuration.
             Need::Override => true,
-            // Kernels before 5.13, 5.15, 5.17, 5.19 and 6.6 lack one or another of them.
+            // Kernels before 5.13, 5.15, 5.17, 5.19, 6.1 and 6.6 lack one or another of them.
             Need::Cookies
             | Need::UprobeMulti
             | Need::MapLoops
             | Need::Loops
             | Need::Mappings
+            | Need::AtomicClock
             | Need::OtherProcessors
             | Need::Contention
             | Need::DmaLists
