@@ -14,7 +14,7 @@ use logos::Logos;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::limits::MAX_NESTING;
-use crate::probe::ProbeSpec;
+use crate::probe::{ProbeSpec, wildcard_match};
 use crate::span::Span;
 
 use condition::Defined;
@@ -61,6 +61,17 @@ fn directive_words(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
     let rest = text[end..].trim_start();
     (&text[..end], rest.split("//").next().unwrap_or(rest).trim_end())
+}
+
+/// Whether the parts of the probe that the text begins with may be paths.
+fn takes_paths(text: &str) -> bool {
+    let word = &text[..text.find(|c: char| c.is_whitespace() || ":/{".contains(c)).unwrap_or(text.len())];
+    // `label=uprobe`
+    let provider = word.split_once('=').map_or(word, |(_, provider)| provider).to_ascii_lowercase();
+    let with_paths = ["uprobe", "u", "uretprobe", "ur", "usdt", "iter", "it"];
+    // `u*` stands for nothing else.
+    let pattern = provider.starts_with('u') && with_paths.iter().any(|name| wildcard_match(&provider, name));
+    pattern || with_paths.contains(&provider.as_str())
 }
 
 /// Most tokens between two statement ends: the depth of the longest chain of operators.
@@ -374,8 +385,7 @@ impl Lexer<'_> {
     fn probe_end(&mut self) -> usize {
         let mut quoted_from = None;
         // Where the parts are no paths, a slash opens the predicate even without white space before it.
-        let provider = self.text[self.at..].split(':').next().unwrap_or("").to_ascii_lowercase();
-        let takes_paths = matches!(provider.as_str(), "uprobe" | "u" | "uretprobe" | "ur" | "usdt" | "iter" | "it");
+        let takes_paths = takes_paths(&self.text[self.at..]);
         for (offset, c) in self.text[self.at..].char_indices() {
             let here = self.at + offset;
             match c {

@@ -218,6 +218,7 @@ impl Body<'_, '_, '_> {
             None => condition_value.clone(),
         };
         let otherwise = self.expr(otherwise);
+        let otherwise = self.in_order_of(otherwise, &then.ty);
         if then.ty == Type::Unknown || otherwise.ty == Type::Unknown || condition_value.ty == Type::Unknown {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
@@ -242,6 +243,13 @@ impl Body<'_, '_, '_> {
         if value.ty == *ty || value.ty == Type::Unknown || *ty == Type::Unknown {
             return Expr { ty: if value.ty == Type::Unknown { Type::Unknown } else { ty.clone() }, ..value };
         }
+        if let (Type::Tuple(_) | Type::Record(_), Type::Tuple(_) | Type::Record(_)) = (ty, &value.ty) {
+            let value = self.in_order_of(value, ty);
+            if super::maps::unify(ty, &value.ty).is_some() {
+                return value;
+            }
+            return self.cannot_become(value, ty, span);
+        }
         // Bytes that are read are read into the room that they are given.
         if let (Type::Buffer(_), Type::Buffer(_), ExprKind::ReadBytes { .. }) = (ty, &value.ty, &value.kind) {
             return Expr { ty: ty.clone(), ..value };
@@ -262,17 +270,21 @@ impl Body<'_, '_, '_> {
             (to, from) => to.is_scalar() && from.is_scalar() && !matches!(from, Type::Stack { .. }),
         };
         if !fits {
-            let from = value.ty.clone();
-            return self.fail(
-                Diagnostic::error(Code::TypeMismatch, span, format!("{from:#} cannot become {ty:#}"))
-                    .label(format!("of type {from:#}"))
-                    .help("casts go between integers and pointers, and integers and arrays of up to 8 bytes"),
-            );
+            return self.cannot_become(value, &ty, span);
         }
         if let (ExprKind::Int(number), true) = (&value.kind, ty.is_integer()) {
             return Expr { kind: ExprKind::Int(cut(*number, &ty)), ty, span };
         }
         Expr { kind: ExprKind::Convert(Box::new(value)), ty, span }
+    }
+
+    fn cannot_become(&mut self, value: Expr, ty: &Type, span: Span) -> Expr {
+        let from = value.ty;
+        self.fail(
+            Diagnostic::error(Code::TypeMismatch, span, format!("{from:#} cannot become {ty:#}"))
+                .label(format!("of type {from:#}"))
+                .help("casts go between integers and pointers, and integers and arrays of up to 8 bytes"),
+        )
     }
 
     fn step(&mut self, step: ast::Step, prefix: bool, target: &ast::Expr, span: Span) -> Expr {

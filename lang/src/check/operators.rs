@@ -85,9 +85,10 @@ impl Body<'_, '_, '_> {
             return self.binary(Op::NotEqual, &not(left), &not(right), span);
         }
         let (mut left, mut right) = (self.expr(left), self.expr(right));
-        // `@x = @x + 1` may be all that says what @x holds.
+        // `@x = @x + 1` may be all that says what @x holds, or a variable that is declared without a type.
         if !self.checker.last_round && !matches!(op, Op::Equal | Op::NotEqual) {
-            let is_open = |e: &Expr| matches!(e.kind, ExprKind::MapGet { .. }) && e.ty == Type::Unknown;
+            let is_open =
+                |e: &Expr| matches!(e.kind, ExprKind::MapGet { .. } | ExprKind::Local(_)) && e.ty == Type::Unknown;
             let grows_from = |ty: &Type| match ty {
                 Type::Str(_) if op == Op::Add => Some(Type::Str(1)),
                 ty if ty.is_integer() => Some(Type::I64),
@@ -334,6 +335,7 @@ impl Body<'_, '_, '_> {
         if !is_wide(&left.ty) || !is_wide(&right.ty) {
             return None;
         }
+        let right = &self.in_order_of(right.clone(), &left.ty);
         let ty = unify(&left.ty, &right.ty)?;
         if ty.stored_bytes() > MOST_COMPARED_BYTES {
             return Some(
