@@ -2,6 +2,7 @@
 //! things (probe specifications, predicates, angle blocks, casts) and marks them, so that the grammar needs no
 //! look-ahead. Never fails: what it cannot read becomes a diagnostic and an `Error` token.
 
+mod c;
 mod condition;
 mod number;
 mod shape;
@@ -169,8 +170,12 @@ impl Lexer<'_> {
         }
         let word_end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
         let after = rest[word_end..].trim_start().chars().next();
+        if c::is_declaration(rest) {
+            self.declaration();
+            return;
+        }
         let definition = match &rest[..word_end] {
-            "struct" | "union" | "enum" | "fn" | "macro" | "import" | "let" => after != Some(':'),
+            "struct" | "union" | "enum" | "fn" | "macro" | "import" | "let" | "typedef" => after != Some(':'),
             "config" => after == Some('='),
             _ => false,
         };
@@ -272,6 +277,8 @@ impl Lexer<'_> {
     /// `fn`, `macro`, `struct` and the like: ordinary tokens up to the closing brace or semicolon.
     fn definition(&mut self) {
         let mut depth = 0usize;
+        // What a typedef names stands behind the members.
+        let ends_at_brace = !self.text[self.at..].starts_with("typedef");
         loop {
             self.attributes();
             let Some(token) = self.word() else { return };
@@ -279,7 +286,7 @@ impl Lexer<'_> {
                 Token::LBrace | Token::LParen | Token::LBracket => depth += 1,
                 Token::RBrace => {
                     depth = depth.saturating_sub(1);
-                    if depth == 0 {
+                    if depth == 0 && ends_at_brace {
                         self.attributes();
                         // `struct x { };` and `config = { };` may end with a semicolon.
                         return;
@@ -288,29 +295,6 @@ impl Lexer<'_> {
                 Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
                 Token::Semi if depth == 0 => return,
                 _ => {}
-            }
-        }
-    }
-
-    /// C's attributes: of all of them only `packed` changes what a struct looks like.
-    fn attributes(&mut self) {
-        while self.skip_blank() && self.text[self.at..].starts_with("__attribute__") {
-            let start = self.at;
-            let mut depth = 0usize;
-            let open = self.text[start..].find('(').map_or(self.text.len(), |n| start + n);
-            let closed = self.text[open..].char_indices().find_map(|(offset, c)| {
-                match c {
-                    '(' => depth += 1,
-                    ')' => depth -= 1,
-                    _ => {}
-                }
-                (depth == 0).then_some(open + offset + 1)
-            });
-            self.at = closed.unwrap_or(self.text.len());
-            if self.text[start..self.at].contains("packed") {
-                self.push(Token::Packed, start, self.at);
-            } else {
-                self.trivia.push((Trivia::Attribute, Span::new(start, self.at)));
             }
         }
     }

@@ -14,6 +14,9 @@ use crate::clock;
 
 const AF_INET6: u64 = 10;
 
+/// The name of a process that there is not.
+const NO_PROCESS: &str = "N/A";
+
 /// Names of users, read when the first is asked for.
 #[derive(Default)]
 pub struct Names {
@@ -29,7 +32,7 @@ impl Names {
             Shown::ErrorText => names::errno_text(number as i64).map(Arc::from),
             Shown::SignalName => names::signal_name(number as i64).map(Arc::from),
             Shown::SystemCallName => names::syscall_name(number as i64).map(Arc::from),
-            Shown::ProcessName => process_name(number),
+            Shown::ProcessName => Some(process_name(number).unwrap_or_else(|| NO_PROCESS.into())),
             Shown::CgroupPath => self.cgroup(number),
             Shown::AllocationFlags => Some(flags(number, &target.allocation_flags()).into()),
             Shown::UserName => self.users.get_or_insert_with(users).get(&number).cloned(),

@@ -157,11 +157,8 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
             }
             ast::StmtKind::ForMap { variables, map, body } => self.map_loop(variables, map, body, span, out),
             ast::StmtKind::Unroll { count, body } => self.unroll(count, body, span, out),
-            ast::StmtKind::Import(_) => self.report(
-                Diagnostic::error(Code::Import, span, "an import stands outside of probes")
-                    .label("in a block")
-                    .help("move it to the top of the script"),
-            ),
+            // What it names is read before.
+            ast::StmtKind::Import(_) => {}
             ast::StmtKind::Try { .. } => drop(self.not_yet(span, "try")),
             ast::StmtKind::Error => {}
         }

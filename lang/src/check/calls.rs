@@ -10,7 +10,7 @@ use crate::target::Trial;
 use crate::types::Type;
 
 use super::body::Body;
-use super::values::value_of;
+use super::values::{gives_value, value_of};
 
 /// The functions of one program.
 #[derive(Default)]
@@ -144,7 +144,7 @@ impl Body<'_, '_, '_> {
                 inner.result_local(ty);
             }
             // Only where a result is asked for is an `if` that stands last a value.
-            let takes_last = block.value.is_some() || result_type.is_some() && !always_returns(&block.statements);
+            let takes_last = block.value.is_some() || result_type.is_some() && gives_value(block);
             let (before, last) = if takes_last { value_of(block) } else { (&block.statements[..], None) };
             let mut body = inner.scoped(|inner| {
                 let mut body = inner.statements(before);

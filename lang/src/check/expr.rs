@@ -264,6 +264,10 @@ impl Body<'_, '_, '_> {
         };
         let fits = match (&ty, &value.ty) {
             (Type::Str(_), Type::Str(_)) => true,
+            // The bytes of a text, and of a string that has as many.
+            (Type::Array { of, .. }, Type::Str(_)) if matches!(**of, Type::Int { bytes: 1, .. }) => {
+                return self.bytes_of(value, ty, span);
+            }
             // The bytes of a number, and the other way round.
             (Type::Array { .. }, from) if from.is_integer() => ty.size() <= 8,
             (to, Type::Array { of, .. }) if to.is_integer() => of.is_integer() && value.ty.size() <= 8,
@@ -276,6 +280,27 @@ impl Body<'_, '_, '_> {
             return Expr { kind: ExprKind::Int(cut(*number, &ty)), ty, span };
         }
         Expr { kind: ExprKind::Convert(Box::new(value)), ty, span }
+    }
+
+    /// The bytes of a string, in an array of bytes that are zero behind its end.
+    fn bytes_of(&mut self, value: Expr, ty: Type, span: Span) -> Expr {
+        if let ExprKind::Str(text) = &value.kind {
+            let mut bytes = text.to_vec();
+            bytes.resize(ty.size() as usize, 0);
+            return Expr { kind: ExprKind::Str(bytes.into()), ty, span };
+        }
+        if ty.size() > value.ty.size() {
+            let (from, room) = (value.ty.clone(), value.ty.size());
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, span, format!("{from:#} cannot become {ty:#}"))
+                    .label(format!("has room for {room} bytes"))
+                    .help("without a length, `(uint8[])`, the array takes that of the string"),
+            );
+        }
+        let (first, kept) = self.once(value);
+        let pointer = Box::new(self.address_of(kept, span));
+        let bytes = Expr { kind: ExprKind::Deref { pointer, offset: 0, bits: None }, ty, span };
+        self.after(first, bytes)
     }
 
     fn cannot_become(&mut self, value: Expr, ty: &Type, span: Span) -> Expr {

@@ -227,3 +227,15 @@ pub(super) fn value_of(block: &ast::Block) -> (&[ast::Stmt], Option<Cow<'_, ast:
     };
     (before, Some(Cow::Owned(ast::Expr { kind, span: last.span })))
 }
+
+/// Whether a block ends with a value on all of its ways.
+pub(super) fn gives_value(block: &ast::Block) -> bool {
+    if block.value.is_some() {
+        return true;
+    }
+    match block.statements.last().map(|last| &last.kind) {
+        Some(ast::StmtKind::If(inner)) => gives_value(&inner.then) && inner.otherwise.as_ref().is_some_and(gives_value),
+        Some(ast::StmtKind::Block(inner)) => gives_value(inner),
+        _ => false,
+    }
+}

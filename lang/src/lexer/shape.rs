@@ -8,9 +8,10 @@ use crate::builtins;
 use crate::span::Span;
 
 /// Names that are types wherever they stand in parentheses.
-const TYPE_WORDS: &[&str] = &[
+pub(super) const TYPE_WORDS: &[&str] = &[
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "string", "buffer", "inet",
-    "void", "char", "short", "int", "long", "unsigned", "signed", "const", "volatile", "size_t", "ssize_t",
+    "void", "char", "short", "int", "long", "unsigned", "signed", "const", "volatile", "size_t", "ssize_t", "float",
+    "double", "__int128",
 ];
 
 /// Typedefs of the kernel whose names do not end with `_t`.
@@ -26,6 +27,24 @@ struct Own {
     types: HashSet<String>,
     /// Macros, their parameters, and what `#define` names.
     values: HashSet<String>,
+}
+
+/// The names that a typedef gives: those that stand before what ends a declarator, outside of the members.
+fn typedef_names(tokens: &[(Token, Span)]) -> Vec<String> {
+    let mut depth = 0usize;
+    let mut names = Vec::new();
+    for pair in tokens.windows(2) {
+        match (&pair[0].0, &pair[1].0) {
+            (Token::LBrace, _) => depth += 1,
+            (Token::RBrace, _) => depth = depth.saturating_sub(1),
+            (Token::Semi, _) if depth == 0 => break,
+            (Token::Ident(name), Token::Semi | Token::Comma | Token::LBracket | Token::RParen) if depth == 0 => {
+                names.push(name.clone());
+            }
+            _ => {}
+        }
+    }
+    names
 }
 
 impl Own {
@@ -46,6 +65,7 @@ impl Own {
                         _ => None,
                     }));
                 }
+                Token::Typedef => own.types.extend(typedef_names(&tokens[at + 1..])),
                 Token::Directive(text) => {
                     let words = text.trim_start_matches('#').trim_start().strip_prefix("define");
                     let name = words.and_then(|rest| rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).nth(1));
