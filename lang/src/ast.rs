@@ -33,13 +33,17 @@ pub enum Item {
         is_union: bool,
         name: Name,
         members: Vec<Member>,
-        /// Without gaps between its members.
-        is_packed: bool,
+        layout: Layout,
         span: Span,
     },
     Enum {
         name: Option<Name>,
         members: Vec<(Name, Option<Expr>)>,
+        span: Span,
+    },
+    /// `typedef unsigned int word, *place;`: each name as a member of that type.
+    Typedef {
+        members: Vec<Member>,
         span: Span,
     },
     Config {
@@ -71,6 +75,7 @@ impl Item {
             | Item::Macro { span, .. }
             | Item::Struct { span, .. }
             | Item::Enum { span, .. }
+            | Item::Typedef { span, .. }
             | Item::Config { span, .. }
             | Item::Import { span, .. }
             | Item::MapDeclaration { span, .. }
@@ -107,8 +112,31 @@ pub struct Member {
     pub ty: TypeName,
     pub name: Option<Name>,
     pub bits: Option<u64>,
-    /// The members of a struct or union written in place.
-    pub nested: Option<Vec<Member>>,
+    pub layout: Layout,
+    /// What a struct, union or enum that is written in place has.
+    pub inner: Option<Inner>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Inner {
+    Members(Vec<Member>, Layout),
+    Enumerators(Vec<(Name, Option<Expr>)>),
+}
+
+/// What C's attributes say of the place of a member, or of those of a struct.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Layout {
+    /// Without gaps.
+    pub is_packed: bool,
+    /// Bytes that the address is a multiple of at least; 0 where none are given.
+    pub aligned: u32,
+}
+
+impl Layout {
+    /// What several attributes say together.
+    pub fn and(self, other: Layout) -> Layout {
+        Layout { is_packed: self.is_packed || other.is_packed, aligned: self.aligned.max(other.aligned) }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -136,6 +164,8 @@ pub enum TypeSuffix {
     Array(Option<u64>),
     /// An array whose length has a name.
     Named(String),
+    /// An array whose length is computed.
+    Computed(Box<Expr>),
 }
 
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -168,6 +168,8 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         doubtful: Vec::new(),
         changed: false,
         strings_grow: false,
+        has_untyped: false,
+        untyped_are_integers: false,
         last_round: false,
     };
     let mut programs = Vec::new();
@@ -180,7 +182,9 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         if checker.last_round {
             break;
         }
-        if !checker.changed {
+        if !checker.changed && checker.has_untyped {
+            checker.untyped_are_integers = true;
+        } else if !checker.changed {
             // One more, in which what is still unknown is an error.
             checker.last_round = true;
             checker.start_round();
@@ -271,6 +275,10 @@ struct Checker<'a> {
     last_round: bool,
     /// Types have widened for so long that what a string is joined to has no bound but the largest.
     strings_grow: bool,
+    /// A variable was declared without a type, and nothing that is assigned to it has told one so far.
+    has_untyped: bool,
+    /// Nothing will tell it: it is a number.
+    untyped_are_integers: bool,
 }
 
 impl Checker<'_> {
@@ -278,6 +286,7 @@ impl Checker<'_> {
         self.records.clear();
         self.diagnostics.clear();
         self.doubtful.clear();
+        self.has_untyped = false;
         self.script_options.clear();
     }
 

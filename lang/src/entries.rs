@@ -60,6 +60,7 @@ pub fn add(script: &mut Script, diagnostics: &mut Vec<Diagnostic>) {
             Item::Function { .. }
             | Item::Macro { .. }
             | Item::Struct { .. }
+            | Item::Typedef { .. }
             | Item::Enum { .. }
             | Item::Config { .. }
             | Item::Import { .. }

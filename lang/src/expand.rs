@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::ast::rewrite::{Rewrite, walk_expr, walk_type};
 use crate::ast::{
-    Argument, BinaryOp, Block, Expr, ExprKind, Item, Member, Name, Script, TypeName, TypeSuffix, UnaryOp,
+    Argument, BinaryOp, Block, Expr, ExprKind, Inner, Item, Member, Name, Script, TypeName, TypeSuffix, UnaryOp,
 };
 use crate::builtins::{self, Builtin, Lowering};
 use crate::diagnostic::{Code, Diagnostic};
@@ -59,6 +59,7 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> (Script, Wr
             Item::Clause(_)
             | Item::Function { .. }
             | Item::Struct { .. }
+            | Item::Typedef { .. }
             | Item::Enum { .. }
             | Item::Config { .. }
             | Item::Import { .. }
@@ -101,7 +102,7 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> (Script, Wr
             Item::Enum { members, .. } => {
                 members.iter_mut().filter_map(|(_, value)| value.as_mut()).for_each(|value| expander.expr(value));
             }
-            Item::Struct { members, .. } => expander.members(members),
+            Item::Struct { members, .. } | Item::Typedef { members, .. } => expander.members(members),
             Item::Macro { .. } | Item::Import { .. } | Item::Directive { .. } => {}
         }
     }
@@ -109,18 +110,29 @@ pub fn expand(script: &Script, diagnostics: &mut Vec<Diagnostic>) -> (Script, Wr
 }
 
 fn enumerators(script: &Script) -> HashSet<String> {
-    let members = script.items.iter().filter_map(|item| match item {
-        Item::Enum { members, .. } => Some(members),
+    let mut found = HashSet::new();
+    script.items.iter().for_each(|item| match item {
+        Item::Enum { members, .. } => found.extend(members.iter().map(|(name, _)| name.text.clone())),
+        Item::Struct { members, .. } | Item::Typedef { members, .. } => enumerators_in(members, &mut found),
         Item::Clause(_)
         | Item::Function { .. }
-        | Item::Struct { .. }
         | Item::Config { .. }
         | Item::Import { .. }
         | Item::MapDeclaration { .. }
         | Item::Macro { .. }
-        | Item::Directive { .. } => None,
+        | Item::Directive { .. } => {}
     });
-    members.flatten().map(|(name, _)| name.text.clone()).collect()
+    found
+}
+
+fn enumerators_in(members: &[Member], found: &mut HashSet<String>) {
+    for member in members {
+        match &member.inner {
+            Some(Inner::Members(members, _)) => enumerators_in(members, found),
+            Some(Inner::Enumerators(members)) => found.extend(members.iter().map(|(name, _)| name.text.clone())),
+            None => {}
+        }
+    }
 }
 
 fn parameters_are_names(parameters: &[Expr], diagnostics: &mut Vec<Diagnostic>) -> bool {
@@ -200,9 +212,11 @@ impl Rewrite for Expander<'_> {
                 && self.macros.contains_key(name.as_str())
             {
                 let length = Name { text: name.clone(), span: ty.span };
-                if let Some(Expr { kind: ExprKind::Int(length), .. }) = self.expand(&length, Vec::new(), ty.span) {
-                    *suffix = TypeSuffix::Array(Some(length));
-                }
+                *suffix = match self.expand(&length, Vec::new(), ty.span) {
+                    Some(Expr { kind: ExprKind::Int(length), .. }) => TypeSuffix::Array(Some(length)),
+                    Some(computed) => TypeSuffix::Computed(Box::new(computed)),
+                    None => continue,
+                };
             }
         }
         walk_type(self, ty);
@@ -222,7 +236,13 @@ impl Expander<'_> {
     fn members(&mut self, members: &mut [Member]) {
         for member in members {
             self.type_name(&mut member.ty);
-            self.members(member.nested.as_deref_mut().unwrap_or_default());
+            match &mut member.inner {
+                Some(Inner::Members(members, _)) => self.members(members),
+                Some(Inner::Enumerators(members)) => {
+                    members.iter_mut().filter_map(|(_, value)| value.as_mut()).for_each(|value| self.expr(value));
+                }
+                None => {}
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! things (probe specifications, predicates, angle blocks, casts) and marks them, so that the grammar needs no
 //! look-ahead. Never fails: what it cannot read becomes a diagnostic and an `Error` token.
 
+mod c;
 mod condition;
 mod number;
 mod shape;
@@ -14,7 +15,7 @@ use logos::Logos;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::limits::MAX_NESTING;
-use crate::probe::ProbeSpec;
+use crate::probe::{ProbeSpec, wildcard_match};
 use crate::span::Span;
 
 use condition::Defined;
@@ -61,6 +62,17 @@ fn directive_words(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
     let rest = text[end..].trim_start();
     (&text[..end], rest.split("//").next().unwrap_or(rest).trim_end())
+}
+
+/// Whether the parts of the probe that the text begins with may be paths.
+fn takes_paths(text: &str) -> bool {
+    let word = &text[..text.find(|c: char| c.is_whitespace() || ":/{".contains(c)).unwrap_or(text.len())];
+    // `label=uprobe`
+    let provider = word.split_once('=').map_or(word, |(_, provider)| provider).to_ascii_lowercase();
+    let with_paths = ["uprobe", "u", "uretprobe", "ur", "usdt", "iter", "it"];
+    // `u*` stands for nothing else.
+    let pattern = provider.starts_with('u') && with_paths.iter().any(|name| wildcard_match(&provider, name));
+    pattern || with_paths.contains(&provider.as_str())
 }
 
 /// Most tokens between two statement ends: the depth of the longest chain of operators.
@@ -158,8 +170,12 @@ impl Lexer<'_> {
         }
         let word_end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
         let after = rest[word_end..].trim_start().chars().next();
+        if c::is_declaration(rest) {
+            self.declaration();
+            return;
+        }
         let definition = match &rest[..word_end] {
-            "struct" | "union" | "enum" | "fn" | "macro" | "import" | "let" => after != Some(':'),
+            "struct" | "union" | "enum" | "fn" | "macro" | "import" | "let" | "typedef" => after != Some(':'),
             "config" => after == Some('='),
             _ => false,
         };
@@ -261,6 +277,8 @@ impl Lexer<'_> {
     /// `fn`, `macro`, `struct` and the like: ordinary tokens up to the closing brace or semicolon.
     fn definition(&mut self) {
         let mut depth = 0usize;
+        // What a typedef names stands behind the members.
+        let ends_at_brace = !self.text[self.at..].starts_with("typedef");
         loop {
             self.attributes();
             let Some(token) = self.word() else { return };
@@ -268,7 +286,7 @@ impl Lexer<'_> {
                 Token::LBrace | Token::LParen | Token::LBracket => depth += 1,
                 Token::RBrace => {
                     depth = depth.saturating_sub(1);
-                    if depth == 0 {
+                    if depth == 0 && ends_at_brace {
                         self.attributes();
                         // `struct x { };` and `config = { };` may end with a semicolon.
                         return;
@@ -277,29 +295,6 @@ impl Lexer<'_> {
                 Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
                 Token::Semi if depth == 0 => return,
                 _ => {}
-            }
-        }
-    }
-
-    /// C's attributes: of all of them only `packed` changes what a struct looks like.
-    fn attributes(&mut self) {
-        while self.skip_blank() && self.text[self.at..].starts_with("__attribute__") {
-            let start = self.at;
-            let mut depth = 0usize;
-            let open = self.text[start..].find('(').map_or(self.text.len(), |n| start + n);
-            let closed = self.text[open..].char_indices().find_map(|(offset, c)| {
-                match c {
-                    '(' => depth += 1,
-                    ')' => depth -= 1,
-                    _ => {}
-                }
-                (depth == 0).then_some(open + offset + 1)
-            });
-            self.at = closed.unwrap_or(self.text.len());
-            if self.text[start..self.at].contains("packed") {
-                self.push(Token::Packed, start, self.at);
-            } else {
-                self.trivia.push((Trivia::Attribute, Span::new(start, self.at)));
             }
         }
     }
@@ -374,8 +369,7 @@ impl Lexer<'_> {
     fn probe_end(&mut self) -> usize {
         let mut quoted_from = None;
         // Where the parts are no paths, a slash opens the predicate even without white space before it.
-        let provider = self.text[self.at..].split(':').next().unwrap_or("").to_ascii_lowercase();
-        let takes_paths = matches!(provider.as_str(), "uprobe" | "u" | "uretprobe" | "ur" | "usdt" | "iter" | "it");
+        let takes_paths = takes_paths(&self.text[self.at..]);
         for (offset, c) in self.text[self.at..].char_indices() {
             let here = self.at + offset;
             match c {

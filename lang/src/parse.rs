@@ -2,7 +2,10 @@
 
 use lalrpop_util::{ErrorRecovery, ParseError, lalrpop_mod};
 
-use crate::ast::{BinaryOp, Expr, ExprKind, Member, Name, Script, Stmt, StmtKind, TypeBase, TypeName, TypeSuffix};
+use crate::ast::{
+    BinaryOp, Expr, ExprKind, Inner, Layout, Member, Name, Script, Stmt, StmtKind, TypeBase, TypeName, TypeSuffix,
+};
+use crate::check::c_integer;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lexer::{self, Token};
 use crate::span::Span;
@@ -233,36 +236,61 @@ pub(crate) fn index(start: u32, end: u32, base: Expr, mut indices: Vec<Expr>) ->
     expr(start, end, kind)
 }
 
-/// The members of one declaration line. With `named_last` the name is the last word of the type.
-#[allow(clippy::too_many_arguments)] // the parts of one C declaration, straight from the grammar
+/// What a declaration of C says of one of the names in it.
+#[derive(Default)]
+pub(crate) struct Declarator {
+    pub name: Option<Name>,
+    pub suffixes: Vec<TypeSuffix>,
+    pub bits: Option<u64>,
+    pub layout: Layout,
+    /// The suffixes are those of a pointer to a function.
+    pub is_function: bool,
+}
+
+/// The members of one declaration line.
 pub(crate) fn declared(
     mut base: TypeBase,
-    named_last: bool,
-    mut suffixes: Vec<TypeSuffix>,
-    first: Option<Name>,
-    arrays: Vec<TypeSuffix>,
-    bits: Option<u64>,
-    more: Vec<(usize, Name, Vec<TypeSuffix>, Option<u64>)>,
+    inner: Option<Inner>,
+    first: Declarator,
+    more: Vec<Declarator>,
+    all: Layout,
     span: Span,
 ) -> Vec<Member> {
-    let mut first = first;
-    if named_last
-        && let TypeBase::Named(words) = &mut base
-        && let Some((ty, last)) = words.rsplit_once(' ')
-    {
-        first = Some(Name { text: last.to_string(), span });
-        *words = ty.to_string();
-    }
-    suffixes.extend(arrays);
-    let mut members =
-        vec![Member { ty: TypeName { base: base.clone(), suffixes, span }, name: first, bits, nested: None }];
-    for (stars, name, arrays, bits) in more {
-        let mut suffixes = vec![TypeSuffix::Pointer; stars];
-        suffixes.extend(arrays);
-        let ty = TypeName { base: base.clone(), suffixes, span };
-        members.push(Member { ty, name: Some(name), bits, nested: None });
-    }
-    members
+    // Only the first name defines what is written in place; the others are of the type that it has made.
+    let mut inner = inner;
+    let member = |one: Declarator| {
+        // What a function takes and gives is no matter of the struct's.
+        let own = if one.is_function { TypeBase::Named("void".to_string()) } else { base.clone() };
+        let ty = TypeName { base: own, suffixes: one.suffixes, span };
+        let member = Member { ty, name: one.name, bits: one.bits, layout: all.and(one.layout), inner: inner.clone() };
+        match (&base, &inner) {
+            (TypeBase::Enum(name), Some(_)) if name.is_empty() => {
+                (base, inner) = (TypeBase::Named("unsigned int".to_string()), None);
+            }
+            (TypeBase::Struct(name) | TypeBase::Union(name) | TypeBase::Enum(name), Some(_)) if !name.is_empty() => {
+                inner = None;
+            }
+            _ => {}
+        }
+        member
+    };
+    std::iter::once(first).chain(more).map(member).collect()
+}
+
+/// The same where the first name is the last word of the type; a bit field may have none.
+pub(crate) fn declared_last(
+    mut words: Vec<String>,
+    suffixes: Vec<TypeSuffix>,
+    bits: Option<u64>,
+    layout: Layout,
+    more: Vec<Declarator>,
+    all: Layout,
+    span: Span,
+) -> Vec<Member> {
+    let is_type_alone = bits.is_some() && c_integer(&words.join(" ")).is_some();
+    let name = if is_type_alone || words.len() == 1 { None } else { words.pop().map(|text| Name { text, span }) };
+    let first = Declarator { name, suffixes, bits, layout, is_function: false };
+    declared(TypeBase::Named(words.join(" ")), None, first, more, all, span)
 }
 
 #[cfg(test)]

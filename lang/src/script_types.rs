@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::ast::Layout;
 use crate::target::TypeTag;
 use crate::types::{EnumRef, Field, StructKind, StructRef, Type};
 
@@ -13,6 +14,15 @@ const FIRST_ID: u32 = 1 << 31;
 pub struct ScriptTypes {
     structs: Vec<ScriptStruct>,
     enums: Vec<ScriptEnum>,
+    typedefs: Vec<ScriptTypedef>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct ScriptTypedef {
+    name: Arc<str>,
+    ty: Type,
+    /// Bytes that its address is a multiple of, where the type does not say it.
+    alignment: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -37,15 +47,20 @@ pub struct NewField {
     pub ty: Type,
     /// Width of a bit field.
     pub bits: Option<u8>,
+    /// What its address is a multiple of where the type does not say it.
+    pub alignment: Option<u32>,
+    pub layout: Layout,
 }
 
 impl ScriptTypes {
     /// Adds a struct or a union and gives its members their places.
-    pub fn add_struct(&mut self, kind: StructKind, name: &str, members: Vec<NewField>, packed: bool) -> StructRef {
+    pub fn add_struct(&mut self, kind: StructKind, name: &str, members: Vec<NewField>, layout: Layout) -> StructRef {
         let mut fields = Vec::new();
-        let (mut end_bits, mut alignment) = (0u32, 1u32);
+        let (mut end_bits, mut alignment) = (0u32, layout.aligned.max(1));
         for member in members {
-            let (bytes, own_alignment) = (member.ty.size(), if packed { 1 } else { self.alignment(&member.ty) });
+            let packed = layout.is_packed || member.layout.is_packed;
+            let natural = if packed { 1 } else { member.alignment.unwrap_or_else(|| self.alignment(&member.ty)) };
+            let (bytes, own_alignment) = (member.ty.size(), natural.max(member.layout.aligned));
             let unit_bits = (bytes * 8).max(8);
             let start = match (kind, member.bits) {
                 (StructKind::Union, _) => 0,
@@ -60,8 +75,10 @@ impl ScriptTypes {
             };
             let width = member.bits.map_or(bytes.saturating_mul(8), u32::from);
             end_bits = end_bits.max(start.saturating_add(width));
-            alignment = alignment.max(own_alignment);
-            if member.bits != Some(0) {
+            // A bit field without a name is a gap, which asks for no alignment.
+            let is_gap = member.bits.is_some() && member.name.is_empty();
+            if !is_gap {
+                alignment = alignment.max(own_alignment);
                 fields.push(Field { name: member.name, ty: member.ty, bit_offset: start, bit_width: member.bits });
             }
         }
@@ -87,17 +104,37 @@ impl ScriptTypes {
         self.structs.push(ScriptStruct { own, fields: Vec::new(), alignment: 1, is_open: true });
     }
 
+    /// True while the members of a struct of that name are not known yet.
+    pub fn is_open(&self, kind: StructKind, name: &str) -> bool {
+        self.structs.iter().any(|one| one.is_open && one.own.kind == kind && *one.own.name == *name)
+    }
+
+    pub fn add_typedef(&mut self, name: &str, ty: Type, alignment: Option<u32>) {
+        self.typedefs.push(ScriptTypedef { name: name.into(), ty, alignment });
+    }
+
+    /// The type, as it is now, and its alignment where the type does not say it.
+    pub fn typedef_named(&self, name: &str) -> Option<(Type, Option<u32>)> {
+        let found = self.typedefs.iter().rev().find(|one| *one.name == *name)?;
+        let ty = match &found.ty {
+            Type::Struct(of) => Type::Struct(self.current(of)),
+            other => other.clone(),
+        };
+        Some((ty, found.alignment))
+    }
+
     /// The struct as it is now: a pointer to it may be older than its members.
     pub fn current(&self, of: &StructRef) -> StructRef {
         self.found(of).map_or_else(|| of.clone(), |found| found.own.clone())
     }
 
-    pub fn add_enum(&mut self, name: &str, members: Vec<(Arc<str>, i64)>) {
+    pub fn add_enum(&mut self, name: &str, members: Vec<(Arc<str>, i64)>) -> EnumRef {
         let signed = members.iter().any(|(_, value)| *value < 0);
         let wide = members.iter().any(|(_, value)| i32::try_from(*value).is_err() && u32::try_from(*value).is_err());
         let id = FIRST_ID + self.enums.len() as u32;
         let own = EnumRef { name: name.into(), id, size: if wide { 8 } else { 4 }, signed };
-        self.enums.push(ScriptEnum { own, members });
+        self.enums.push(ScriptEnum { own: own.clone(), members });
+        own
     }
 
     fn alignment(&self, ty: &Type) -> u32 {
@@ -125,7 +162,8 @@ impl ScriptTypes {
     pub fn names(&self) -> impl Iterator<Item = (TypeTag, &str)> {
         let structs = self.structs.iter().map(|one| (one.own.kind.into(), &*one.own.name));
         let enums = self.enums.iter().map(|one| (TypeTag::Enum, &*one.own.name));
-        structs.chain(enums).filter(|(_, name)| !name.is_empty())
+        let typedefs = self.typedefs.iter().map(|one| (TypeTag::Plain, &*one.name));
+        structs.chain(enums).chain(typedefs).filter(|(_, name)| !name.is_empty())
     }
 
     /// None for a struct that the script does not define.
@@ -155,7 +193,8 @@ mod tests {
     use super::*;
 
     fn field(name: &str, bytes: u8, bits: Option<u8>) -> NewField {
-        NewField { name: name.into(), ty: Type::Int { bytes, signed: false }, bits }
+        let ty = Type::Int { bytes, signed: false };
+        NewField { name: name.into(), ty, bits, alignment: None, layout: Layout::default() }
     }
 
     fn places(types: &ScriptTypes, of: &StructRef) -> Vec<u32> {
@@ -166,17 +205,17 @@ mod tests {
     fn members_are_where_c_puts_them() {
         let mut types = ScriptTypes::default();
         let members = || vec![field("a", 1, None), field("b", 4, None), field("c", 2, None), field("d", 8, None)];
-        let plain = types.add_struct(StructKind::Struct, "plain", members(), false);
+        let plain = types.add_struct(StructKind::Struct, "plain", members(), Layout::default());
         assert_eq!((places(&types, &plain), plain.size), (vec![0, 32, 64, 128], 24));
-        let packed = types.add_struct(StructKind::Struct, "packed", members(), true);
+        let packed = types.add_struct(StructKind::Struct, "packed", members(), Layout { is_packed: true, aligned: 0 });
         assert_eq!((places(&types, &packed), packed.size), (vec![0, 8, 40, 56], 15));
-        let union = types.add_struct(StructKind::Union, "union", members(), false);
+        let union = types.add_struct(StructKind::Union, "union", members(), Layout::default());
         assert_eq!((places(&types, &union), union.size), (vec![0; 4], 8));
         let bits = vec![field("a", 4, Some(3)), field("b", 4, Some(30)), field("c", 1, None)];
-        let bits = types.add_struct(StructKind::Struct, "bits", bits, false);
+        let bits = types.add_struct(StructKind::Struct, "bits", bits, Layout::default());
         assert_eq!((places(&types, &bits), bits.size), (vec![0, 32, 64], 12));
-        let nested = vec![field("a", 1, None), NewField { name: "p".into(), ty: Type::Struct(plain), bits: None }];
-        let nested = types.add_struct(StructKind::Struct, "nested", nested, false);
+        let nested = vec![field("a", 1, None), NewField { ty: Type::Struct(plain), ..field("p", 1, None) }];
+        let nested = types.add_struct(StructKind::Struct, "nested", nested, Layout::default());
         assert_eq!((places(&types, &nested), nested.size), (vec![0, 64], 32));
     }
 }

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rtrace_lang::ast::{Item, Script};
+use rtrace_lang::ast::rewrite::{Rewrite, walk_statement};
+use rtrace_lang::ast::{Clause, Item, Script, Stmt, StmtKind};
 use rtrace_lang::diagnostic::{Code, Diagnostic};
 use rtrace_lang::parse::parse_import;
 use rtrace_lang::source::Source;
@@ -18,8 +19,9 @@ const SCRIPTS: &[&str] = &["rt", "bt", "h"];
 const C_PROGRAMS: &[&str] = &["c", "o"];
 
 /// Puts what the script imports into it, each file once. Relative paths start where the importing file is.
-pub fn resolve(script: Script, source: &mut Source, diagnostics: &mut Vec<Diagnostic>) -> Script {
-    if !script.items.iter().any(|item| matches!(item, Item::Import { .. })) {
+pub fn resolve(mut script: Script, source: &mut Source, diagnostics: &mut Vec<Diagnostic>) -> Script {
+    let imports = |item: &mut Item| matches!(item, Item::Import { .. }) || !Statements::of(item).is_empty();
+    if !script.items.iter_mut().any(imports) {
         return script;
     }
     let below = source.below().to_path_buf();
@@ -29,6 +31,37 @@ pub fn resolve(script: Script, source: &mut Source, diagnostics: &mut Vec<Diagno
     let directory = directory_of(&name);
     reader.items_of(script, &directory);
     Script { items: reader.items }
+}
+
+/// The imports that stand among the statements of an item, which are the same as any before it.
+struct Statements(Vec<(String, Span)>);
+
+impl Statements {
+    fn of(item: &mut Item) -> Vec<(String, Span)> {
+        let mut found = Statements(Vec::new());
+        match item {
+            Item::Clause(Clause { body, .. }) | Item::Function { body, .. } | Item::Macro { body, .. } => {
+                found.block(body)
+            }
+            Item::Struct { .. }
+            | Item::Typedef { .. }
+            | Item::Enum { .. }
+            | Item::Config { .. }
+            | Item::Import { .. }
+            | Item::MapDeclaration { .. }
+            | Item::Directive { .. } => {}
+        }
+        found.0
+    }
+}
+
+impl Rewrite for Statements {
+    fn statement(&mut self, statement: &mut Stmt) {
+        if let StmtKind::Import(path) = &statement.kind {
+            self.0.push((path.clone(), statement.span));
+        }
+        walk_statement(self, statement);
+    }
 }
 
 struct Reader<'a> {
@@ -44,13 +77,17 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Takes in the items of a file of that directory.
     fn items_of(&mut self, script: Script, directory: &Path) {
-        for item in script.items {
+        for mut item in script.items {
+            for (path, span) in Statements::of(&mut item) {
+                self.import(&directory.join(path), span);
+            }
             match &item {
                 Item::Import { path, span } => self.import(&directory.join(path), *span),
                 Item::Clause(_)
                 | Item::Function { .. }
                 | Item::Macro { .. }
                 | Item::Struct { .. }
+                | Item::Typedef { .. }
                 | Item::Enum { .. }
                 | Item::Config { .. }
                 | Item::MapDeclaration { .. }

@@ -15,6 +15,9 @@ use crate::clock;
 
 const AF_INET6: u64 = 10;
 
+/// The name of a process that there is not.
+const NO_PROCESS: &str = "N/A";
+
 /// Names of users, read when the first is asked for.
 #[derive(Default)]
 pub struct Names {
@@ -30,7 +33,7 @@ impl Names {
             Shown::ErrorText => Some(error_text(number as i64)),
             Shown::SignalName => names::signal_name(number as i64).map(Arc::from),
             Shown::SystemCallName => names::syscall_name(number as i64).map(Arc::from),
-            Shown::ProcessName => process_name(number),
+            Shown::ProcessName => Some(process_name(number).unwrap_or_else(|| NO_PROCESS.into())),
             Shown::CgroupPath(None) => self.cgroup(number),
             Shown::CgroupPath(Some(pattern)) => Some(self.cgroup_in(number, pattern)),
             Shown::AllocationFlags => Some(flags(number, &target.allocation_flags()).into()),

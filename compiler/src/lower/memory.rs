@@ -57,7 +57,9 @@ impl Lower<'_> {
                 self.clear_behind(place, ty.size());
             }
             // Bytes that are known.
-            (Type::Struct(_) | Type::Array { .. }, ExprKind::Str(bytes)) if bytes.iter().all(|byte| *byte == 0) => {
+            (Type::Struct(_) | Type::Array { .. } | Type::Buffer(_) | Type::Inet, ExprKind::Str(bytes))
+                if bytes.iter().all(|byte| *byte == 0) =>
+            {
                 self.fill_zero(place, ty.stored_bytes());
             }
             (Type::Array { .. }, ExprKind::Str(bytes)) => {

@@ -57,6 +57,12 @@ fn dump_item(item: &Item, out: &mut String) {
                 let _ = writeln!(out, "  {}{value}", name.text);
             }
         }
+        Item::Typedef { members, .. } => {
+            for member in members {
+                let name = member.name.as_ref().map_or("", |name| name.text.as_str());
+                let _ = writeln!(out, "typedef {} {name}", ty_text(&member.ty));
+            }
+        }
         Item::Config { settings, .. } => {
             let _ = writeln!(out, "config");
             for (name, value) in settings {
@@ -158,6 +164,7 @@ fn ty_text(ty: &TypeName) -> String {
         match suffix {
             TypeSuffix::Pointer => out.push('*'),
             TypeSuffix::Named(length) => out.push_str(&format!("[{length}]")),
+            TypeSuffix::Computed(length) => out.push_str(&format!("[{}]", text(length))),
             TypeSuffix::Array(length) => {
                 let _ = write!(out, "[{}]", length.map_or(String::new(), |n| n.to_string()));
             }

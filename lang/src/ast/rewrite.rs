@@ -1,7 +1,7 @@
 //! Walks over every part of a script that can be replaced. Knows no meaning: what is replaced by what is for others to
 //! say.
 
-use super::{Block, Expr, ExprKind, If, Name, Stmt, StmtKind, TypeBase, TypeName};
+use super::{Block, Expr, ExprKind, If, Name, Stmt, StmtKind, TypeBase, TypeName, TypeSuffix};
 
 /// What is done to each part; a method that wants the parts below changed as well calls the walk of that name.
 pub trait Rewrite {
@@ -51,6 +51,11 @@ fn walk_if<R: Rewrite + ?Sized>(rewrite: &mut R, inner: &mut If) {
 pub fn walk_type<R: Rewrite + ?Sized>(rewrite: &mut R, ty: &mut TypeName) {
     if let TypeBase::TypeOf(e) = &mut ty.base {
         rewrite.expr(e);
+    }
+    for suffix in &mut ty.suffixes {
+        if let TypeSuffix::Computed(length) = suffix {
+            rewrite.expr(length);
+        }
     }
 }
 

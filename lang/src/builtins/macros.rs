@@ -337,8 +337,9 @@ pub static MACROS: &[Builtin] = &[
         "Where the character last stands in the string, up to a place, counted from 0; -1 where it does not.",
         "BEGIN { print(rindex(\"abcabc\", \"c\")); }",
         "macro rindex(string, character) {
-            let $s = string; let $c = character; let $last = -1;
-            for $i : 0..strlen($s) { if ($s[$i] == $c[0]) { $last = $i; } }
+            let $s = string; let $last = -1;
+            let $c = if comptime is_integer(character) { character } else { let $t = character; $t[0] };
+            for $i : 0..strlen($s) { if ($s[$i] == $c) { $last = $i; } }
             $last
         }
         macro rindex(string, character, from) {
@@ -420,7 +421,9 @@ pub static MACROS: &[Builtin] = &[
         "Where the part first stands in the string, counted from 0; -1 where it does not.",
         "BEGIN { print(strstr(\"abcabc\", \"ca\")); }",
         "macro strstr(string, part) {
-            let $s = string; let $p = part; let $length = strlen($p); let $found = -1;
+            let $s = string;
+            let $p = if comptime is_integer(part) { let $c = (uint64)(part); str(&$c, 2) } else { part };
+            let $length = strlen($p); let $found = -1;
             for $i : 0..(strlen($s) - $length + 1) {
                 let $same = 0;
                 while ($same < $length && $s[$i + $same] == $p[$same]) { $same = $same + 1; }
@@ -463,10 +466,18 @@ pub static MACROS: &[Builtin] = &[
         "substr",
         (2, 3),
         "substr(string, start, length = all): string",
-        "A part of a string, from a place that is counted from 0.",
+        "A part of a string, from a place that is counted from 0; below 0 it is counted from the end.",
         "BEGIN { print(substr(\"abcdef\", 2, 3)); }",
-        "macro substr(string, start) { let $s = string; str(&$s + start) }
-         macro substr(string, start, length) { let $s = string; str(&$s + start, length + 1) }",
+        "macro substr(string, start) {
+             let $s = string; let $from = (int64)(start);
+             if ($from < 0) { $from = $from + strlen($s); if ($from < 0) { $from = 0; } }
+             str(&$s + $from)
+         }
+         macro substr(string, start, length) {
+             let $s = string; let $from = (int64)(start);
+             if ($from < 0) { $from = $from + strlen($s); if ($from < 0) { $from = 0; } }
+             str(&$s + $from, length + 1)
+         }",
     ),
     row(
         "timestamp",

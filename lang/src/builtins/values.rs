@@ -29,7 +29,7 @@ pub static VALUES: &[Builtin] = &[
         "comm",
         (0, 1),
         "comm: string[16], comm(pid): process name",
-        "The name of the current thread; of a process id, a number that prints as its name.",
+        "The name of the current thread; of a process id, a number that prints as its name, or as N/A where there is no such process.",
         "BEGIN { printf(\"%d\\n\", comm == \"rtrace\"); }",
         I::Comm,
     )),

@@ -36,6 +36,7 @@ impl Body<'_, '_, '_> {
                         if let Some(declared) = self.declared_type(local) {
                             value = self.convert(value, &declared, span);
                         }
+                        value = self.in_order_of(value, &self.local_type(local));
                         self.widen_local(local, &value.ty, span);
                         local
                     }
@@ -60,9 +61,12 @@ impl Body<'_, '_, '_> {
                         kind
                     }
                     (None, _) => {
-                        let value = self.expr(value);
+                        let mut value = self.expr(value);
                         if !self.storable(&value) {
                             return;
+                        }
+                        if let Some(MapValue::Plain(known)) = self.checker.maps.value(map).cloned() {
+                            value = self.in_order_of(value, &known);
                         }
                         self.set_map_type(map, MapValue::Plain(value.ty.clone()), value.span);
                         StmtKind::SetMap { map, key, value }
@@ -111,6 +115,10 @@ impl Body<'_, '_, '_> {
         }
         for part in &key {
             self.storable(part);
+        }
+        if let Some(known) = self.checker.maps.key(map).map(<[Type]>::to_vec) {
+            let ordered = key.into_iter().enumerate();
+            key = ordered.map(|(at, part)| self.in_order_of(part, known.get(at).unwrap_or(&Type::Unknown))).collect();
         }
         let types: Vec<(Type, Span)> = key.iter().map(|part| (part.ty.clone(), part.span)).collect();
         match self.checker.maps.unify_key(map, &types, span) {

@@ -106,18 +106,12 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
             }
             ast::StmtKind::Assign { target, op, value } => self.assign(target, *op, value, span, out),
             ast::StmtKind::Let { name, ty, value } => {
+                let takes_first = ty.is_none() && value.is_none();
                 let declared = ty.as_ref().map(|ty| self.type_name(ty));
-                let mut value = match value {
-                    Some(value) => self.expr(value),
-                    None => match &declared {
-                        Some(Type::Str(_)) => Expr { kind: ExprKind::Str([].into()), ty: Type::Str(1), span },
-                        // All of its bytes are zero.
-                        Some(ty @ (Type::Array { .. } | Type::Struct(_))) => {
-                            let bytes = vec![0; ty.size() as usize];
-                            Expr { kind: ExprKind::Str(bytes.into()), ty: ty.clone(), span }
-                        }
-                        _ => Expr::int(0, span),
-                    },
+                let mut value = match (value, &declared) {
+                    (Some(value), _) => self.expr(value),
+                    (None, Some(declared)) => zero(declared, span),
+                    (None, None) => Expr { ty: Type::Unknown, ..Expr::int(0, span) },
                 };
                 if !self.storable(&value) {
                     value = Expr { ty: Type::Unknown, ..value };
@@ -135,6 +129,9 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                 let local = self.declare(&name.text, &value.ty);
                 if let Some(declared) = declared {
                     self.keep_type(local, declared);
+                }
+                if takes_first {
+                    value = self.zero_of_untyped(local, span);
                 }
                 self.push(out, StmtKind::SetLocal { local, value }, span);
             }
@@ -160,14 +157,22 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
             }
             ast::StmtKind::ForMap { variables, map, body } => self.map_loop(variables, map, body, span, out),
             ast::StmtKind::Unroll { count, body } => self.unroll(count, body, span, out),
-            ast::StmtKind::Import(_) => self.report(
-                Diagnostic::error(Code::Import, span, "an import stands outside of probes")
-                    .label("in a block")
-                    .help("move it to the top of the script"),
-            ),
+            // What it names is read before.
+            ast::StmtKind::Import(_) => {}
             ast::StmtKind::Try { .. } => drop(self.not_yet(span, "try")),
             ast::StmtKind::Error => {}
         }
+    }
+
+    /// What a variable holds that is declared with neither a type nor a value: its type is that of what is assigned to it.
+    fn zero_of_untyped(&mut self, local: LocalId, span: Span) -> Expr {
+        if self.local_type(local) == Type::Unknown {
+            match self.checker.untyped_are_integers {
+                true => self.widen_local(local, &Type::I64, span),
+                false => self.checker.has_untyped = true,
+            }
+        }
+        zero(&self.local_type(local), span)
     }
 
     fn if_statement(&mut self, inner: &ast::If, span: Span, out: &mut Vec<Stmt>) {
@@ -345,9 +350,11 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         self.locals[id.index()].ty.clone()
     }
 
-    /// Whatever is assigned to the variable becomes of that type.
+    /// Whatever is assigned to the variable becomes of that type; but strings in tuples and records grow as everywhere.
     pub fn keep_type(&mut self, id: LocalId, ty: Type) {
-        self.declared.insert(id, ty);
+        if !matches!(ty, Type::Tuple(_) | Type::Record(_)) {
+            self.declared.insert(id, ty);
+        }
     }
 
     /// The type that is written where the variable is declared.
@@ -410,6 +417,20 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         self.checker.records.push(Record { kind, parts, span });
         id
     }
+}
+
+/// The value of a variable before anything is assigned to it: all of its bytes are zero.
+fn zero(ty: &Type, span: Span) -> Expr {
+    let kind = match ty {
+        Type::Str(_) => return Expr { kind: ExprKind::Str([].into()), ty: Type::Str(1), span },
+        Type::Tuple(_) | Type::Record(_) => ExprKind::Tuple(ty.parts().iter().map(|part| zero(part, span)).collect()),
+        Type::Array { .. } | Type::Struct(_) | Type::Buffer(_) | Type::Inet => {
+            ExprKind::Str(vec![0; ty.size() as usize].into())
+        }
+        ty if ty.is_scalar() || *ty == Type::Unknown => ExprKind::Int(0),
+        _ => return Expr::int(0, span),
+    };
+    Expr { kind, ty: ty.clone(), span }
 }
 
 /// True where the last thing that an expression does is done for its effect: a step, or a call. `@a && @b++` counts.

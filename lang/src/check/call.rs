@@ -14,6 +14,7 @@ use crate::types::{Shown, SymbolPart, Type};
 
 use super::body::Body;
 use super::names::StackKind;
+use super::operators::NAME_OF_ANOTHER;
 use super::typenames::named_type;
 
 impl Body<'_, '_, '_> {
@@ -311,7 +312,10 @@ impl Body<'_, '_, '_> {
                 format!("{}() takes {wanted}, not {:#}", row.name, value.ty),
             )
             .label(format!("of type {:#}", value.ty))
-            .help(row.signature),
+            .help(match &value.ty {
+                Type::Shown(Shown::ProcessName) => NAME_OF_ANOTHER,
+                _ => row.signature,
+            }),
         )
     }
 

@@ -10,6 +10,7 @@ use crate::target::Trial;
 use crate::types::Type;
 
 use super::body::Body;
+use super::values::{gives_value, value_of};
 
 /// The functions of one program.
 #[derive(Default)]
@@ -92,6 +93,7 @@ impl Body<'_, '_, '_> {
         let (parameters, result) = (function.parameters.clone(), function.result);
         for (local, value) in parameters.into_iter().zip(values) {
             let span = value.span;
+            let value = self.in_order_of(value, &self.local_type(local));
             self.widen_local(local, &value.ty, span);
             statements.push(Stmt { kind: StmtKind::SetLocal { local, value }, span });
         }
@@ -137,13 +139,17 @@ impl Body<'_, '_, '_> {
                 })
                 .collect();
             inner.functions.open.push(open);
-            if let Some(ty) = result_type.filter(|ty| *ty != Type::Void) {
-                inner.result_local(&ty);
+            let result_type = result_type.filter(|ty| *ty != Type::Void);
+            if let Some(ty) = &result_type {
+                inner.result_local(ty);
             }
+            // Only where a result is asked for is an `if` that stands last a value.
+            let takes_last = block.value.is_some() || result_type.is_some() && gives_value(block);
+            let (before, last) = if takes_last { value_of(block) } else { (&block.statements[..], None) };
             let mut body = inner.scoped(|inner| {
-                let mut body = inner.statements(&block.statements);
-                match &block.value {
-                    Some(value) => inner.last_value(value, &mut body),
+                let mut body = inner.statements(before);
+                match last {
+                    Some(value) => inner.last_value(&value, &mut body),
                     None => inner.needs_result(block, span),
                 }
                 body
@@ -241,6 +247,7 @@ impl Body<'_, '_, '_> {
             None => value,
         };
         let local = self.result_local(&value.ty);
+        let value = self.in_order_of(value, &self.local_type(local));
         self.widen_local(local, &value.ty, span);
         out.push(Stmt { kind: StmtKind::SetLocal { local, value }, span });
     }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::ast::{self, ExprKind, Item, Member, Script, TypeBase, TypeName, UnaryOp};
+use crate::ast::{self, ExprKind, Inner, Item, Member, Script, TypeBase, TypeName, TypeSuffix, UnaryOp};
 use crate::constants;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::hir::BinaryOp;
 use crate::script_types::{NewField, ScriptTypes};
+use crate::span::Span;
 use crate::target::Target;
-use crate::types::{Space, StructKind, Type};
+use crate::types::{EnumRef, Space, StructKind, Type};
 
-use super::typenames::Resolver;
+use super::typenames::{Resolver, c_wide};
 
 /// Bytes of a struct that a script may define: it is copied as a whole.
 const LARGEST_STRUCT: u32 = 64 * 1024;
@@ -19,11 +20,13 @@ pub fn definitions(script: &Script, target: &dyn Target, diagnostics: &mut Vec<D
     let mut definer = Definer { target, types: ScriptTypes::default(), diagnostics };
     for item in &script.items {
         match item {
-            Item::Struct { is_union, name, members, is_packed, span } => {
+            Item::Struct { is_union, name, members, layout, span } => {
                 let kind = if *is_union { StructKind::Union } else { StructKind::Struct };
-                definer.types.declare(kind, &name.text);
+                if !definer.types.is_open(kind, &name.text) {
+                    definer.types.declare(kind, &name.text);
+                }
                 let members = definer.members(members);
-                let own = definer.types.add_struct(kind, &name.text, members, *is_packed);
+                let own = definer.types.add_struct(kind, &name.text, members, *layout);
                 if own.size > LARGEST_STRUCT {
                     definer.diagnostics.push(
                         Diagnostic::error(Code::TooLarge, *span, format!("the struct takes {} bytes", own.size))
@@ -33,15 +36,18 @@ pub fn definitions(script: &Script, target: &dyn Target, diagnostics: &mut Vec<D
                 }
             }
             Item::Enum { name, members, .. } => {
-                let mut known: Vec<(Arc<str>, i64)> = Vec::new();
-                for (name, value) in members {
-                    let value = match value {
-                        None => known.last().map_or(0, |(_, last)| last.wrapping_add(1)),
-                        Some(value) => definer.constant(value, &known),
+                definer.enumeration(name.as_ref().map_or("", |name| &name.text), members);
+            }
+            Item::Typedef { members, .. } => {
+                for member in members {
+                    let Some(name) = &member.name else { continue };
+                    let alignment = definer.alignment_of(&member.ty);
+                    let ty = match definer.declared_later(member, script) {
+                        Some(own) => definer.resolver().suffixed(own, &member.ty),
+                        None => definer.member_type(member),
                     };
-                    known.push((name.text.as_str().into(), value));
+                    definer.types.add_typedef(&name.text, ty, alignment);
                 }
-                definer.types.add_enum(name.as_ref().map_or("", |name| &name.text), known);
             }
             Item::Clause(_)
             | Item::Function { .. }
@@ -68,13 +74,19 @@ impl Definer<'_> {
             .map(|member| {
                 let ty = self.member_type(member);
                 let name = member.name.as_ref().map_or("", |name| &name.text);
-                NewField { name: name.into(), ty, bits: member.bits.map(|bits| bits.min(64) as u8) }
+                let bits = member.bits.map(|bits| bits.min(64) as u8);
+                NewField {
+                    name: name.into(),
+                    alignment: self.alignment_of(&member.ty),
+                    ty,
+                    bits,
+                    layout: member.layout,
+                }
             })
             .collect()
     }
 
     fn member_type(&mut self, member: &Member) -> Type {
-        let Some(nested) = &member.nested else { return self.resolve(&member.ty) };
         let (kind, name) = match &member.ty.base {
             TypeBase::Union(name) => (StructKind::Union, name.as_str()),
             TypeBase::Struct(name) | TypeBase::Enum(name) | TypeBase::Named(name) => {
@@ -82,8 +94,14 @@ impl Definer<'_> {
             }
             TypeBase::TypeOf(_) => (StructKind::Struct, ""),
         };
-        let members = self.members(nested);
-        let own = Type::Struct(self.types.add_struct(kind, name, members, false));
+        let own = match &member.inner {
+            None => return self.resolve(&member.ty),
+            Some(Inner::Members(members, layout)) => {
+                let members = self.members(members);
+                Type::Struct(self.types.add_struct(kind, name, members, *layout))
+            }
+            Some(Inner::Enumerators(members)) => Type::Enum(self.enumeration(name, members)),
+        };
         let suffixes = TypeName { base: TypeBase::Named(String::new()), ..member.ty.clone() };
         self.resolver().suffixed(own, &suffixes)
     }
@@ -107,8 +125,51 @@ impl Definer<'_> {
         }
     }
 
-    /// The value of an enumerator.
-    fn constant(&mut self, e: &ast::Expr, known: &[(Arc<str>, i64)]) -> i64 {
+    /// The struct that a typedef names before its members are known, as headers of C do.
+    fn declared_later(&mut self, member: &Member, script: &Script) -> Option<Type> {
+        let (kind, tag) = match (&member.ty.base, &member.inner) {
+            (TypeBase::Struct(tag), None) => (StructKind::Struct, tag),
+            (TypeBase::Union(tag), None) => (StructKind::Union, tag),
+            _ => return None,
+        };
+        if let Some(known) = self.types.struct_named(kind, tag) {
+            return Some(Type::Struct(known));
+        }
+        let is_own = script.items.iter().any(|item| {
+            matches!(item, Item::Struct { is_union, name, .. }
+                if name.text == *tag && *is_union == (kind == StructKind::Union))
+        });
+        if is_own {
+            self.types.declare(kind, tag);
+            return self.types.struct_named(kind, tag).map(Type::Struct);
+        }
+        // Nothing is known of it; pointers to it may be kept all the same.
+        self.target.struct_named(kind, tag).is_none().then_some(Type::Void)
+    }
+
+    /// Where the words of the type say it alone.
+    fn alignment_of(&self, name: &TypeName) -> Option<u32> {
+        let TypeBase::Named(words) = &name.base else { return None };
+        let of_typedef = || self.types.typedef_named(words).and_then(|(_, alignment)| alignment);
+        c_wide(words).or_else(of_typedef).filter(|_| !name.suffixes.contains(&TypeSuffix::Pointer))
+    }
+
+    fn enumeration(&mut self, name: &str, members: &[(ast::Name, Option<ast::Expr>)]) -> EnumRef {
+        let mut known: Vec<(Arc<str>, i64)> = Vec::new();
+        for (name, value) in members {
+            let value = match value {
+                None => known.last().map_or(0, |(_, last)| last.wrapping_add(1)),
+                Some(value) => self.resolver().constant(value, &known, "an enumerator's value"),
+            };
+            known.push((name.text.as_str().into(), value));
+        }
+        self.types.add_enum(name, known)
+    }
+}
+
+impl Resolver<'_> {
+    /// What is known before anything is checked: `what` says of what it is the value, `known` are enumerators before it.
+    pub fn constant(&mut self, e: &ast::Expr, known: &[(Arc<str>, i64)], what: &str) -> i64 {
         match &e.kind {
             ExprKind::Int(value) | ExprKind::Duration(value) => return *value as i64,
             ExprKind::Ident(name) => {
@@ -118,8 +179,9 @@ impl Definer<'_> {
                     return value;
                 }
             }
+            ExprKind::SizeOfType(ty) => return i64::from(self.resolve(ty).size()),
             ExprKind::Unary { op, operand } => {
-                let value = self.constant(operand, known);
+                let value = self.constant(operand, known, what);
                 match op {
                     UnaryOp::Negate => return value.wrapping_neg(),
                     UnaryOp::Complement => return !value,
@@ -128,7 +190,7 @@ impl Definer<'_> {
                 }
             }
             ExprKind::Binary { op, left, right } => {
-                let (left, right) = (self.constant(left, known), self.constant(right, known));
+                let (left, right) = (self.constant(left, known, what), self.constant(right, known, what));
                 let op = match op {
                     ast::BinaryOp::Add => Some(BinaryOp::Add),
                     ast::BinaryOp::Subtract => Some(BinaryOp::Subtract),
@@ -148,10 +210,20 @@ impl Definer<'_> {
             _ => {}
         }
         self.diagnostics.push(
-            Diagnostic::error(Code::NotConstant, e.span, "an enumerator's value is a constant")
+            Diagnostic::error(Code::NotConstant, e.span, format!("{what} is a constant"))
                 .label("not known when the script is compiled")
                 .help("write it with numbers, enumerators before it and operators"),
         );
         0
+    }
+
+    /// The error of an array that would have less than no elements.
+    pub fn negative_length(&mut self, span: Span) -> Type {
+        self.diagnostics.push(
+            Diagnostic::error(Code::BadValue, span, "an array has no length below zero")
+                .label("below zero")
+                .help("write how many elements it has"),
+        );
+        Type::Unknown
     }
 }

@@ -225,6 +225,7 @@ impl Body<'_, '_, '_> {
             None => condition_value.clone(),
         };
         let otherwise = self.expr(otherwise);
+        let otherwise = self.in_order_of(otherwise, &then.ty);
         if then.ty == Type::Unknown || otherwise.ty == Type::Unknown || condition_value.ty == Type::Unknown {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
@@ -249,6 +250,13 @@ impl Body<'_, '_, '_> {
         if value.ty == *ty || value.ty == Type::Unknown || *ty == Type::Unknown {
             return Expr { ty: if value.ty == Type::Unknown { Type::Unknown } else { ty.clone() }, ..value };
         }
+        if let (Type::Tuple(_) | Type::Record(_), Type::Tuple(_) | Type::Record(_)) = (ty, &value.ty) {
+            let value = self.in_order_of(value, ty);
+            if super::maps::unify(ty, &value.ty).is_some() {
+                return value;
+            }
+            return self.cannot_become(value, ty, span);
+        }
         // Bytes that are read are read into the room that they are given.
         if let (Type::Buffer(_), Type::Buffer(_), ExprKind::ReadBytes { .. }) = (ty, &value.ty, &value.kind) {
             return Expr { ty: ty.clone(), ..value };
@@ -263,23 +271,52 @@ impl Body<'_, '_, '_> {
         };
         let fits = match (&ty, &value.ty) {
             (Type::Str(_), Type::Str(_)) => true,
+            // The bytes of a text, and of a string that has as many.
+            (Type::Array { of, .. }, Type::Str(_)) if matches!(**of, Type::Int { bytes: 1, .. }) => {
+                return self.bytes_of(value, ty, span);
+            }
             // The bytes of a number, and the other way round.
             (Type::Array { .. }, from) if from.is_integer() => ty.size() <= 8,
             (to, Type::Array { of, .. }) if to.is_integer() => of.is_integer() && value.ty.size() <= 8,
             (to, from) => to.is_scalar() && from.is_scalar() && !matches!(from, Type::Stack { .. }),
         };
         if !fits {
-            let from = value.ty.clone();
-            return self.fail(
-                Diagnostic::error(Code::TypeMismatch, span, format!("{from:#} cannot become {ty:#}"))
-                    .label(format!("of type {from:#}"))
-                    .help("casts go between integers and pointers, and integers and arrays of up to 8 bytes"),
-            );
+            return self.cannot_become(value, &ty, span);
         }
         if let (ExprKind::Int(number), true) = (&value.kind, ty.is_integer()) {
             return Expr { kind: ExprKind::Int(cut(*number, &ty)), ty, span };
         }
         Expr { kind: ExprKind::Convert(Box::new(value)), ty, span }
+    }
+
+    /// The bytes of a string, in an array of bytes that are zero behind its end.
+    fn bytes_of(&mut self, value: Expr, ty: Type, span: Span) -> Expr {
+        if let ExprKind::Str(text) = &value.kind {
+            let mut bytes = text.to_vec();
+            bytes.resize(ty.size() as usize, 0);
+            return Expr { kind: ExprKind::Str(bytes.into()), ty, span };
+        }
+        if ty.size() > value.ty.size() {
+            let (from, room) = (value.ty.clone(), value.ty.size());
+            return self.fail(
+                Diagnostic::error(Code::TypeMismatch, span, format!("{from:#} cannot become {ty:#}"))
+                    .label(format!("has room for {room} bytes"))
+                    .help("without a length, `(uint8[])`, the array takes that of the string"),
+            );
+        }
+        let (first, kept) = self.once(value);
+        let pointer = Box::new(self.address_of(kept, span));
+        let bytes = Expr { kind: ExprKind::Deref { pointer, offset: 0, bits: None }, ty, span };
+        self.after(first, bytes)
+    }
+
+    fn cannot_become(&mut self, value: Expr, ty: &Type, span: Span) -> Expr {
+        let from = value.ty;
+        self.fail(
+            Diagnostic::error(Code::TypeMismatch, span, format!("{from:#} cannot become {ty:#}"))
+                .label(format!("of type {from:#}"))
+                .help("casts go between integers and pointers, and integers and arrays of up to 8 bytes"),
+        )
     }
 
     fn step(&mut self, step: ast::Step, prefix: bool, target: &ast::Expr, span: Span) -> Expr {

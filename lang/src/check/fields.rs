@@ -68,6 +68,9 @@ impl Body<'_, '_, '_> {
             };
             return self.fail(diagnostic);
         };
+        if let ExprKind::Tuple(values) = base.kind {
+            return values.into_iter().nth(index).expect("a record has a value for each of its names");
+        }
         let offset = parts[..index].iter().map(|(_, ty)| ty.stored_bytes()).sum();
         Expr { kind: ExprKind::Part { base: Box::new(base), offset }, ty: parts[index].1.clone(), span }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ast::{Block, Expr, ExprKind, Item, Member, Name, Parameter, Script, TypeName};
+use crate::ast::{Block, Expr, ExprKind, Inner, Item, Member, Name, Parameter, Script, TypeName};
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::settings::{self, BYGONE, IDLE, RENAMED, SETTINGS, Settings};
 use crate::span::Span;
@@ -54,7 +54,9 @@ pub fn items<'a>(ast: &'a Script, options: &CheckOptions, diagnostics: &mut Vec<
             // are read before.
             Item::Clause(_) | Item::Directive { .. } | Item::Import { .. } => {}
             Item::Macro { name, .. } => found.macros.push(&name.text),
-            Item::Struct { members, .. } => different_members(members, diagnostics),
+            Item::Struct { members, .. } | Item::Typedef { members, .. } => {
+                different_members(members, &mut enumerators, diagnostics)
+            }
             Item::Enum { members, .. } => {
                 for (member, _) in members {
                     different("the enumerator `", member, &mut enumerators, diagnostics);
@@ -98,14 +100,24 @@ pub fn items<'a>(ast: &'a Script, options: &CheckOptions, diagnostics: &mut Vec<
 }
 
 /// Members of one struct have different names.
-fn different_members(members: &[Member], diagnostics: &mut Vec<Diagnostic>) {
+fn different_members<'a>(
+    members: &'a [Member],
+    enumerators: &mut HashMap<&'a str, Span>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     let mut known = HashMap::new();
     for member in members {
         if let Some(name) = &member.name {
             different("the member `", name, &mut known, diagnostics);
         }
-        if let Some(nested) = &member.nested {
-            different_members(nested, diagnostics);
+        match &member.inner {
+            Some(Inner::Members(members, _)) => different_members(members, enumerators, diagnostics),
+            Some(Inner::Enumerators(members)) => {
+                for (member, _) in members {
+                    different("the enumerator `", member, enumerators, diagnostics);
+                }
+            }
+            None => {}
         }
     }
 }

@@ -25,6 +25,18 @@ impl Body<'_, '_, '_> {
             | Known::IsScalar
             | Known::IsString
             | Known::IsUnsigned => {
+                if let ast::ExprKind::Map { name, keys } = &arguments[0].value.kind
+                    && keys.is_empty()
+                {
+                    let key = self.checker.maps.named(name).and_then(|map| self.checker.maps.key(map));
+                    match key {
+                        // A whole map is no value.
+                        Some([_, ..]) => return boolean(false, span),
+                        // Its other uses tell whether it has keys.
+                        None if !self.checker.last_round => return unknown,
+                        Some([]) | None => {}
+                    }
+                }
                 let value = self.expr(&arguments[0].value);
                 let answer = match (known, &value.ty) {
                     (_, Type::Unknown) => return unknown,

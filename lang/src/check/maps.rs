@@ -84,6 +84,10 @@ impl MapTable {
         self.rows[id.index()].value.as_ref().map(|(value, _)| value)
     }
 
+    pub fn named(&self, name: &str) -> Option<MapId> {
+        self.by_name.get(name).copied()
+    }
+
     pub fn key(&self, id: MapId) -> Option<&[Type]> {
         self.rows[id.index()].key.as_ref().map(|(key, _)| key.as_slice())
     }

@@ -5,10 +5,13 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::hir::{BinaryOp, Expr, ExprKind, site_name};
 use crate::span::Span;
 use crate::target::ProbeSite;
-use crate::types::Type;
+use crate::types::{Shown, Type};
 
 use super::body::Body;
 use super::maps::unify;
+
+/// What to do where the name of another process is wanted in a probe.
+pub const NAME_OF_ANOTHER: &str = "the name of another process is looked up when it is printed; `comm` is the one of the process that runs, and `@name[pid] = comm` keeps it for others";
 
 /// Larger values take too many instructions to compare.
 const MOST_COMPARED_BYTES: u32 = 1024;
@@ -85,9 +88,10 @@ impl Body<'_, '_, '_> {
             return self.binary(Op::NotEqual, &not(left), &not(right), span);
         }
         let (mut left, mut right) = (self.expr(left), self.expr(right));
-        // `@x = @x + 1` may be all that says what @x holds.
+        // `@x = @x + 1` may be all that says what @x holds, or a variable that is declared without a type.
         if !self.checker.last_round && !matches!(op, Op::Equal | Op::NotEqual) {
-            let is_open = |e: &Expr| matches!(e.kind, ExprKind::MapGet { .. }) && e.ty == Type::Unknown;
+            let is_open =
+                |e: &Expr| matches!(e.kind, ExprKind::MapGet { .. } | ExprKind::Local(_)) && e.ty == Type::Unknown;
             let grows_from = |ty: &Type| match ty {
                 Type::Str(_) if op == Op::Add => Some(Type::Str(1)),
                 ty if ty.is_integer() => Some(Type::I64),
@@ -106,12 +110,19 @@ impl Body<'_, '_, '_> {
         if left.ty == Type::Unknown || right.ty == Type::Unknown {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
+        // As in C, what is left of a text of the script behind so many bytes.
+        if let (Op::Add, ExprKind::Str(text), Some(from @ 0..)) = (op, &left.kind, right.constant())
+            && let (Type::Str(_), true) = (&left.ty, right.ty.is_integer())
+        {
+            return self.string(&text[text.len().min(from as usize)..], span);
+        }
         match op {
             // Expanded before, as a call of glob().
             Op::Match | Op::NotMatch => return self.not_yet(span, "matching a glob"),
             Op::Add if matches!((&left.ty, &right.ty), (Type::Str(_), Type::Str(_))) => {
                 return self.concatenate(left, right, span);
             }
+            // As in C, what is left of a text of the script behind so many bytes.
             Op::Equal | Op::NotEqual | Op::Less | Op::LessEqual | Op::Greater | Op::GreaterEqual => {
                 return self.comparison(op, left, right, span);
             }
@@ -201,6 +212,10 @@ impl Body<'_, '_, '_> {
 
     fn comparison(&mut self, op: Op, left: Expr, right: Expr, span: Span) -> Expr {
         if let (Type::Str(_), Type::Str(_)) = (&left.ty, &right.ty) {
+            if let (ExprKind::Str(a), ExprKind::Str(b), Op::Equal | Op::NotEqual) = (&left.kind, &right.kind, op) {
+                let is_same = until_nul(a) == until_nul(b);
+                return Expr { ty: Type::Bool, ..Expr::int(i64::from(is_same == (op == Op::Equal)), span) };
+            }
             let order = |a: Expr, b: Expr| Expr {
                 kind: ExprKind::StringOrder { left: Box::new(a), right: Box::new(b), limit: None },
                 ty: Type::I64,
@@ -232,6 +247,8 @@ impl Body<'_, '_, '_> {
                     (Type::Str(_), Type::Pointer { .. } | Type::Int { .. }) if other.constant().is_none() => {
                         "read the string that it points to: `str(arg0) == \"text\"`"
                     }
+                    (Type::Shown(Shown::ProcessName), _) => NAME_OF_ANOTHER,
+                    (Type::Str(_), Type::Shown(Shown::ProcessName)) => NAME_OF_ANOTHER,
                     (Type::ProbeName, _) => "it is compared with a text: `probe == \"begin\"`",
                     (Type::Str(_), _) => "a string is compared with a string: `comm == \"bash\"`",
                     _ => instead_of_number(&ty),
@@ -321,6 +338,7 @@ impl Body<'_, '_, '_> {
         if !is_wide(&left.ty) || !is_wide(&right.ty) {
             return None;
         }
+        let right = &self.in_order_of(right.clone(), &left.ty);
         let ty = unify(&left.ty, &right.ty)?;
         if ty.stored_bytes() > MOST_COMPARED_BYTES {
             return Some(
@@ -453,6 +471,11 @@ pub fn in_bytes(number: Expr, of: &Type) -> Expr {
             span,
         },
     }
+}
+
+/// The bytes of a string up to its end.
+fn until_nul(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 fn as_number(ty: &Type) -> Type {

@@ -137,6 +137,10 @@ impl Resolver<'_> {
                     Some(length) => length,
                     None => return Type::Unknown,
                 },
+                TypeSuffix::Computed(e) => match u64::try_from(self.constant(e, &[], "an array's length")) {
+                    Ok(length) => length,
+                    Err(_) => return self.negative_length(e.span),
+                },
             };
             let length = length.min(1 << 20) as u32;
             ty = match number {
@@ -197,6 +201,13 @@ impl Resolver<'_> {
         // C allows the words of an integer type in any order.
         if let Some(ty) = c_integer(&plain) {
             return ty;
+        }
+        if let Some((ty, _)) = self.types.typedef_named(&plain) {
+            return ty;
+        }
+        // Numbers that programs of the kernel cannot compute with are bytes, as in the kernel's own types.
+        if let Some(bytes) = c_wide(&plain) {
+            return Type::Buffer(bytes);
         }
         if let Some(ty) = self.target.type_named(&plain) {
             return ty;
@@ -287,6 +298,16 @@ pub(crate) fn c_integer(words: &str) -> Option<Type> {
         _ => return None,
     };
     Some(Type::Int { bytes, signed: !unsigned })
+}
+
+/// C's types of numbers that have no integer type: their bytes, which are also their alignment.
+pub(super) fn c_wide(words: &str) -> Option<u32> {
+    match words {
+        "float" => Some(4),
+        "double" => Some(8),
+        "long double" | "__int128" | "unsigned __int128" | "__int128 unsigned" | "signed __int128" => Some(16),
+        _ => None,
+    }
 }
 
 /// The type as which a number prints what it stands for.

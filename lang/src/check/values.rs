@@ -1,6 +1,7 @@
 //! Values of several parts, and blocks that have a value: records, `{ ...; e }`, `if` as an expression, and what an
 //! aggregation holds while the script runs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::aggregations::{Aggregation, AggregationKind};
@@ -39,6 +40,16 @@ impl Body<'_, '_, '_> {
         Expr { kind: ExprKind::Tuple(values), ty, span }
     }
 
+    /// The value with the parts of its records in the order of those names in that type: `(b = 1, a = 2)` is `(a = 2, b = 1)`.
+    pub fn in_order_of(&mut self, value: Expr, wanted: &Type) -> Expr {
+        if in_order(&value.ty, wanted).is_none_or(|ty| ty == value.ty) {
+            return value;
+        }
+        let (first, value) = self.once(value);
+        let value = ordered(value, wanted);
+        self.after(first, value)
+    }
+
     /// An expression that may stand in several places and gives what this one gave once, after the statements.
     pub fn once(&mut self, value: Expr) -> (Vec<Stmt>, Expr) {
         if value.ty == Type::Unknown || matches!(value.kind, ExprKind::Int(_) | ExprKind::Str(_) | ExprKind::Local(_)) {
@@ -63,9 +74,10 @@ impl Body<'_, '_, '_> {
     /// `{ statements; value }`
     pub fn block_value(&mut self, block: &ast::Block, span: Span) -> Expr {
         self.scoped(|inner| {
-            let statements = inner.statements(&block.statements);
-            let Some(value) = &block.value else { return inner.no_value(block.span) };
-            let value = inner.expr(value);
+            let (before, last) = value_of(block);
+            let statements = inner.statements(before);
+            let Some(value) = last else { return inner.no_value(block.span) };
+            let value = inner.expr(&value);
             let value = inner.after(statements, value);
             Expr { span, ..value }
         })
@@ -87,7 +99,7 @@ impl Body<'_, '_, '_> {
         if let (ast::ExprKind::Comptime(_), Some(n)) = (&inner.condition.kind, condition.constant()) {
             return match (n != 0, &inner.otherwise) {
                 (true, _) => self.block_value(&inner.then, span),
-                (false, Some(otherwise)) => self.branch_value(otherwise, span),
+                (false, Some(otherwise)) => self.block_value(otherwise, span),
                 (false, None) => self.no_value(span),
             };
         }
@@ -98,7 +110,8 @@ impl Body<'_, '_, '_> {
                     .help("if $x > 1 { 2 } else { 3 }"),
             );
         };
-        let (then, otherwise) = (self.block_value(&inner.then, span), self.branch_value(otherwise, span));
+        let (then, otherwise) = (self.block_value(&inner.then, span), self.block_value(otherwise, span));
+        let otherwise = self.in_order_of(otherwise, &then.ty);
         if then.ty == Type::Unknown || otherwise.ty == Type::Unknown || condition.ty == Type::Unknown {
             return unknown;
         }
@@ -119,14 +132,6 @@ impl Body<'_, '_, '_> {
         let kind = StmtKind::If { condition, then: set(local, then), otherwise: set(local, otherwise) };
         let value = Box::new(Expr { kind: ExprKind::Local(local), ty: ty.clone(), span });
         Expr { kind: ExprKind::Block { statements: vec![Stmt { kind, span }], value }, ty, span }
-    }
-
-    /// The value of an `else`: a block, or a further `if` in its place.
-    fn branch_value(&mut self, block: &ast::Block, span: Span) -> Expr {
-        match (&block.statements[..], &block.value) {
-            ([ast::Stmt { kind: ast::StmtKind::If(inner), span }], None) => self.if_value(inner, *span),
-            _ => self.block_value(block, span),
-        }
     }
 
     /// What an aggregation holds, where a program can read it as a number; otherwise says why not.
@@ -167,5 +172,70 @@ impl Body<'_, '_, '_> {
             Some(ty) => Expr { kind: ExprKind::AggregationValue { map, key }, ty, span },
             None => Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span },
         }
+    }
+}
+
+/// The type with the parts of its records in the order of the other one's; None where their names differ.
+fn in_order(own: &Type, wanted: &Type) -> Option<Type> {
+    match (own, wanted) {
+        (Type::Record(own), Type::Record(wanted)) if own.len() == wanted.len() => {
+            let part = |(name, wanted): &(Arc<str>, Type)| {
+                let (_, own) = own.iter().find(|(known, _)| known == name)?;
+                Some((name.clone(), in_order(own, wanted)?))
+            };
+            Some(Type::Record(wanted.iter().map(part).collect::<Option<_>>()?))
+        }
+        (Type::Tuple(own), Type::Tuple(wanted)) if own.len() == wanted.len() => {
+            let parts = own.iter().zip(wanted.iter()).map(|(own, wanted)| in_order(own, wanted));
+            Some(Type::Tuple(parts.collect::<Option<_>>()?))
+        }
+        _ => Some(own.clone()),
+    }
+}
+
+/// The parts of a value that is kept somewhere, put together in that order.
+fn ordered(value: Expr, wanted: &Type) -> Expr {
+    let Some(ty) = in_order(&value.ty, wanted).filter(|ty| *ty != value.ty) else { return value };
+    let span = value.span;
+    let names = |ty: &Type| match ty {
+        Type::Record(parts) => parts.iter().map(|(name, _)| Some(name.clone())).collect(),
+        _ => vec![None; ty.parts().len()],
+    };
+    let (own, own_names) = (value.ty.parts(), names(&value.ty));
+    let wanted_parts = wanted.parts();
+    let part = |(number, name): (usize, Option<Arc<str>>)| {
+        let at = if name.is_some() { own_names.iter().position(|own| *own == name).unwrap_or(number) } else { number };
+        let offset = own[..at].iter().map(Type::stored_bytes).sum();
+        let kind = ExprKind::Part { base: Box::new(value.clone()), offset };
+        ordered(Expr { kind, ty: own[at].clone(), span }, &wanted_parts[number])
+    };
+    let parts = names(wanted).into_iter().enumerate().map(part).collect();
+    Expr { kind: ExprKind::Tuple(parts), ty, span }
+}
+
+/// What stands last in a block and may be its value, and the statements before it. An `if` or a block that stands last needs no
+/// semicolon, so that the grammar takes it for a statement.
+pub(super) fn value_of(block: &ast::Block) -> (&[ast::Stmt], Option<Cow<'_, ast::Expr>>) {
+    if let Some(value) = &block.value {
+        return (&block.statements, Some(Cow::Borrowed(value)));
+    }
+    let Some((last, before)) = block.statements.split_last() else { return (&[], None) };
+    let kind = match &last.kind {
+        ast::StmtKind::If(inner) => ast::ExprKind::If(inner.clone()),
+        ast::StmtKind::Block(inner) => ast::ExprKind::Block(inner.clone()),
+        _ => return (&block.statements, None),
+    };
+    (before, Some(Cow::Owned(ast::Expr { kind, span: last.span })))
+}
+
+/// Whether a block ends with a value on all of its ways.
+pub(super) fn gives_value(block: &ast::Block) -> bool {
+    if block.value.is_some() {
+        return true;
+    }
+    match block.statements.last().map(|last| &last.kind) {
+        Some(ast::StmtKind::If(inner)) => gives_value(&inner.then) && inner.otherwise.as_ref().is_some_and(gives_value),
+        Some(ast::StmtKind::Block(inner)) => gives_value(inner),
+        _ => false,
     }
 }

@@ -17,6 +17,7 @@ pub fn of(script: &mut Script) -> HashSet<String> {
             | Item::MapDeclaration { .. }
             | Item::Enum { .. }
             | Item::Struct { .. }
+            | Item::Typedef { .. }
             | Item::Import { .. }
             | Item::Directive { .. } => {}
         }

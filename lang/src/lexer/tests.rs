@@ -36,6 +36,22 @@ fn casts_are_told_from_parentheses() {
     assert!(kinds("BEGIN { (pid_t)$x; }").contains(&Token::CastOpen));
     assert!(!kinds("BEGIN { (pid) - 1; }").contains(&Token::CastOpen));
     assert!(!kinds("BEGIN { ($x) + 1; }").contains(&Token::CastOpen));
+    assert!(kinds("BEGIN { (u64)*$p; }").contains(&Token::CastOpen));
+    assert!(kinds("struct x { int a; } BEGIN { (x)&$p; }").contains(&Token::CastOpen));
+    assert!(!kinds("#define page_t 5\nBEGIN { (page_t) - 1; }").contains(&Token::CastOpen));
+    assert!(!kinds("macro m(a_t) { (a_t) * 2 } BEGIN { m(1); }").contains(&Token::CastOpen));
+}
+
+#[test]
+fn paths_are_told_from_predicates() {
+    let has_predicate = |text: &str| kinds(text).contains(&Token::PredicateOpen);
+    for probe in ["uprobe:/bin/x:f", "label=uprobe:/bin/x:f", "u*:/bin/x:f", "US*:/bin/x:p:n", "l=ur*:/bin/x:f"] {
+        assert!(!has_predicate(&format!("{probe} {{ }}")), "{probe}");
+        assert!(has_predicate(&format!("{probe} /pid == 1/ {{ }}")), "{probe}");
+    }
+    for probe in ["BEGIN", "l=BEGIN", "k*:f", "interval:s:1"] {
+        assert!(has_predicate(&format!("{probe}/pid == 1/ {{ }}")), "{probe}");
+    }
 }
 
 #[test]

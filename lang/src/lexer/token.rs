@@ -2,6 +2,7 @@
 
 use logos::Logos;
 
+use crate::ast::Layout;
 use crate::probe::ProbeSpec;
 
 #[derive(Logos, Clone, PartialEq, Debug)]
@@ -16,8 +17,8 @@ pub enum Token {
     AngleClose,
     /// The name of a named argument, before its colon.
     ArgumentName(String),
-    /// `__attribute__((packed))`
-    Packed,
+    /// `__attribute__((packed))`, `__attribute__((aligned(8)))`
+    Layout(Layout),
     /// The parenthesis that opens a cast.
     CastOpen,
     /// The parenthesis of `sizeof(` and its kin before a type.
@@ -87,6 +88,8 @@ pub enum Token {
     True,
     #[token("try")]
     Try,
+    #[token("typedef")]
+    Typedef,
     #[token("typeinfo")]
     TypeInfo,
     #[token("typeof")]

@@ -200,5 +200,5 @@ impl Printer<'_> {
 fn begins_compound(element: &Element) -> bool {
     let is_word =
         matches!(element.token, Token::If | Token::While | Token::For | Token::Unroll | Token::Try | Token::LBrace);
-    is_word && element.role != Role::Members
+    is_word && !matches!(element.role, Role::Members | Role::Enumerators)
 }

@@ -1,6 +1,7 @@
 //! The words of a script with the comments and the line breaks before each. Semicolons become a mark on the word that they
 //! follow, so that a comment between the two changes nothing. Prints nothing.
 
+use crate::ast::Layout;
 use crate::lexer::{Token, Trivia, lex};
 
 use super::roles::{Role, assign};
@@ -11,7 +12,7 @@ pub struct Comment<'a> {
     pub line_breaks: usize,
 }
 
-/// A token, a line of the preprocessor (as a `Directive`), or an attribute (as a `Packed`).
+/// A token, a line of the preprocessor (as a `Directive`), or an attribute (as a `Layout`).
 pub struct Element<'a> {
     pub token: Token,
     pub text: &'a str,
@@ -52,7 +53,7 @@ pub fn elements(text: &str) -> Elements<'_> {
         let piece = match trivia {
             Trivia::Comment => Piece::Comment,
             Trivia::Lines => Piece::Token(Token::Directive(String::new())),
-            Trivia::Attribute => Piece::Token(Token::Packed),
+            Trivia::Attribute => Piece::Token(Token::Layout(Layout::default())),
             Trivia::Semicolon => Piece::Semicolon,
         };
         pieces.push((span.start as usize, span.end as usize, piece));

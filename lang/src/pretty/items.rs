@@ -21,7 +21,7 @@ impl Printer<'_> {
         let all = self.elements.len();
         match &self.elements[at].token {
             Token::Probe(_) => self.clause(at),
-            Token::Import | Token::Let => {
+            Token::Import | Token::Let | Token::Typedef => {
                 let end = self.end_of(at, all, |element| element.has_semicolon);
                 self.run(at, end, 0, false);
                 self.out.push(';');
@@ -51,7 +51,7 @@ impl Printer<'_> {
         let mut end = self.partner(open) + 1;
         self.blocks(open, end, 0, body);
         let behind = end;
-        while self.token(end) == Some(&Token::Packed) {
+        while matches!(self.token(end), Some(Token::Layout(_))) {
             end += 1;
         }
         self.run(behind, end, 0, true);

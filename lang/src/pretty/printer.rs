@@ -1,6 +1,7 @@
 //! The text as it grows: words, comments, line breaks and indentation. Knows no construct of the language but brackets.
 
 use super::WIDTH;
+use super::blocks::Body;
 use super::elements::{Comment, Element, Elements};
 use super::roles::{Role, closes, opens};
 use super::spacing::{Gap, gap, may_break};
@@ -183,6 +184,12 @@ impl<'a> Printer<'a> {
             let is_block = self.elements[at].token == Token::LBrace;
             if is_block && self.elements[at].role == Role::Members {
                 at = self.members(at);
+                continue;
+            }
+            if is_block && self.elements[at].role == Role::Enumerators {
+                let end = self.partner(at) + 1;
+                self.blocks(at, end, self.level, Body::Enumerators);
+                at = end;
                 continue;
             }
             if is_block || self.elements[at].token == Token::If {

@@ -22,6 +22,8 @@ pub enum Role {
     CastEnd,
     /// The brace that opens the members of a struct or union.
     Members,
+    /// The brace that opens the names of an enum among them.
+    Enumerators,
 }
 
 /// What stands between two brackets.
@@ -40,8 +42,15 @@ pub fn assign(elements: &mut [Element]) {
     let mut type_depth = None;
     // Between `fn` and its block.
     let mut in_function_head = false;
+    // A typedef is written as a member is.
+    let mut in_typedef = false;
     for at in 0..elements.len() {
-        let inside = open.last().map_or(Inside::Expression, |(_, inside)| *inside);
+        if open.is_empty() {
+            let goes_on = in_typedef && !elements[at - 1].has_semicolon;
+            in_typedef = goes_on || elements[at].token == Token::Typedef;
+        }
+        let outside = if in_typedef { Inside::Members } else { Inside::Expression };
+        let inside = open.last().map_or(outside, |(_, inside)| *inside);
         let depth = open.len();
         let token = elements[at].token.clone();
         let ends_type =
@@ -90,7 +99,20 @@ pub fn assign(elements: &mut [Element]) {
             let inside = match token {
                 Token::CastOpen | Token::TypeOpen => Inside::Type,
                 Token::LParen if at > 1 && elements[at - 2].token == Token::Fn && depth == 0 => Inside::Parameters,
-                Token::LBrace if inside == Inside::Members || !in_function_head && follows_struct(elements, at) => {
+                // A pointer to a function, and what that takes.
+                Token::LParen if inside == Inside::Members => {
+                    let is_behind = elements[at - 1].token == Token::RParen;
+                    elements[at].role = if is_behind { Role::Postfix } else { Role::Pointer };
+                    Inside::Members
+                }
+                Token::LBrace if inside == Inside::Members && follows(elements, at, &[Token::Enum]) => {
+                    elements[at].role = Role::Enumerators;
+                    Inside::Expression
+                }
+                Token::LBrace
+                    if inside == Inside::Members
+                        || !in_function_head && follows(elements, at, &[Token::Struct, Token::Union]) =>
+                {
                     elements[at].role = Role::Members;
                     Inside::Members
                 }
@@ -186,11 +208,11 @@ fn ends_value(elements: &[Element], at: usize) -> bool {
     ends || is_field(elements, at)
 }
 
-/// True for a brace behind `struct`, a name and attributes.
-fn follows_struct(elements: &[Element], brace: usize) -> bool {
+/// True for a brace behind one of these words, a name and attributes.
+fn follows(elements: &[Element], brace: usize, words: &[Token]) -> bool {
     let before = elements[..brace].iter().rev();
     before
         .map(|element| &element.token)
-        .find(|token| !matches!(token, Token::Ident(_) | Token::Packed))
-        .is_some_and(|token| matches!(token, Token::Struct | Token::Union))
+        .find(|token| !matches!(token, Token::Ident(_) | Token::Layout(_)))
+        .is_some_and(|token| words.contains(token))
 }

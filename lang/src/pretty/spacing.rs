@@ -32,7 +32,8 @@ pub fn may_break(left: &Element, right: &Element) -> bool {
 fn is_apart(left: &Element, right: &Element) -> bool {
     let is_call =
         matches!(left.token, Token::Ident(_) | Token::SizeOf | Token::OffsetOf | Token::TypeOf | Token::TypeInfo)
-            && matches!(right.token, Token::LParen | Token::TypeOpen);
+            && matches!(right.token, Token::LParen | Token::TypeOpen)
+            && right.role != Role::Pointer;
     let opened = matches!(
         left.token,
         Token::LParen | Token::LBracket | Token::CastOpen | Token::TypeOpen | Token::PredicateOpen
@@ -54,7 +55,7 @@ fn is_apart(left: &Element, right: &Element) -> bool {
 
 /// True if the two words, written together, would be read as other words: `- -$x`, `! ~$x`, `/ *$x`.
 fn merge(left: &Element, right: &Element) -> bool {
-    if matches!(left.token, Token::Str(_) | Token::Packed) || left.text.starts_with('\'') {
+    if matches!(left.token, Token::Str(_) | Token::Layout(_)) || left.text.starts_with('\'') {
         return false;
     }
     let joined = format!("{}{}", left.text, right.text);

@@ -7,8 +7,8 @@ setlocal commentstring=//\ %s
 syntax case match
 syntax sync minlines=100
 
-syntax match rtraceKeyword /\v<(break|catch|comptime|config|continue|else|enum|fn|for|if|import|let|macro|offsetof|return|sizeof|struct|try|typeinfo)>/
-syntax match rtraceKeyword /\v<(typeof|union|unroll|while)>/
+syntax match rtraceKeyword /\v<(break|catch|comptime|config|continue|else|enum|fn|for|if|import|let|macro|offsetof|return|sizeof|struct|try|typedef)>/
+syntax match rtraceKeyword /\v<(typeinfo|typeof|union|unroll|while)>/
 syntax match rtraceValue /\v<(false|true)>/
 syntax match rtraceType /\v<(bool|char|int|int16|int32|int64|int8|long|short|string|uint16|uint32|uint64|uint8|unsigned|void)>/
 syntax match rtraceAggregation /\v<(avg|count|hist|lhist|llquantize|lquantize|max|min|quantiles|quantize|stats|stddev|sum|tseries)>/
