@@ -17,6 +17,7 @@ mod groups;
 mod items;
 mod kernel_lines;
 mod known;
+mod literals;
 mod loops;
 mod machine_constants;
 mod maps;
@@ -48,6 +49,7 @@ use crate::types::Type;
 
 use groups::Group;
 use items::Items;
+use literals::Literals;
 pub use maps::FixedMap;
 use maps::MapTable;
 pub use options::ScriptOption;
@@ -164,6 +166,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         records: Vec::new(),
         diagnostics: Vec::new(),
         local_types: HashMap::new(),
+        local_literals: HashMap::new(),
         unchecked_maps: groups::unchecked_maps(ast, &groups),
         doubtful: Vec::new(),
         changed: false,
@@ -265,6 +268,8 @@ struct Checker<'a> {
     diagnostics: Vec<Diagnostic>,
     /// What earlier rounds found out about the locals of each program, in the order of their declaration.
     local_types: HashMap<(usize, usize), Type>,
+    /// Of the same variables those that are assigned nothing but numbers that are written out.
+    local_literals: HashMap<(usize, usize), Literals>,
     /// What stands in clauses that are checked for no probe.
     unchecked_maps: HashSet<String>,
     /// Where a map is called unknown that is assigned after all: an echo, if there is any other mistake.

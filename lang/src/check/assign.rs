@@ -37,11 +37,11 @@ impl Body<'_, '_, '_> {
                             value = self.convert(value, &declared, span);
                         }
                         value = self.in_order_of(value, &self.local_type(local));
-                        self.widen_local(local, &value.ty, span);
+                        self.assign_local(local, &mut value, span);
                         local
                     }
                     None if op.is_some() => return,
-                    None => self.declare(name, &value.ty),
+                    None => self.declare_for(name, &mut value),
                 };
                 StmtKind::SetLocal { local, value }
             }
@@ -68,7 +68,7 @@ impl Body<'_, '_, '_> {
                         if let Some(MapValue::Plain(known)) = self.checker.maps.value(map).cloned() {
                             value = self.in_order_of(value, &known);
                         }
-                        self.set_map_type(map, MapValue::Plain(value.ty.clone()), value.span);
+                        self.assign_map(map, &value);
                         StmtKind::SetMap { map, key, value }
                     }
                     (Some(op), _) => {

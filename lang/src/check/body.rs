@@ -126,7 +126,10 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
                             .help("assign it without `let`"),
                     );
                 }
-                let local = self.declare(&name.text, &value.ty);
+                let local = match declared {
+                    Some(_) => self.declare(&name.text, &value.ty),
+                    None => self.declare_for(&name.text, &mut value),
+                };
                 if let Some(declared) = declared {
                     self.keep_type(local, declared);
                 }
@@ -310,7 +313,7 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
     /// A variable that no statement of the script can name.
     pub fn hidden(&mut self, name: &str, ty: &Type) -> LocalId {
         let id = LocalId(self.locals.len() as u32);
-        let known = self.checker.local_types.get(&(self.number, id.index())).cloned().unwrap_or(Type::Unknown);
+        let known = self.checker.local_types.get(&self.place(id)).cloned().unwrap_or(Type::Unknown);
         let ty = unify(&known, ty).unwrap_or_else(|| ty.clone());
         self.locals.push(Local { name: name.to_string(), ty: ty.clone(), allocated: None });
         self.remember(id, &ty);
@@ -324,8 +327,18 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         id
     }
 
+    /// What tells a variable from those of other bodies.
+    pub fn place(&self, id: LocalId) -> (usize, usize) {
+        (self.number, id.index())
+    }
+
+    /// The same of the next one that comes into being.
+    pub fn next_place(&self) -> (usize, usize) {
+        (self.number, self.locals.len())
+    }
+
     fn remember(&mut self, id: LocalId, ty: &Type) {
-        let slot = self.checker.local_types.entry((self.number, id.index())).or_insert(Type::Unknown);
+        let slot = self.checker.local_types.entry(self.place(id)).or_insert(Type::Unknown);
         if *slot != *ty {
             *slot = ty.clone();
             self.checker.changed = true;
@@ -362,14 +375,17 @@ impl<'c, 'a, 'g> Body<'c, 'a, 'g> {
         self.declared.get(&id).cloned()
     }
 
+    pub fn set_local_type(&mut self, id: LocalId, ty: &Type) {
+        self.locals[id.index()].ty = ty.clone();
+        self.remember(id, ty);
+    }
+
     /// An assignment to a variable that exists: its type widens, or the mistake is reported.
     pub fn widen_local(&mut self, id: LocalId, ty: &Type, span: Span) {
         let old = self.local_type(id);
+        self.checker.local_literals.remove(&self.place(id));
         match unify(&old, ty) {
-            Some(new) => {
-                self.locals[id.index()].ty = new.clone();
-                self.remember(id, &new);
-            }
+            Some(new) => self.set_local_type(id, &new),
             None => {
                 let name = self.locals[id.index()].name.clone();
                 self.report(

@@ -11,6 +11,7 @@ use crate::span::Span;
 use crate::types::Type;
 
 use super::items::DeclaredMap;
+use super::literals::Literals;
 
 /// A map that another program has made, and that this one uses as well: its types stand.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ struct Row {
     is_assigned: bool,
     /// What stands from the beginning.
     fixed: Option<FixedMap>,
+    /// What it is assigned, as long as these are numbers that are written out.
+    literals: Option<Literals>,
 }
 
 impl MapTable {
@@ -63,6 +66,7 @@ impl MapTable {
             span,
             is_assigned: fixed.is_some(),
             fixed,
+            literals: None,
         });
         self.by_name.insert(name.to_string(), id);
         id
@@ -177,13 +181,30 @@ impl MapTable {
         Ok(changed)
     }
 
+    pub fn literals(&self, id: MapId) -> Option<Literals> {
+        self.rows[id.index()].literals
+    }
+
+    pub fn set_literals(&mut self, id: MapId, literals: Option<Literals>) {
+        self.rows[id.index()].literals = literals;
+    }
+
+    /// What is not written out is of that type, which holds what is.
+    pub fn narrow(&mut self, id: MapId, ty: &Type) {
+        let row = &mut self.rows[id.index()];
+        row.literals = None;
+        if let Some((value, _)) = &mut row.value {
+            *value = MapValue::Plain(ty.clone());
+        }
+    }
+
     /// An assignment of that kind of value. True if the known type widened.
     pub fn unify_value(&mut self, id: MapId, value: MapValue, span: Span) -> Result<bool, Box<Diagnostic>> {
         let row = &mut self.rows[id.index()];
-        let value = match value {
-            MapValue::Plain(Type::Unknown) => return Ok(false),
-            value => value,
-        };
+        if value == MapValue::Plain(Type::Unknown) {
+            return Ok(false);
+        }
+        row.literals = None;
         let Some((known, first)) = &mut row.value else {
             row.value = Some((value, span));
             return Ok(true);
