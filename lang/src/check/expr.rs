@@ -140,6 +140,8 @@ impl Body<'_, '_, '_> {
                     near_misses(name, names.iter().map(String::as_str)).iter().map(|near| format!("${near}")).collect();
                 let near: Vec<&str> = near.iter().map(String::as_str).collect();
                 diagnostic = match did_you_mean(&near) {
+                    _ if self.has_local(name) => diagnostic
+                        .help(format!("a variable ends with the block in which it is assigned first: write `let {written};` before that block")),
                     Some(help) => diagnostic.help(help),
                     None => diagnostic.help(format!("assign it first: `{written} = 0;`; what probes share is an @map")),
                 };
