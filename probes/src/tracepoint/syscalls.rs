@@ -30,14 +30,14 @@ use crate::provider::{AttachError, Link, Provider};
 
 /// Where the arguments of a 64-bit system call are: di si dx r10 r8 r9.
 const ARGUMENT_OFFSETS: [u32; 6] = [112, 104, 96, 56, 72, 64];
-/// The functions that fire the two events.
-const FUNCTIONS: [&str; 2] = ["trace_syscall_enter", "trace_syscall_exit"];
-
 const ORIG_AX_OFFSET: u32 = 120;
 const CS_OFFSET: u32 = 136;
 
 /// The code segment of 64-bit user code (`__USER_CS`): calls of 32-bit programs have numbers of their own.
 const USER_CODE_SEGMENT: u64 = 0x33;
+
+/// The functions that fire the two events.
+const FUNCTIONS: [&str; 2] = ["trace_syscall_enter", "trace_syscall_exit"];
 
 /// What a program is attached to, which has two parameters: the registers of the call, and its number or result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,12 +74,16 @@ struct Call {
     is_exit: bool,
 }
 
-/// The site of an event of a system call. None where its number is not known, or the types of the kernel are not. Without a
-/// format it has no arguments by name.
-pub(super) fn site(machine: &Machine, event: &str, format: Option<&Tracefs>) -> Result<Option<ProbeSite>, KernelError> {
+/// The site of an event of a system call, with its arguments by name where tracefs is there to tell them. None where its number is
+/// not known, or the types of the kernel are not.
+pub(super) fn site(
+    machine: &Machine,
+    event: &str,
+    tracefs: Option<&Tracefs>,
+) -> Result<Option<ProbeSite>, KernelError> {
     let Some(call) = Call::of_event(event) else { return Ok(None) };
     let Some(way) = call.way(machine) else { return Ok(None) };
-    let layout = match format {
+    let layout = match tracefs {
         Some(tracefs) => Arc::new(call.layout(machine, way, &tracefs.format("syscalls", event)?)),
         None => call.bare_layout(way),
     };
@@ -158,11 +162,11 @@ impl Call {
 
     /// The layout for a clause that uses no arguments, one for all calls.
     fn bare_layout(&self, way: Way) -> Arc<Layout> {
-        static EVENTS: LazyLock<[Arc<Layout>; 2]> = LazyLock::new(|| both(Way::Event { btf_id: 0 }));
-        static FUNCTIONS: LazyLock<[Arc<Layout>; 2]> = LazyLock::new(|| both(Way::Function));
+        static OF_EVENTS: LazyLock<[Arc<Layout>; 2]> = LazyLock::new(|| both(Way::Event { btf_id: 0 }));
+        static OF_FUNCTIONS: LazyLock<[Arc<Layout>; 2]> = LazyLock::new(|| both(Way::Function));
         let both = match way {
-            Way::Event { .. } => &EVENTS,
-            Way::Function => &FUNCTIONS,
+            Way::Event { .. } => &OF_EVENTS,
+            Way::Function => &OF_FUNCTIONS,
         };
         both[usize::from(self.is_exit)].clone()
     }
