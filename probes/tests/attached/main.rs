@@ -8,6 +8,7 @@ mod program;
 mod usdt;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use program::{Count, load};
 use rtrace_lang::probe::ProbeSpec;
@@ -34,14 +35,15 @@ fn resolve(machine: &Machine, text: &str, options: &ResolveOptions) -> Option<Ve
     }
 }
 
-/// True where programs may be loaded at all.
-fn may_trace() -> bool {
-    let machine = Machine::new();
-    let may = machine.has(Feature::Helper(1));
-    if !may {
+/// None where programs may not be loaded at all. Tests of one process would count each other's events: they take turns.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    if !Machine::new().has(Feature::Helper(1)) {
         println!("skipped: programs may not be loaded here");
+        return None;
     }
-    may
+    // A test that has failed leaves it poisoned, and nothing behind.
+    Some(ALONE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// A loaded, attached program with its counts.
@@ -73,9 +75,7 @@ fn getppid() {
 
 #[test]
 fn system_calls_share_a_typed_raw_tracepoint() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     for (event, uses_arguments) in [
         ("sys_enter_getppid", false),
@@ -95,9 +95,7 @@ fn system_calls_share_a_typed_raw_tracepoint() {
 
 #[test]
 fn one_attachment_for_all_system_calls() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     let started = std::time::Instant::now();
     let Some(sites) = resolve(&machine, "t:syscalls:sys_enter_*", &ResolveOptions::default()) else { return };
@@ -111,9 +109,7 @@ fn one_attachment_for_all_system_calls() {
 /// Every argument of every system call must be readable the way its layout says.
 #[test]
 fn the_verifier_takes_all_layouts_of_system_calls() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     let options = ResolveOptions { uses_arguments: true, ..ResolveOptions::default() };
     let started = std::time::Instant::now();
@@ -133,9 +129,7 @@ fn the_verifier_takes_all_layouts_of_system_calls() {
 
 #[test]
 fn raw_tracepoints_load_with_their_types() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     let options = ResolveOptions { uses_arguments: true, ..ResolveOptions::default() };
     let Some(sites) = resolve(&machine, "rawtracepoint:*", &options) else { return };
@@ -151,9 +145,7 @@ fn raw_tracepoints_load_with_their_types() {
 
 #[test]
 fn tracepoints_with_and_without_fields() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     for uses_arguments in [false, true] {
         let options = ResolveOptions { uses_arguments, ..ResolveOptions::default() };
@@ -184,9 +176,7 @@ extern "C" fn rtrace_attached_other(a: u64) -> u64 {
 
 #[test]
 fn own_functions_in_both_forms() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     for pid in [None, Some(own_pid())] {
         for (provider, register) in [("uprobe", "arg1"), ("uretprobe", "retval")] {
@@ -217,9 +207,7 @@ fn check_own_function(machine: &Machine, sites: &[ProbeSite], register: &str) {
 
 #[test]
 fn cookies_tell_the_functions_of_a_pattern() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     let text = "u:/proc/self/exe:rtrace_attached_*";
     let Some(sites) = resolve(&machine, text, &ResolveOptions::default()) else { return };
@@ -238,9 +226,7 @@ fn cookies_tell_the_functions_of_a_pattern() {
 
 #[test]
 fn the_processor_clock_samples_this_process() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     let options = ResolveOptions { pid: Some(own_pid()), ..ResolveOptions::default() };
     let Some(sites) = resolve(&machine, "profile:hz:999", &options) else { return };
@@ -257,9 +243,7 @@ fn the_processor_clock_samples_this_process() {
 
 #[test]
 fn page_faults_of_this_process() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     const PAGES: usize = 64;
     let machine = Machine::new();
     let Some(sites) = resolve(&machine, "software:faults:1", &ResolveOptions::default()) else { return };
@@ -285,9 +269,7 @@ fn getpgid() -> u64 {
 
 #[test]
 fn kprobes_single_and_multi() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     if !machine.has(Feature::Kprobes) {
         println!("skipped kprobe: this kernel has none");
@@ -338,9 +320,7 @@ fn kprobe_arguments_have_names() {
 
 #[test]
 fn trampolines_count_and_see_arguments() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     let options = ResolveOptions { uses_arguments: true, ..ResolveOptions::default() };
     let group = getpgid();

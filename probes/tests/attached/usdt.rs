@@ -5,7 +5,7 @@
 use rtrace_lang::target::{MultiKind, ProgramKind, ResolveErrorKind, ResolveOptions};
 use rtrace_probes::Machine;
 
-use crate::{may_trace, own_pid, resolve, run};
+use crate::{alone, own_pid, resolve, run};
 
 /// Fires `rtrace_attached:fired` with its number.
 #[inline(never)]
@@ -33,9 +33,7 @@ fn fire(number: u64) {
 
 #[test]
 fn arguments_are_read_in_both_ways_of_attaching() {
-    if !may_trace() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let machine = Machine::new();
     let options = ResolveOptions { pid: Some(own_pid()), ..ResolveOptions::default() };
     let Some(mut sites) = resolve(&machine, "usdt:/proc/self/exe:fired", &options) else { return };
