@@ -338,6 +338,11 @@ impl Machine {
         is_trampoline && self.shared_names.lock().expect("no holder panics").contains(&*site.function)
     }
 
+    /// Whether raw tracepoints pass over events here, and what stands in for them, which takes perf events, may be used.
+    pub fn avoids_raw_tracepoints(&self) -> bool {
+        !self.has(Feature::RawTracepointNoPreempt) && !self.privileges().lacks_perf_events()
+    }
+
     pub(crate) fn features(&self) -> &Features {
         &self.features
     }

@@ -159,11 +159,7 @@ fn site(
     }
     let known = |event: &str| machine.btf().is_some_and(|btf| btf.trace_events().contains_key(event));
     // A perf tracepoint's program is not left in the middle.
-    let passes_over = || {
-        !machine.has(Feature::RawTracepointNoPreempt)
-            && !is_without_preemption(category, event)
-            && !machine.privileges().lacks_perf_events()
-    };
+    let passes_over = || machine.avoids_raw_tracepoints() && !is_without_preemption(category, event);
     if !options.uses_arguments && !tracefs.is_dynamic(category, event) && known(event) && !passes_over() {
         return Ok(Some(ProbeSite {
             name: format!("tracepoint:{category}:{event}").into(),

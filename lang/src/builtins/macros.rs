@@ -252,7 +252,7 @@ pub static MACROS: &[Builtin] = &[
         "memcmp",
         (3, 3),
         "memcmp(a, b, bytes): int64",
-        "Compares memory behind two pointers, or two strings: 0 where it is equal, else the difference of the first bytes that differ.",
+        "Compares memory behind two pointers, or two strings, arrays, tuples: 0 where it is equal, else the difference of the first bytes that differ.",
         "BEGIN { print(memcmp(curtask, curtask, 16)); }",
         "macro memcmp(a, b, bytes) {
             let $a = if comptime is_scalar(a) { (uint8 *)a } else { let $value = a; (uint8 *)&$value };

@@ -122,7 +122,6 @@ impl Body<'_, '_, '_> {
             Op::Add if matches!((&left.ty, &right.ty), (Type::Str(_), Type::Str(_))) => {
                 return self.concatenate(left, right, span);
             }
-            // As in C, what is left of a text of the script behind so many bytes.
             Op::Equal | Op::NotEqual | Op::Less | Op::LessEqual | Op::Greater | Op::GreaterEqual => {
                 return self.comparison(op, left, right, span);
             }

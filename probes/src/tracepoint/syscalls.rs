@@ -150,9 +150,8 @@ impl Call {
     /// What a program attaches to; None without BTF.
     fn way(&self, machine: &Machine) -> Option<Way> {
         let btf = machine.btf()?;
-        let may_probe = || machine.has(Feature::Kprobes) && !machine.privileges().lacks_perf_events();
-        if !machine.has(Feature::RawTracepointNoPreempt)
-            && may_probe()
+        if machine.avoids_raw_tracepoints()
+            && machine.has(Feature::Kprobes)
             && btf.find(Kind::Func, self.function()).is_some()
         {
             return Some(Way::Function);

@@ -32,10 +32,9 @@ enum News {
 
 impl News {
     fn of(machine: &Machine) -> News {
-        let may_probe = || machine.has(Feature::Kprobes) && !machine.privileges().lacks_perf_events();
-        match machine.has(Feature::RawTracepointNoPreempt) || !may_probe() {
-            true => News::Event,
-            false => News::Function,
+        match machine.avoids_raw_tracepoints() && machine.has(Feature::Kprobes) {
+            true => News::Function,
+            false => News::Event,
         }
     }
 
