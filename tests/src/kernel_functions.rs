@@ -89,7 +89,8 @@ pub fn check_shared(programs: &Programs) -> Result<()> {
     for function in &typed {
         let script = format!("fentry:{function} {{ }} BEGIN {{ }} interval:ms:1 {{ exit(); }}");
         let mut command = Command::new(&programs.rtrace);
-        let ended = Child::start(command.args(["-e", &script]), Instant::now() + Duration::from_secs(60))?.finish()?;
+        let ended =
+            Child::start(command.args(["-v", "-e", &script]), Instant::now() + Duration::from_secs(60))?.finish()?;
         let errors = String::from_utf8_lossy(&ended.errors);
         // A kprobe stands in where a trampoline does not take the arguments; kernels before 6.6 do not tell.
         if errors.contains("warning: more than one function is called ") {
@@ -97,6 +98,8 @@ pub fn check_shared(programs: &Programs) -> Result<()> {
             // The types of some kernels leave such functions out.
             break;
         }
+        let is_silent = errors.contains("attached by trampolines") && tells_shared_names(function);
+        ensure!(!is_silent, "fentry:{function} is at one of several and does not say so: {errors}");
         ensure!(Some(function) != typed.last() || !tells_shared_names(function), "fentry takes none of {typed:?}");
     }
     // One that a pattern finds together with another name.
