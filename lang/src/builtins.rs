@@ -90,6 +90,7 @@ pub enum Intrinsic {
     Nsecs,
     OpenFiles,
     PossibleCpus,
+    ProcessNamespace,
     Print,
     Printa,
     Printf,

@@ -180,6 +180,12 @@ impl Rewrite for Expander<'_> {
             };
             *e = Expr { kind, span: e.span };
         }
+        if let ExprKind::Call { name, arguments } = &mut e.kind
+            && (name.text.as_str(), arguments.len()) == ("comm", 1)
+            && !self.macros.contains_key("comm")
+        {
+            name.text = "pid2execname".to_string();
+        }
         if let ExprKind::Index { base, index } = &e.kind
             && let Some(name) = thread_arrays::name(base).filter(|name| self.thread_arrays.contains(*name))
         {

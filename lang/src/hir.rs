@@ -11,7 +11,7 @@ mod verify;
 
 pub use clearing::{cleared_meanwhile, prints_before_clears};
 pub use dump::dump;
-pub use numbers::site_name;
+pub use numbers::{site_name, texts};
 pub use uses::{Uses, aggregating_programs, for_each_statement};
 pub use verify::verify;
 

@@ -39,6 +39,29 @@ pub fn syscall_number(name: &str) -> Option<i64> {
     SYSCALLS.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
 }
 
+/// What `errno_text` has for each number from 0 on; last, what stands for all others.
+pub fn errno_texts() -> Vec<&'static str> {
+    let last = ERRORS.last().map_or(0, |(number, _, _)| *number);
+    let mut all = numbered(last, errno_text, "Unknown error");
+    all[0] = "Success";
+    all
+}
+
+/// What `signal_name` has for each number from 0 on; last, what stands for all others.
+pub fn signal_names() -> Vec<&'static str> {
+    numbered(SIGNALS, signal_name, "Unknown signal")
+}
+
+/// What `syscall_name` has for each number from 0 on; last, what stands for all others.
+pub fn syscall_names() -> Vec<&'static str> {
+    let last = SYSCALLS.last().map_or(0, |(number, _)| *number);
+    numbered(last, syscall_name, "Unknown system call")
+}
+
+fn numbered(last: i64, name: impl Fn(i64) -> Option<&'static str>, of_others: &'static str) -> Vec<&'static str> {
+    (0..=last + 1).map(|number| name(number).unwrap_or(of_others)).collect()
+}
+
 /// The number of the last signal that has a name.
 pub const SIGNALS: i64 = SIGNAL_NAMES.len() as i64;
 

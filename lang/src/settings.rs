@@ -58,6 +58,12 @@ impl Settings {
     pub fn string_bytes(&self) -> u32 {
         (self.max_strlen + 2).min(LARGEST_MAX_STRLEN)
     }
+
+    /// The room of a text that rtrace gives and that max_strlen does not bound: not the room of strings that may have been cut.
+    pub fn room_of(&self, text: &str) -> u32 {
+        let room = text.len() as u32 + 1;
+        room + u32::from(room == self.string_bytes())
+    }
 }
 
 impl Default for Settings {

@@ -107,6 +107,9 @@ pub trait Target {
     }
 }
 
+/// The inode of the first process namespace (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
+pub const FIRST_PROCESS_NAMESPACE: u64 = 0xefff_fffc;
+
 /// A process namespace, as the kernel tells it from others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProcessNamespace {

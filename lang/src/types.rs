@@ -92,8 +92,6 @@ pub enum Shown {
     SystemCallName,
     /// A user id.
     UserName,
-    /// A process id.
-    ProcessName,
     /// The id of a cgroup: its path below the directory of version 2; with a pattern, its paths in those hierarchies.
     CgroupPath(Option<Arc<str>>),
     /// The six bytes of a network device's address.
@@ -198,6 +196,18 @@ impl Type {
                 | Type::Timestamp(_)
                 | Type::Shown(_)
                 | Type::Stack { .. }
+        )
+    }
+
+    /// True for numbers that stand for texts which the compiler knows (`hir::texts`): where a string is wanted, they are one.
+    pub fn has_text(&self) -> bool {
+        matches!(
+            self,
+            Type::ProbeName
+                | Type::FunctionName
+                | Type::ModuleName
+                | Type::EventName
+                | Type::Shown(Shown::ErrorText | Shown::SignalName | Shown::SystemCallName)
         )
     }
 
@@ -363,7 +373,6 @@ impl fmt::Display for Type {
             Type::Shown(Shown::SystemCallName) => f.write_str("system call"),
             Type::Shown(Shown::UserName) => f.write_str("user name"),
             Type::Shown(Shown::AllocationFlags) => f.write_str("allocation flags"),
-            Type::Shown(Shown::ProcessName) => f.write_str("process name"),
             Type::Shown(Shown::CgroupPath(_)) => f.write_str("cgroup path"),
             Type::Shown(Shown::Mac) => f.write_str("macaddr"),
             Type::Shown(Shown::Time(_) | Shown::Date(_) | Shown::AtomicTime(_)) => f.write_str("time"),

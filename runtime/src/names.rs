@@ -15,9 +15,6 @@ use crate::clock;
 
 const AF_INET6: u64 = 10;
 
-/// The name of a process that there is not.
-const NO_PROCESS: &str = "N/A";
-
 /// Names of users, read when the first is asked for.
 #[derive(Default)]
 pub struct Names {
@@ -33,7 +30,6 @@ impl Names {
             Shown::ErrorText => Some(error_text(number as i64)),
             Shown::SignalName => names::signal_name(number as i64).map(Arc::from),
             Shown::SystemCallName => names::syscall_name(number as i64).map(Arc::from),
-            Shown::ProcessName => Some(process_name(number).unwrap_or_else(|| NO_PROCESS.into())),
             Shown::CgroupPath(None) => self.cgroup(number),
             Shown::CgroupPath(Some(pattern)) => Some(self.cgroup_in(number, pattern)),
             Shown::AllocationFlags => Some(flags(number, &target.allocation_flags()).into()),
@@ -133,11 +129,6 @@ fn flags(mut number: u64, rows: &[(Arc<str>, u64)]) -> String {
         names.push(format!("{number:#x}"));
     }
     names.join("|")
-}
-
-fn process_name(pid: u64) -> Option<Arc<str>> {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(name.trim_end_matches('\n').into())
 }
 
 /// An address of that family; `bytes` holds 16 of them, of which IPv4 takes the first four.

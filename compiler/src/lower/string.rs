@@ -1,9 +1,9 @@
 //! Strings: read into memory, and compared.
 
 use rtrace_lang::calls;
-use rtrace_lang::hir::{BinaryOp, Expr, ExprKind};
+use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, texts};
 use rtrace_lang::limits::COMM_BYTES;
-use rtrace_lang::types::{Space, Type};
+use rtrace_lang::types::{Shown, Space, Type};
 
 use crate::ir::{Value, ValueKind};
 use crate::object::ErrorKind;
@@ -97,9 +97,37 @@ impl Lower<'_> {
                 |lower| lower.write_string(then, capacity, place, padded),
                 |lower| lower.write_string(otherwise, capacity, place, padded),
             ),
+            ExprKind::Convert(name) if name.ty.has_text() => {
+                let address = self.text_address(name, e.ty.size());
+                let size = self.b.int(i64::from(e.ty.size().min(capacity)));
+                self.read_string(address, Space::Kernel, size, place, padded, e);
+            }
             ExprKind::Convert(inner) => self.write_string(inner, capacity, place, padded),
             _ => unreachable!("not a string: {e:?}"),
         }
+    }
+
+    /// Where the text of a name stands, in a table of texts that have so much room each.
+    fn text_address(&mut self, name: &Expr, room: u32) -> Value {
+        let mut number = self.value(name);
+        if let Type::Shown(Shown::ErrorText) = name.ty {
+            // Errors may be below zero.
+            let sign = self.b.binary_int(BinaryOp::ShiftRightSigned, number, 63);
+            let other = self.b.binary(BinaryOp::BitXor, number, sign);
+            number = self.b.binary(BinaryOp::Subtract, other, sign);
+        }
+        let texts = texts(&self.hir.sites, &name.ty).unwrap_or_default();
+        let mut table = Vec::new();
+        for text in &texts {
+            table.extend_from_slice(text.as_bytes());
+            table.resize(table.len() + room as usize - text.len(), 0);
+        }
+        let offset = self.shared.table(table);
+        let start = self.b.map_value_address(self.shared.globals_map, offset);
+        let number = self.at_most(number, texts.len() as u32 - 1);
+        let distance = self.b.binary_int(BinaryOp::Multiply, number, i64::from(room));
+        let text = self.b.pointer_add(start, distance);
+        self.b.address(text)
     }
 
     /// Copies a kept string of `own` bytes into `room`.

@@ -23,7 +23,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("memcpy", "`buf(address, bytes)` takes bytes from memory, `bcopy()` copies them into memory of `alloca()`"),
     ("next", "`return` leaves the clause"),
     ("panic", "nothing here stops the kernel"),
-    ("pid2execname", "`comm(pid)` is the name of a process"),
     ("pn", "`probe` is the full name of the probe"),
     ("pp", "`probe` is the full name of the probe"),
     ("print_backtrace", "`print(kstack)`"),

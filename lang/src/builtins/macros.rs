@@ -323,6 +323,39 @@ pub static MACROS: &[Builtin] = &[
          macro percpu_kaddr(symbol, number) { kaddr(symbol) + *(uint64 *)(kaddr(\"__per_cpu_offset\") + (number) * 8) }",
     ),
     row(
+        "pid2execname",
+        (1, 1),
+        "pid2execname(pid): string[16]",
+        "The name of the process or thread of that number, as SystemTap calls it; N/A where there is none.",
+        "BEGIN { print(pid2execname(1)); }",
+        "macro pid2execname(pid) { let $task = pid2task(pid); if ($task) { $task.comm } else { \"N/A\" } }",
+    ),
+    row(
+        "pid2task",
+        (1, 1),
+        "pid2task(pid): struct task_struct *",
+        "The process or thread of that number, as SystemTap calls it; 0 where there is none. In a container numbers are those of rtrace's own namespace, which is known to probes that fire in it.",
+        "BEGIN { print(pid2task(pid).tgid == pid); }",
+        // The numbers of a namespace are indices of a radix tree (kernel/pid.c, include/linux/xarray.h): nodes are told from what
+        // stands in them by two bits of their address, and a node's `shift` are the bits of an index below it.
+        "macro pid2task(pid) {
+            let $number = (uint64)(pid);
+            let $own = curtask.thread_pid;
+            let $of = kptr((struct upid *)((uint64)$own + offsetof(struct pid, numbers)));
+            for $level : 0..$own.level { if ($of.ns.ns.inum == pidns) { break; } $of++; }
+            let $entry = $of.ns.ns.inum == pidns ? (uint64)$of.ns.idr.idr_rt.xa_head : 0;
+            let $above = ($entry & 3) == 2 ? $number >> (kptr((struct xa_node *)($entry - 2)).shift + 6) : 1;
+            if ($above != 0) { $entry = 0; }
+            for $i : 0..6 {
+                if (($entry & 3) != 2) { break; }
+                let $node = kptr((struct xa_node *)($entry - 2));
+                $entry = (uint64)$node.slots[($number >> $node.shift) & 63];
+            }
+            let $found = $entry ? (uint64)kptr((struct pid *)$entry).tasks[0].first : 0;
+            kptr((struct task_struct *)($found ? $found - offsetof(struct task_struct, pid_links) : 0))
+        }",
+    ),
+    row(
         "ppid",
         (0, 1),
         "ppid(task = curtask): int64",

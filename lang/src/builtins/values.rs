@@ -28,8 +28,8 @@ pub static VALUES: &[Builtin] = &[
     bare(function(
         "comm",
         (0, 1),
-        "comm: string[16], comm(pid): process name",
-        "The name of the current thread; of a process id, a number that prints as its name, or as N/A where there is no such process.",
+        "comm(pid = tid): string[16]",
+        "The name of the current thread, or of the one of that number as `pid2execname(pid)` gives it.",
         "BEGIN { printf(\"%d\\n\", comm == \"rtrace\"); }",
         I::Comm,
     )),
@@ -129,6 +129,13 @@ pub static VALUES: &[Builtin] = &[
         "BEGIN { printf(\"%d\\n\", pid > 0); }",
         I::ProcessId,
     )),
+    value(
+        "pidns",
+        "pidns: uint64",
+        "The inode number of the process namespace of rtrace, whose numbers `pid` and `tid` are.",
+        "BEGIN { print(curtask.nsproxy.pid_ns_for_children.ns.inum == pidns); }",
+        Lowering::Intrinsic(I::ProcessNamespace),
+    ),
     value(
         "probe",
         "probe: string",

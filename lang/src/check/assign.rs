@@ -36,7 +36,7 @@ impl Body<'_, '_, '_> {
                         if let Some(declared) = self.declared_type(local) {
                             value = self.convert(value, &declared, span);
                         }
-                        value = self.in_order_of(value, &self.local_type(local));
+                        value = self.fitted(value, &self.local_type(local));
                         self.assign_local(local, &mut value, span);
                         local
                     }
@@ -66,7 +66,7 @@ impl Body<'_, '_, '_> {
                             return;
                         }
                         if let Some(MapValue::Plain(known)) = self.checker.maps.value(map).cloned() {
-                            value = self.in_order_of(value, &known);
+                            value = self.fitted(value, &known);
                         }
                         self.assign_map(map, &value);
                         StmtKind::SetMap { map, key, value }
@@ -118,7 +118,7 @@ impl Body<'_, '_, '_> {
         }
         if let Some(known) = self.checker.maps.key(map).map(<[Type]>::to_vec) {
             let ordered = key.into_iter().enumerate();
-            key = ordered.map(|(at, part)| self.in_order_of(part, known.get(at).unwrap_or(&Type::Unknown))).collect();
+            key = ordered.map(|(at, part)| self.fitted(part, known.get(at).unwrap_or(&Type::Unknown))).collect();
         }
         let types: Vec<(Type, Span)> = key.iter().map(|part| (part.ty.clone(), part.span)).collect();
         match self.checker.maps.unify_key(map, &types, span) {

@@ -14,7 +14,6 @@ use crate::types::{Shown, SymbolPart, Type};
 
 use super::body::Body;
 use super::names::StackKind;
-use super::operators::NAME_OF_ANOTHER;
 use super::typenames::named_type;
 
 impl Body<'_, '_, '_> {
@@ -205,16 +204,6 @@ impl Body<'_, '_, '_> {
                 let value = self.expr(&arguments[0].value);
                 self.shown(written, value, Shown::CgroupPath(hierarchies), span)
             }
-            Intrinsic::Comm if !arguments.is_empty() => {
-                let value = self.expr(&arguments[0].value);
-                if value.ty != Type::Unknown && !value.ty.is_integer() {
-                    return self.wrong_type(written, &value, "a number");
-                }
-                if value.ty == Type::Unknown {
-                    return value;
-                }
-                Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Shown(Shown::ProcessName), span }
-            }
             Intrinsic::ProcessId | Intrinsic::ThreadId if !arguments.is_empty() => match &arguments[0].value.kind {
                 ast::ExprKind::Ident(name) if name == "init" => self.process_id(intrinsic, None, span),
                 ast::ExprKind::Ident(name) if name == "curr_ns" => self.builtin(row, span),
@@ -231,6 +220,7 @@ impl Body<'_, '_, '_> {
             | Intrinsic::Elapsed
             | Intrinsic::OpenFiles
             | Intrinsic::PossibleCpus
+            | Intrinsic::ProcessNamespace
             | Intrinsic::Probe
             | Intrinsic::ReturnValue
             | Intrinsic::SystemCallNumber
@@ -312,10 +302,7 @@ impl Body<'_, '_, '_> {
                 format!("{}() takes {wanted}, not {:#}", row.name, value.ty),
             )
             .label(format!("of type {:#}", value.ty))
-            .help(match &value.ty {
-                Type::Shown(Shown::ProcessName) => NAME_OF_ANOTHER,
-                _ => row.signature,
-            }),
+            .help(row.signature),
         )
     }
 
@@ -337,6 +324,7 @@ impl Body<'_, '_, '_> {
                 );
             }
         }
+        let value = self.as_text(value);
         // A string stays one, or what it begins with; a number from the command line becomes its digits.
         if let Type::Str(own) = value.ty {
             return match limit {

@@ -93,7 +93,7 @@ impl Body<'_, '_, '_> {
         let (parameters, result) = (function.parameters.clone(), function.result);
         for (local, value) in parameters.into_iter().zip(values) {
             let span = value.span;
-            let value = self.in_order_of(value, &self.local_type(local));
+            let value = self.fitted(value, &self.local_type(local));
             self.widen_local(local, &value.ty, span);
             statements.push(Stmt { kind: StmtKind::SetLocal { local, value }, span });
         }
@@ -247,7 +247,7 @@ impl Body<'_, '_, '_> {
             None => value,
         };
         let local = self.result_local(&value.ty);
-        let value = self.in_order_of(value, &self.local_type(local));
+        let value = self.fitted(value, &self.local_type(local));
         self.widen_local(local, &value.ty, span);
         out.push(Stmt { kind: StmtKind::SetLocal { local, value }, span });
     }

@@ -227,12 +227,11 @@ impl Body<'_, '_, '_> {
             None => condition_value.clone(),
         };
         let otherwise = self.expr(otherwise);
-        let otherwise = self.in_order_of(otherwise, &then.ty);
         if then.ty == Type::Unknown || otherwise.ty == Type::Unknown || condition_value.ty == Type::Unknown {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
         }
-        let Some(ty) = super::maps::unify(&then.ty, &otherwise.ty) else {
-            let (a, b) = (then.ty.clone(), otherwise.ty.clone());
+        let (a, b) = (then.ty.clone(), otherwise.ty.clone());
+        let Some((then, otherwise, ty)) = self.joined(then, otherwise) else {
             return self.fail(
                 Diagnostic::error(Code::TypeMismatch, span, format!("the two values are of type {a:#} and {b:#}"))
                     .label("both sides of `:` take one type")
@@ -253,7 +252,7 @@ impl Body<'_, '_, '_> {
             return Expr { ty: if value.ty == Type::Unknown { Type::Unknown } else { ty.clone() }, ..value };
         }
         if let (Type::Tuple(_) | Type::Record(_), Type::Tuple(_) | Type::Record(_)) = (ty, &value.ty) {
-            let value = self.in_order_of(value, ty);
+            let value = self.fitted(value, ty);
             if super::maps::unify(ty, &value.ty).is_some() {
                 return value;
             }
@@ -271,6 +270,7 @@ impl Body<'_, '_, '_> {
             (Type::Pointer { to, .. }, _) => Type::Pointer { to: to.clone(), space: self.register_space() },
             _ => ty.clone(),
         };
+        let value = if let Type::Str(_) = ty { self.as_text(value) } else { value };
         let fits = match (&ty, &value.ty) {
             (Type::Str(_), Type::Str(_)) => true,
             // The bytes of a text, and of a string that has as many.

@@ -240,6 +240,7 @@ impl Body<'_, '_, '_> {
             }
         }
         let value = self.expr(base);
+        let value = self.as_text(value);
         let index = self.expr(index);
         if value.ty == Type::Unknown || index.ty == Type::Unknown {
             return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };

@@ -75,7 +75,12 @@ impl Body<'_, '_, '_> {
         if intrinsic == Intrinsic::TimeText {
             return self.time_text(row, arguments, span);
         }
-        let values: Vec<Expr> = arguments.iter().map(|argument| self.expr(&argument.value)).collect();
+        let mut values: Vec<Expr> = arguments.iter().map(|argument| self.expr(&argument.value)).collect();
+        if let Intrinsic::Buffer | Intrinsic::CompareStrings | Intrinsic::Concatenate | Intrinsic::StringLength =
+            intrinsic
+        {
+            values = values.into_iter().map(|value| self.as_text(value)).collect();
+        }
         if values.iter().any(|value| value.ty == Type::Unknown) {
             return unknown(span);
         }
@@ -163,6 +168,7 @@ impl Body<'_, '_, '_> {
     /// `len()` of what is no map.
     pub fn length(&mut self, row: &'static Builtin, e: &ast::Expr, span: Span) -> Expr {
         let value = self.expr(e);
+        let value = self.as_text(value);
         match &value.ty {
             Type::Unknown => value,
             Type::Stack { .. } | Type::Str(_) => Expr { kind: ExprKind::Length(Box::new(value)), ty: Type::I64, span },
@@ -181,6 +187,7 @@ impl Body<'_, '_, '_> {
     }
 
     pub fn concatenate(&mut self, left: Expr, right: Expr, span: Span) -> Expr {
+        let (left, right) = (self.as_text(left), self.as_text(right));
         let (Type::Str(a), Type::Str(b)) = (&left.ty, &right.ty) else {
             let wrong = if matches!(left.ty, Type::Str(_)) { right } else { left };
             let ty = wrong.ty.clone();

@@ -43,16 +43,16 @@ impl Body<'_, '_, '_> {
                     (Known::IsArray, ty) => matches!(ty, Type::Array { .. }),
                     (Known::IsInteger, ty) => matches!(ty, Type::Int { .. } | Type::Timestamp(_)),
                     (Known::IsPointer, ty) => matches!(ty, Type::Pointer { .. }),
-                    (Known::IsString, ty) => matches!(ty, Type::Str(_)),
+                    (Known::IsString, ty) => matches!(ty, Type::Str(_)) || ty.has_text(),
                     (Known::IsUnsigned, ty) => matches!(ty, Type::Int { signed: false, .. } | Type::Timestamp(_)),
                     (Known::IsLiteral, _) => is_literal(&arguments[0].value.kind),
-                    (_, ty) => ty.is_scalar(),
+                    (_, ty) => ty.is_scalar() && !ty.has_text(),
                 };
                 boolean(answer, span)
             }
             Known::AssertString => {
                 let value = self.expr(&arguments[0].value);
-                match value.ty {
+                match self.as_text(value.clone()).ty {
                     Type::Unknown | Type::Str(_) => {
                         let nothing = ExprKind::Block { statements: Vec::new(), value: Box::new(Expr::int(0, span)) };
                         Expr { kind: nothing, ty: Type::Void, span }
@@ -62,6 +62,7 @@ impl Body<'_, '_, '_> {
             }
             Known::StringCapacity => {
                 let value = self.expr(&arguments[0].value);
+                let value = self.as_text(value);
                 match value.ty {
                     Type::Unknown => value,
                     Type::Str(bytes) => Expr::int(i64::from(bytes), span),
@@ -164,11 +165,9 @@ impl Body<'_, '_, '_> {
             str_trunc_trailer,
         } = self.checker.items.settings.clone();
         let number = |value: u64| Expr { ty: Type::U64, ..Expr::int(value as i64, span) };
-        // What a setting says is no string of the script's: max_strlen does not bound it, and it was not cut there.
-        let room_of_cut = self.checker.items.settings.string_bytes();
+        let settings = &self.checker.items.settings;
         let text = |value: &str| {
-            let room = value.len() as u32 + 1;
-            let ty = Type::Str(room + u32::from(room == room_of_cut));
+            let ty = Type::Str(settings.room_of(value));
             Expr { kind: ExprKind::Str(value.as_bytes().into()), ty, span }
         };
         let parts: Vec<(Arc<str>, Expr)> = [

@@ -47,6 +47,9 @@ impl Body<'_, '_, '_> {
             }
             _ => {}
         }
+        if let Some(known) = self.checker.local_types.get(&place).cloned() {
+            *value = self.fitted(value.clone(), &known);
+        }
         self.declare(name, &value.ty)
     }
 

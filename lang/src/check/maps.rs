@@ -387,6 +387,10 @@ pub fn unify(a: &Type, b: &Type) -> Option<Type> {
         (Type::Int { .. }, Type::Pointer { .. }) => Some(b.clone()),
         (Type::Pointer { .. }, Type::Pointer { .. }) => Some(a.clone()),
         (Type::Str(a), Type::Str(b)) => Some(Type::Str(*a.max(b))),
+        // Names of several kinds, and strings among them, are strings.
+        (Type::Str(_), name) if name.has_text() => Some(a.clone()),
+        (name, Type::Str(_)) if name.has_text() => Some(b.clone()),
+        (a, b) if a.has_text() && b.has_text() => Some(Type::Str(1)),
         (Type::Buffer(a), Type::Buffer(b)) => Some(Type::Buffer(*a.max(b))),
         (Type::Stack { user: u, frames: m, mode: a }, Type::Stack { user: v, frames: n, mode: b })
             if u == v && a == b =>

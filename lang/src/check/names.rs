@@ -8,7 +8,7 @@ use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::{BinaryOp, Expr, ExprKind};
 use crate::limits::COMM_BYTES;
 use crate::span::Span;
-use crate::target::{Feature, ProcessNamespace, ProgramKind, TracingKind};
+use crate::target::{FIRST_PROCESS_NAMESPACE, Feature, ProcessNamespace, ProgramKind, TracingKind};
 use crate::types::{Clock, Shown, Space, StackMode, StructKind, Type};
 
 use super::body::Body;
@@ -147,6 +147,10 @@ impl Body<'_, '_, '_> {
             Intrinsic::PossibleCpus => {
                 let kind = ExprKind::Int(i64::from(self.checker.target.possible_cpus()));
                 Expr { kind, ty: Type::U64, span }
+            }
+            Intrinsic::ProcessNamespace => {
+                let inode = self.checker.target.process_namespace().map_or(FIRST_PROCESS_NAMESPACE, |own| own.inode);
+                Expr { ty: Type::U64, ..Expr::int(inode as i64, span) }
             }
             Intrinsic::Probe => Expr { kind: ExprKind::Site, ty: Type::ProbeName, span },
             Intrinsic::Func => match self.group.kind {

@@ -5,13 +5,9 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::hir::{BinaryOp, Expr, ExprKind, site_name};
 use crate::span::Span;
 use crate::target::ProbeSite;
-use crate::types::{Shown, Type};
+use crate::types::Type;
 
 use super::body::Body;
-use super::maps::unify;
-
-/// What to do where the name of another process is wanted in a probe.
-pub const NAME_OF_ANOTHER: &str = "the name of another process is looked up when it is printed; `comm` is the one of the process that runs, and `@name[pid] = comm` keeps it for others";
 
 /// Larger values take too many instructions to compare.
 const MOST_COMPARED_BYTES: u32 = 1024;
@@ -26,6 +22,11 @@ pub fn instead_of_number(ty: &Type) -> &'static str {
         Type::Array { .. } => "take an element of it: `[0]`",
         _ => "it can be printed, kept in a map, and be a key of one",
     }
+}
+
+/// True for strings, and for names that are strings where one is wanted.
+fn is_text(ty: &Type) -> bool {
+    matches!(ty, Type::Str(_)) || ty.has_text()
 }
 
 /// How two values that do not fit become one.
@@ -119,9 +120,7 @@ impl Body<'_, '_, '_> {
         match op {
             // Expanded before, as a call of glob().
             Op::Match | Op::NotMatch => return self.not_yet(span, "matching a glob"),
-            Op::Add if matches!((&left.ty, &right.ty), (Type::Str(_), Type::Str(_))) => {
-                return self.concatenate(left, right, span);
-            }
+            Op::Add if is_text(&left.ty) && is_text(&right.ty) => return self.concatenate(left, right, span),
             Op::Equal | Op::NotEqual | Op::Less | Op::LessEqual | Op::Greater | Op::GreaterEqual => {
                 return self.comparison(op, left, right, span);
             }
@@ -210,7 +209,11 @@ impl Body<'_, '_, '_> {
     }
 
     fn comparison(&mut self, op: Op, left: Expr, right: Expr, span: Span) -> Expr {
-        if let (Type::Str(_), Type::Str(_)) = (&left.ty, &right.ty) {
+        if let Some(same) = self.same(op, &left, &right, span) {
+            return same;
+        }
+        if is_text(&left.ty) && is_text(&right.ty) {
+            let (left, right) = (self.as_text(left), self.as_text(right));
             if let (ExprKind::Str(a), ExprKind::Str(b), Op::Equal | Op::NotEqual) = (&left.kind, &right.kind, op) {
                 let is_same = until_nul(a) == until_nul(b);
                 return Expr { ty: Type::Bool, ..Expr::int(i64::from(is_same == (op == Op::Equal)), span) };
@@ -234,9 +237,6 @@ impl Body<'_, '_, '_> {
             let kind = ExprKind::Binary { op, left: Box::new(order), right: Box::new(Expr::int(0, span)) };
             return Expr { kind, ty: Type::Bool, span };
         }
-        if let Some(same) = self.same(op, &left, &right, span) {
-            return same;
-        }
         let comparable =
             |ty: &Type| ty.is_integer() || matches!(ty, Type::Pointer { .. } | Type::Symbol { .. } | Type::Shown(_));
         for (side, other) in [(&left, &right), (&right, &left)] {
@@ -246,8 +246,6 @@ impl Body<'_, '_, '_> {
                     (Type::Str(_), Type::Pointer { .. } | Type::Int { .. }) if other.constant().is_none() => {
                         "read the string that it points to: `str(arg0) == \"text\"`"
                     }
-                    (Type::Shown(Shown::ProcessName), _) => NAME_OF_ANOTHER,
-                    (Type::Str(_), Type::Shown(Shown::ProcessName)) => NAME_OF_ANOTHER,
                     (Type::ProbeName, _) => "it is compared with a text: `probe == \"begin\"`",
                     (Type::Str(_), _) => "a string is compared with a string: `comm == \"bash\"`",
                     _ => instead_of_number(&ty),
@@ -337,8 +335,7 @@ impl Body<'_, '_, '_> {
         if !is_wide(&left.ty) || !is_wide(&right.ty) {
             return None;
         }
-        let right = &self.in_order_of(right.clone(), &left.ty);
-        let ty = unify(&left.ty, &right.ty)?;
+        let (left, right, ty) = self.joined(left.clone(), right.clone())?;
         if ty.stored_bytes() > MOST_COMPARED_BYTES {
             return Some(
                 self.fail(
@@ -352,7 +349,7 @@ impl Body<'_, '_, '_> {
                 ),
             );
         }
-        let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
+        let (left, right) = (Box::new(left), Box::new(right));
         Some(Expr { kind: ExprKind::Same { negated, left, right, ty }, ty: Type::Bool, span })
     }
 
@@ -396,6 +393,12 @@ impl Body<'_, '_, '_> {
     pub fn unary(&mut self, op: UnaryOp, operand: &ast::Expr, span: Span) -> Expr {
         if op == UnaryOp::AddressOf {
             let value = self.expr(operand);
+            if value.ty.has_text() {
+                let text = self.as_text(value);
+                let (first, text) = self.kept(text);
+                let address = self.address_of(text, span);
+                return self.after(first, address);
+            }
             let has_memory = match &value.kind {
                 ExprKind::Deref { bits: None, .. } | ExprKind::Local(_) | ExprKind::MapGet { .. } => true,
                 ExprKind::Context(_) => !value.ty.is_scalar(),

@@ -8,13 +8,16 @@ use crate::aggregations::{Aggregation, AggregationKind};
 use crate::ast;
 use crate::calls;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::hir::{Expr, ExprKind, LocalId, MapId, Stmt, StmtKind};
+use crate::hir::{Expr, ExprKind, LocalId, MapId, Stmt, StmtKind, texts};
 use crate::span::Span;
 use crate::types::Type;
 
 use super::body::Body;
 use super::maps::unify;
 use super::operators::one_of_both;
+
+/// Texts of names take so much of the global data at most; arrays of more than 4 MiB are refused by the kernel.
+const MOST_TEXT_BYTES: u64 = 2 << 20;
 
 impl Body<'_, '_, '_> {
     /// `(x = 1, y = 2)`
@@ -40,14 +43,87 @@ impl Body<'_, '_, '_> {
         Expr { kind: ExprKind::Tuple(values), ty, span }
     }
 
-    /// The value with the parts of its records in the order of those names in that type: `(b = 1, a = 2)` is `(a = 2, b = 1)`.
-    pub fn in_order_of(&mut self, value: Expr, wanted: &Type) -> Expr {
-        if in_order(&value.ty, wanted).is_none_or(|ty| ty == value.ty) {
+    /// The value as it stands among values of that type: a name among strings is a string, and the parts of records are in the
+    /// order of the names there, `(b = 1, a = 2)` is `(a = 2, b = 1)`.
+    pub fn fitted(&mut self, value: Expr, wanted: &Type) -> Expr {
+        if let Type::Str(_) = wanted {
+            return self.as_text(value);
+        }
+        if fits_as_it_is(&value.ty, wanted) {
             return value;
         }
         let (first, value) = self.once(value);
-        let value = ordered(value, wanted);
+        let value = self.fitted_parts(value, wanted);
         self.after(first, value)
+    }
+
+    /// The parts of a value that is kept somewhere, as they stand among values of that type.
+    fn fitted_parts(&mut self, value: Expr, wanted: &Type) -> Expr {
+        if fits_as_it_is(&value.ty, wanted) {
+            return value;
+        }
+        if value.ty.has_text() {
+            return self.as_text(value);
+        }
+        let (span, wanted_parts) = (value.span, wanted.parts());
+        let (own, own_names, names) = (value.ty.parts(), names_of(&value.ty), names_of(wanted));
+        let mut parts = Vec::new();
+        for (number, name) in names.iter().enumerate() {
+            let same = own_names.iter().position(|own| name.is_some() && own == name);
+            let at = same.unwrap_or(number);
+            let offset = own[..at].iter().map(Type::stored_bytes).sum();
+            let kind = ExprKind::Part { base: Box::new(value.clone()), offset };
+            parts.push(self.fitted_parts(Expr { kind, ty: own[at].clone(), span }, &wanted_parts[number]));
+        }
+        let types = parts.iter().map(|part| part.ty.clone());
+        let ty = match wanted {
+            Type::Record(wanted) => Type::Record(wanted.iter().map(|(name, _)| name.clone()).zip(types).collect()),
+            _ => Type::Tuple(types.collect()),
+        };
+        Expr { kind: ExprKind::Tuple(parts), ty, span }
+    }
+
+    /// Two values, one of which is to be taken, with a type that holds both; None where there is no such type.
+    pub fn joined(&mut self, a: Expr, b: Expr) -> Option<(Expr, Expr, Type)> {
+        let b = self.fitted(b, &a.ty);
+        let ty = unify(&a.ty, &b.ty)?;
+        let (a, b) = (self.fitted(a, &ty), self.fitted(b, &ty));
+        let ty = unify(&a.ty, &b.ty)?;
+        Some((a, b, ty))
+    }
+
+    /// A name as the string that it is; any other value as it is.
+    pub fn as_text(&mut self, value: Expr) -> Expr {
+        if !value.ty.has_text() {
+            return value;
+        }
+        let span = value.span;
+        let Some(texts) = texts(self.checker.sites, &value.ty) else { return value };
+        let mut known = match (&value.kind, value.constant()) {
+            (ExprKind::Site, _) => self.group.sites.iter().map(|site| site.index()).collect(),
+            (_, Some(number @ 0..)) => vec![(number as usize).min(texts.len() - 1)],
+            _ => Vec::new(),
+        };
+        known.dedup_by_key(|at| texts[*at]);
+        if let [only] = known[..] {
+            let ty = Type::Str(self.checker.items.settings.room_of(texts[only]));
+            return Expr { kind: ExprKind::Str(texts[only].as_bytes().into()), ty, span };
+        }
+        let longest = texts.iter().max_by_key(|text| text.len()).copied().unwrap_or_default();
+        let room = self.checker.items.settings.room_of(longest);
+        let all = texts.len() as u64 * u64::from(room);
+        if all > MOST_TEXT_BYTES {
+            return self.fail(
+                Diagnostic::error(
+                    Code::TooLarge,
+                    span,
+                    format!("the names of {} probes are strings here", texts.len()),
+                )
+                .label(format!("a table of {all} bytes, of at most {MOST_TEXT_BYTES}"))
+                .help("names take no table where they are printed, are keys, or are compared with a text by `==`"),
+            );
+        }
+        Expr { kind: ExprKind::Convert(Box::new(value)), ty: Type::Str(room), span }
     }
 
     /// An expression that may stand in several places and gives what this one gave once, after the statements.
@@ -55,6 +131,11 @@ impl Body<'_, '_, '_> {
         if value.ty == Type::Unknown || matches!(value.kind, ExprKind::Int(_) | ExprKind::Str(_) | ExprKind::Local(_)) {
             return (Vec::new(), value);
         }
+        self.kept(value)
+    }
+
+    /// The same in a variable of its own, whatever the expression is.
+    pub fn kept(&mut self, value: Expr) -> (Vec<Stmt>, Expr) {
         let span = value.span;
         let local = self.hidden("once", &value.ty);
         let ty = self.local_type(local);
@@ -111,12 +192,11 @@ impl Body<'_, '_, '_> {
             );
         };
         let (then, otherwise) = (self.block_value(&inner.then, span), self.block_value(otherwise, span));
-        let otherwise = self.in_order_of(otherwise, &then.ty);
         if then.ty == Type::Unknown || otherwise.ty == Type::Unknown || condition.ty == Type::Unknown {
             return unknown;
         }
-        let Some(ty) = unify(&then.ty, &otherwise.ty) else {
-            let (a, b) = (then.ty.clone(), otherwise.ty.clone());
+        let (a, b) = (then.ty.clone(), otherwise.ty.clone());
+        let Some((then, otherwise, ty)) = self.joined(then, otherwise) else {
             return self.fail(
                 Diagnostic::error(Code::TypeMismatch, span, format!("the two values are of type {a:#} and {b:#}"))
                     .label("both sides of an `if` give one type")
@@ -175,42 +255,28 @@ impl Body<'_, '_, '_> {
     }
 }
 
-/// The type with the parts of its records in the order of the other one's; None where their names differ.
-fn in_order(own: &Type, wanted: &Type) -> Option<Type> {
+/// Whether a value of its own type stands among values of the other one without a change; also where nothing makes it fit.
+fn fits_as_it_is(own: &Type, wanted: &Type) -> bool {
     match (own, wanted) {
         (Type::Record(own), Type::Record(wanted)) if own.len() == wanted.len() => {
-            let part = |(name, wanted): &(Arc<str>, Type)| {
-                let (_, own) = own.iter().find(|(known, _)| known == name)?;
-                Some((name.clone(), in_order(own, wanted)?))
-            };
-            Some(Type::Record(wanted.iter().map(part).collect::<Option<_>>()?))
+            let of = |name: &str| own.iter().find(|(known, _)| **known == *name).map(|(_, ty)| ty);
+            wanted.iter().any(|(name, _)| of(name).is_none())
+                || own.iter().zip(wanted.iter()).all(|((a, own), (b, wanted))| a == b && fits_as_it_is(own, wanted))
         }
         (Type::Tuple(own), Type::Tuple(wanted)) if own.len() == wanted.len() => {
-            let parts = own.iter().zip(wanted.iter()).map(|(own, wanted)| in_order(own, wanted));
-            Some(Type::Tuple(parts.collect::<Option<_>>()?))
+            own.iter().zip(wanted.iter()).all(|(own, wanted)| fits_as_it_is(own, wanted))
         }
-        _ => Some(own.clone()),
+        (own, Type::Str(_)) => !own.has_text(),
+        _ => true,
     }
 }
 
-/// The parts of a value that is kept somewhere, put together in that order.
-fn ordered(value: Expr, wanted: &Type) -> Expr {
-    let Some(ty) = in_order(&value.ty, wanted).filter(|ty| *ty != value.ty) else { return value };
-    let span = value.span;
-    let names = |ty: &Type| match ty {
+/// The names of a record's parts; a tuple's have none.
+fn names_of(ty: &Type) -> Vec<Option<Arc<str>>> {
+    match ty {
         Type::Record(parts) => parts.iter().map(|(name, _)| Some(name.clone())).collect(),
         _ => vec![None; ty.parts().len()],
-    };
-    let (own, own_names) = (value.ty.parts(), names(&value.ty));
-    let wanted_parts = wanted.parts();
-    let part = |(number, name): (usize, Option<Arc<str>>)| {
-        let at = if name.is_some() { own_names.iter().position(|own| *own == name).unwrap_or(number) } else { number };
-        let offset = own[..at].iter().map(Type::stored_bytes).sum();
-        let kind = ExprKind::Part { base: Box::new(value.clone()), offset };
-        ordered(Expr { kind, ty: own[at].clone(), span }, &wanted_parts[number])
-    };
-    let parts = names(wanted).into_iter().enumerate().map(part).collect();
-    Expr { kind: ExprKind::Tuple(parts), ty, span }
+    }
 }
 
 /// What stands last in a block and may be its value, and the statements before it. An `if` or a block that stands last needs no

@@ -1,9 +1,11 @@
-//! Which sites look the same to programs and to their readers.
+//! What the numbers of sites, errors, signals and system calls stand for, and which sites look the same to programs and to
+//! their readers.
 
 use std::collections::HashMap;
 
+use crate::names;
 use crate::target::ProbeSite;
-use crate::types::Type;
+use crate::types::{Shown, Type};
 
 use super::{Hir, SiteId};
 
@@ -19,6 +21,16 @@ pub fn site_name<'a>(site: &'a ProbeSite, ty: &Type) -> Option<&'a str> {
         Some(site.event())
     } else {
         None
+    }
+}
+
+/// What values of a type with a text show, by their numbers; None for other types. Numbers above the last one show what it does.
+pub fn texts<'a>(sites: &'a [ProbeSite], ty: &Type) -> Option<Vec<&'a str>> {
+    match ty {
+        Type::Shown(Shown::ErrorText) => Some(names::errno_texts()),
+        Type::Shown(Shown::SignalName) => Some(names::signal_names()),
+        Type::Shown(Shown::SystemCallName) => Some(names::syscall_names()),
+        _ => sites.iter().map(|site| site_name(site, ty)).collect::<Option<_>>().filter(|all: &Vec<_>| !all.is_empty()),
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rtrace_lang::limits::MAX_PROBES;
-use rtrace_lang::target::ProcessNamespace;
+use rtrace_lang::target::{FIRST_PROCESS_NAMESPACE, ProcessNamespace};
 
 use super::KernelError;
 
@@ -68,9 +68,6 @@ pub fn file_limit() -> usize {
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
-
-/// The number of the first process namespace (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
-const FIRST_PROCESS_NAMESPACE: u64 = 0xefff_fffc;
 
 /// The process namespace of this process, unless it is the first one.
 pub fn process_namespace() -> Option<ProcessNamespace> {
