@@ -21,6 +21,16 @@ pub enum AggregationKind {
     Tseries,
 }
 
+/// What is read of an aggregation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AggregationPart {
+    /// The one number that it stands for.
+    Value,
+    /// How many values there were.
+    Count,
+    Total,
+}
+
 /// How a value enters the slots of a cell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fold {

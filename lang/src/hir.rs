@@ -17,7 +17,7 @@ pub use verify::verify;
 
 use std::sync::Arc;
 
-use crate::aggregations::Aggregation;
+use crate::aggregations::{Aggregation, AggregationPart};
 use crate::format::Piece;
 use crate::script_types::ScriptTypes;
 use crate::settings::Settings;
@@ -564,6 +564,7 @@ pub enum ExprKind {
     AggregationValue {
         map: MapId,
         key: Vec<Expr>,
+        part: AggregationPart,
     },
 }
 

@@ -1,6 +1,6 @@
 //! Aggregations: a value enters the cell of this processor.
 
-use rtrace_lang::aggregations::{Aggregation, Fold, SERIES_SLOTS, SeriesFunction, Shape};
+use rtrace_lang::aggregations::{Aggregation, AggregationPart, Fold, SERIES_SLOTS, SeriesFunction, Shape};
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Expr, MapId, MapValue};
 
@@ -67,7 +67,7 @@ impl Lower<'_> {
     }
 
     /// What an aggregation holds, the parts of all processors merged.
-    pub(super) fn aggregation_value(&mut self, map: MapId, key: &[Expr]) -> Value {
+    pub(super) fn aggregation_value(&mut self, map: MapId, key: &[Expr], part: AggregationPart) -> Value {
         let (turn, key) = if self.hir.maps[map.index()].key.is_empty() {
             let place = self.temporary(8);
             let zero = self.b.int(0);
@@ -77,11 +77,11 @@ impl Lower<'_> {
             let key = self.key(map, key);
             (key.turn, key.pointer)
         };
-        self.merged(map, turn, key)
+        self.merged(map, turn, key, part)
     }
 
     /// The same for a key that is in memory: goes through the processors, one after the other.
-    pub(super) fn merged(&mut self, map: MapId, turn: Turn, key: Value) -> Value {
+    pub(super) fn merged(&mut self, map: MapId, turn: Turn, key: Value, part: AggregationPart) -> Value {
         let MapValue::Aggregation(aggregation) = self.hir.maps[map.index()].value else {
             unreachable!("the checker reads aggregations only")
         };
@@ -147,8 +147,10 @@ impl Lower<'_> {
         }
         self.b.seal(head);
         self.b.enter(done);
-        if aggregation.row().fold != Fold::CountAndSum {
-            return first;
+        match part {
+            AggregationPart::Value if aggregation.row().fold == Fold::CountAndSum => {}
+            AggregationPart::Value | AggregationPart::Count => return first,
+            AggregationPart::Total => return second,
         }
         let op = if aggregation.signed { BinaryOp::DivideSigned } else { BinaryOp::DivideUnsigned };
         self.if_found(first, |lower, count| lower.divide(op, second, count), |lower| lower.b.int(0))

@@ -164,7 +164,7 @@ impl Lower<'_> {
                 let swapped = self.b.byte_swap(value, *bytes);
                 self.b.extend(swapped, *bytes, e.ty.is_signed())
             }
-            ExprKind::AggregationValue { map, key } => self.aggregation_value(*map, key),
+            ExprKind::AggregationValue { map, key, part } => self.aggregation_value(*map, key, *part),
             ExprKind::Str(_)
             | ExprKind::ReadString { .. }
             | ExprKind::Comm

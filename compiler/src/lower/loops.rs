@@ -2,6 +2,7 @@
 //! one by one. All others are functions of their own that a helper calls for each round, so that the verifier sees their
 //! body once, or global functions, which it verifies by themselves: see `functions.rs`.
 
+use rtrace_lang::aggregations::AggregationPart;
 use rtrace_lang::calls;
 use rtrace_lang::hir::{
     BinaryOp, Expr, ExprKind, LocalId, LoopKind, MapId, MapValue, Stmt, StmtKind, for_each_statement,
@@ -352,7 +353,7 @@ impl Lower<'_> {
                     let place = lower.temporary(bytes);
                     lower.copy(Place { base: key_pointer, offset: 0 }, place, bytes);
                     let key = lower.pointer(place);
-                    let merged = lower.merged(map, turn, key);
+                    let merged = lower.merged(map, turn, key, AggregationPart::Value);
                     lower.put_local(value, merged);
                 }
             }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::aggregations::{Aggregation, AggregationKind};
+use crate::aggregations::{Aggregation, AggregationKind, AggregationPart};
 use crate::ast;
 use crate::calls;
 use crate::diagnostic::{Code, Diagnostic};
@@ -237,7 +237,7 @@ impl Body<'_, '_, '_> {
             self.report(
                 Diagnostic::error(Code::TypeMismatch, span, format!("a {name}() is no number that a probe can read"))
                     .label(format!("holds {name}()"))
-                    .help("count(), sum(), avg(), min() and max() can be read; print(@map) shows any of them"),
+                    .help("count(), sum(), avg(), min(), max() and stats() of a key can be read; print(@map) shows all of any map"),
             );
             return None;
         }
@@ -248,10 +248,41 @@ impl Body<'_, '_, '_> {
     }
 
     pub fn aggregation_value(&mut self, aggregation: Aggregation, map: MapId, key: Vec<Expr>, span: Span) -> Expr {
+        if aggregation.kind == AggregationKind::Stats {
+            return self.stats_value(aggregation, map, key, span);
+        }
         match self.readable(aggregation, span) {
-            Some(ty) => Expr { kind: ExprKind::AggregationValue { map, key }, ty, span },
+            Some(ty) => Expr { kind: ExprKind::AggregationValue { map, key, part: AggregationPart::Value }, ty, span },
             None => Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span },
         }
+    }
+
+    /// A record of what a stats() holds.
+    fn stats_value(&mut self, aggregation: Aggregation, map: MapId, key: Vec<Expr>, span: Span) -> Expr {
+        if !self.need_helper("reading a stats()", calls::MAP_LOOKUP_PERCPU_ELEM, span) {
+            return Expr { kind: ExprKind::Int(0), ty: Type::Unknown, span };
+        }
+        let mut first = Vec::new();
+        let mut kept = Vec::new();
+        for part in key {
+            let (statements, part) = self.once(part);
+            first.extend(statements);
+            kept.push(part);
+        }
+        let number = if aggregation.signed { Type::I64 } else { Type::U64 };
+        let (names, parts): (Vec<_>, Vec<_>) = [
+            ("count", AggregationPart::Count, Type::U64),
+            ("average", AggregationPart::Value, number.clone()),
+            ("total", AggregationPart::Total, number),
+        ]
+        .into_iter()
+        .map(|(name, part, ty)| {
+            let kind = ExprKind::AggregationValue { map, key: kept.clone(), part };
+            ((Arc::from(name), ty.clone()), Expr { kind, ty, span })
+        })
+        .unzip();
+        let record = Expr { kind: ExprKind::Tuple(parts), ty: Type::Record(names.into()), span };
+        self.after(first, record)
     }
 }
 

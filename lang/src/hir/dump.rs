@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::aggregations::AggregationPart;
 use crate::target::Processes;
 
 use super::{Dispatch, Expr, ExprKind, Hir, KernelText, LoopKind, MapId, MapValue, RecordKind, Stmt, StmtKind, Table};
@@ -259,7 +260,14 @@ impl Dumper<'_> {
             ExprKind::Inet { family, address, bytes } => {
                 format!("inet({}, {}, {bytes})", self.text(family), self.text(address))
             }
-            ExprKind::AggregationValue { map, key } => format!("value({})", self.place(*map, key)),
+            ExprKind::AggregationValue { map, key, part } => {
+                let part = match part {
+                    AggregationPart::Value => "value",
+                    AggregationPart::Count => "count",
+                    AggregationPart::Total => "total",
+                };
+                format!("{part}({})", self.place(*map, key))
+            }
         }
     }
 }

@@ -143,7 +143,7 @@ fn expr(hir: &Hir, program: &Program, e: &Expr) -> Result<(), String> {
         ExprKind::MapGet { map, key }
         | ExprKind::HasKey { map, key }
         | ExprKind::Delete { map, key }
-        | ExprKind::AggregationValue { map, key } => keys(hir, program, *map, key),
+        | ExprKind::AggregationValue { map, key, .. } => keys(hir, program, *map, key),
         ExprKind::Binary { left, right, .. } => {
             if !left.ty.is_scalar() || !right.ty.is_scalar() {
                 return Err(format!("an operation on {} and {}", left.ty, right.ty));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rtrace_lang::aggregations::{Aggregation, Fold, Shape};
+use rtrace_lang::aggregations::{Aggregation, AggregationPart, Fold, Shape};
 use rtrace_lang::hir::{BinaryOp, Expr, ExprKind, Hir, LocalId, LoopKind, MapId, MapValue, Program, Stmt, StmtKind};
 use rtrace_lang::span::Span;
 use rtrace_lang::types::Type;
@@ -354,11 +354,12 @@ impl Evaluator<'_> {
                 let (left, right) = (self.value(left).encode(ty), self.value(right).encode(ty));
                 truth((left == right) != *negated)
             }
-            ExprKind::AggregationValue { map, key } => {
+            ExprKind::AggregationValue { map, key, part: AggregationPart::Value } => {
                 let key = self.key(*map, key);
                 Datum::Int(self.aggregated(*map, &key))
             }
-            ExprKind::Helper { .. }
+            ExprKind::AggregationValue { .. }
+            | ExprKind::Helper { .. }
             | ExprKind::Context(_)
             | ExprKind::ContextPointer
             | ExprKind::Deref { .. }
