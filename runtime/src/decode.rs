@@ -125,9 +125,12 @@ impl Decoder {
             }
             Type::Shown(shown) => Value::Named { text: self.names.show(shown, first, target), number: first as i64 },
             Type::Inet => Value::Symbol(names::internet(first, bytes.get(8..24).unwrap_or(&[])).into()),
-            Type::Stack { user, mode, .. } => {
+            Type::Stack { user, mode, frames: most } => {
                 let pid = user.then(|| word(bytes, 8));
                 let mut frames = self.stack(first, pid, stacks);
+                if !user && frames.len() > *most as usize {
+                    frames = frames[..*most as usize].into();
+                }
                 if let (StackMode::BuildId, Some(pid)) = (mode, pid) {
                     frames = self.with_build_ids(pid as u32, &frames);
                 }
@@ -336,7 +339,7 @@ fn unaligned(bytes: &[u8], size: usize) -> u64 {
 
 /// Frames of the program that took the stack and of what called it: a stack begins where the event happened.
 fn is_own_frame(name: &str) -> bool {
-    ["bpf_prog_", "bpf_trace_run", "__bpf_trace_", "bpf_trampoline_", "__traceiter_"]
+    ["bpf_prog_", "bpf_trace_run", "__bpf_trace_", "bpf_trampoline_", "__traceiter_", "bpf_loop", "bpf_for_each_"]
         .iter()
         .any(|own| name.starts_with(own))
 }

@@ -2,8 +2,10 @@
 
 use rtrace_lang::calls;
 use rtrace_lang::hir::{BinaryOp, Expr};
+use rtrace_lang::limits::DEFAULT_STACK_FRAMES;
 use rtrace_lang::span::Span;
-use rtrace_lang::target::ProgramKind;
+use rtrace_lang::target::{ProgramKind, TracingKind};
+use rtrace_lang::types::Type;
 
 use crate::ir::{Memory, Value, ValueKind};
 use crate::object::ErrorKind;
@@ -17,14 +19,16 @@ impl Lower<'_> {
     /// The hash that names the current stack; 0 where none could be taken, which is counted.
     pub(super) fn stack(&mut self, user: bool, frames: u32, span: Span) -> Value {
         // A word for the number of frames, then the frames, as the map of stacks keeps them.
-        let memory = self.scratch_memory(8 + rtrace_lang::limits::DEFAULT_STACK_FRAMES * 8);
+        let memory = self.scratch_memory(8 + DEFAULT_STACK_FRAMES * 8);
         let buffer = self.pointer(memory.at(8));
-        let size = self.b.int(i64::from(frames) * 8);
-        let flags = self.b.int(if user { USER_STACK } else { 0 });
+        let (own, more) = if user { (0, 0) } else { own_frames(self.program.kind) };
+        let taken = (frames + more).min(DEFAULT_STACK_FRAMES);
+        let size = self.b.int(i64::from(taken) * 8);
+        let flags = self.b.int(if user { USER_STACK } else { own });
         let bytes = self.b.call(calls::GET_STACK, &[self.context, buffer, size, flags]);
         // A kernel thread has no user stack, and a sample of user code no kernel stack: that is no error.
         let may_be_empty = user || self.program.kind == ProgramKind::PerfEvent;
-        self.stack_of(memory, bytes, frames, user, may_be_empty, span)
+        self.stack_of(memory, bytes, taken, user, may_be_empty, span)
     }
 
     /// The hash of what was taken, if there is any; else 0.
@@ -136,6 +140,24 @@ impl Lower<'_> {
         self.b.store(key.base, key.offset, 8, hash);
         let (map, key) = (self.b.map(map), self.pointer(key));
         let found = self.b.call_nullable(calls::MAP_LOOKUP_ELEM, &[map, key], Memory::MapValue);
-        self.if_found(found, |lower, found| lower.b.load(found, 0, 8, false), |lower| lower.b.int(0))
+        let Type::Stack { frames, .. } = stack.ty else { unreachable!("a stack") };
+        let length = self.if_found(found, |lower, found| lower.b.load(found, 0, 8, false), |lower| lower.b.int(0));
+        self.at_most(length, frames)
+    }
+}
+
+/// How many frames of a kernel stack are the program's own and its caller's; and how many of those behind them may still be
+/// between the program and the event, where that differs: a raw tracepoint calls a program through one function or two
+/// (`__bpf_trace_`, and `__traceiter_` where several programs are attached). They are left out when the stack is shown.
+fn own_frames(kind: ProgramKind) -> (i64, u32) {
+    match kind {
+        ProgramKind::RawTracepoint | ProgramKind::Tracing { attach: TracingKind::RawTracepoint, btf_id: _ } => (2, 2),
+        ProgramKind::Tracing { attach: TracingKind::Fentry | TracingKind::Fexit, btf_id: _ } => (2, 0),
+        // The stack begins with the registers of the event.
+        ProgramKind::Tracing { attach: TracingKind::Iterator, btf_id: _ }
+        | ProgramKind::Kprobe { .. }
+        | ProgramKind::TestRun
+        | ProgramKind::Tracepoint
+        | ProgramKind::PerfEvent => (0, 0),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rtrace_lang::aggregations::Aggregation;
 use rtrace_lang::format::Piece;
 use rtrace_lang::hir::{Map, MapId, MapValue, SortBy, Table};
+use rtrace_lang::limits::DEFAULT_STACK_FRAMES;
 use rtrace_lang::source::Source;
 use rtrace_lang::types::Type;
 
@@ -119,7 +120,7 @@ impl Session<'_> {
                 let cell = cells::cell(aggregation, &slots, divisor);
                 rows.push(Row { bytes: None, key: Vec::new(), cell });
             }
-            MapValue::Aggregation(aggregation) if keep == Keep::Shown && map.key.iter().any(reads_as_name) => {
+            MapValue::Aggregation(aggregation) if keep == Keep::Shown && map.key.iter().any(reads_alike) => {
                 rows = self.merged_rows(id, at, aggregation, divisor)?;
             }
             MapValue::Aggregation(aggregation) => {
@@ -289,9 +290,13 @@ impl Session<'_> {
 /// After so many rows memory is given back.
 const GIVE_BACK: usize = 65_536;
 
-/// Whether keys that differ may read alike.
-fn reads_as_name(part: &Type) -> bool {
-    matches!(part, Type::Symbol { .. })
+/// Whether keys that differ may read alike: addresses of one name, and kernel stacks of which more was taken than is shown.
+fn reads_alike(part: &Type) -> bool {
+    match part {
+        Type::Symbol { .. } => true,
+        Type::Stack { user: false, frames, .. } => *frames < DEFAULT_STACK_FRAMES,
+        _ => false,
+    }
 }
 
 /// Puts rows in order: by two numbers of each first, which settles most, since there may be a million rows.
