@@ -23,7 +23,7 @@ mod unwind;
 mod wakeups;
 mod ways;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use std::time::Duration;
 use aya::maps::{Map as AyaMap, MapData, RingBuf};
 use rtrace_compiler::object::{Object, STOPPED_OFFSET};
 use rtrace_lang::diagnostic::Diagnostic;
-use rtrace_lang::hir::Hir;
+use rtrace_lang::hir::{Hir, SiteId};
 use rtrace_lang::source::Source;
 use rtrace_lang::target::{Attach, Trial};
 use rtrace_probes::kernel::KernelError;
@@ -248,6 +248,8 @@ pub struct Session<'m> {
     metrics: Option<MetricsServer>,
     /// What of them is known to be no metric.
     told_of_metrics: HashSet<String>,
+    /// Ticks of timers that came while the tool was held up.
+    missed_ticks: BTreeMap<SiteId, u64>,
     /// The line on the terminal while something is recorded.
     recording: Option<RecordingLine>,
     /// Another thread that asks for maps and ends the session.
@@ -322,6 +324,7 @@ impl<'m> Session<'m> {
             metrics: None,
             recording: None,
             told_of_metrics: HashSet::new(),
+            missed_ticks: BTreeMap::new(),
             requests: None,
             printed: 0,
             is_ending: false,

@@ -23,7 +23,7 @@ pub const ALL: &[(&str, Check)] =
     &[("burst_of_two_processors", check_burst), ("widths", check_widths), ("filling_disk", check_filling_disk)];
 
 /// What takes a processor that does not compute in software.
-pub const OUTSIDE_GUESTS: &[(&str, Check)] = &[("a_million_lines", check_million)];
+pub const OUTSIDE_GUESTS: &[(&str, Check)] = &[("a_million_lines", check_million), ("held_up_ticks", check_held_up)];
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -59,6 +59,32 @@ fn check_million(programs: &Programs) -> Result<()> {
         }
     }
     bail!("of each of five runs some were lost, {lost} of the last one")
+}
+
+/// Ticks that come while nobody reads the output are made up for, up to a number, and the others are told: none goes missing.
+fn check_held_up(programs: &Programs) -> Result<()> {
+    let script = "interval:us:100 { @++; printf(\"%0400d\\n\", 1); } \
+                  END { printf(\"ticks %d of %d\\n\", @, elapsed / 100000); clear(@); }";
+    let child = Command::new(&programs.rtrace)
+        .args(["-e", script, "--duration", "4s"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    std::thread::sleep(Duration::from_millis(2500));
+    let ended = child.wait_with_output()?;
+    let (output, errors) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    let counts =
+        output.lines().find_map(|line| line.strip_prefix("ticks ")?.split_once(" of ")).context("no counts")?;
+    let (ran, passed): (u64, u64) = (counts.0.parse()?, counts.1.parse()?);
+    let missed =
+        errors.lines().find_map(|line| line.strip_prefix("warning: missed ")?.split_once(" ticks of interval:us:100"));
+    let missed: u64 = missed.context("no ticks are told as missed")?.0.parse()?;
+    // The clock of the script begins a little before the timer.
+    if (ran + missed).abs_diff(passed) > passed / 20 {
+        bail!("{ran} ran and {missed} were missed, of {passed}");
+    }
+    Ok(())
 }
 
 /// A small file system of its own fills while rtrace writes: what was written stays, the rest is told.

@@ -167,17 +167,17 @@ impl Session<'_> {
             let missed = bpf::program_stats(fd.as_fd()).map_or(0, |stats| stats.recursion_misses);
             if missed > 0 {
                 let probe = program.sites.first().map_or("", |site| &self.hir.sites[site.index()].name);
-                events.push(Event::Problem {
-                    message: format!(
-                        "missed {missed} event{} of {probe}: it came while the program was still busy on that processor",
-                        if missed == 1 { "" } else { "s" }
-                    ),
-                    helper: None,
-                    place: None,
-                    count: 1,
-                    in_total: false,
-                });
+                events.push(passed_over(
+                    missed,
+                    "event",
+                    probe,
+                    "it came while the program was still busy on that processor",
+                ));
             }
+        }
+        for (site, missed) in &self.missed_ticks {
+            let probe = &self.hir.sites[site.index()].name;
+            events.push(passed_over(*missed, "tick", probe, "the output that rtrace writes was waited for"));
         }
     }
 
@@ -185,4 +185,10 @@ impl Session<'_> {
         let place = self.options.source.locate(span);
         Place { file: Arc::from(place.file), line: place.line, column: place.column, text: place.text.to_string() }
     }
+}
+
+fn passed_over(missed: u64, what: &str, probe: &str, why: &str) -> Event {
+    let plural = if missed == 1 { "" } else { "s" };
+    let message = format!("missed {missed} {what}{plural} of {probe}: {why}");
+    Event::Problem { message, helper: None, place: None, count: 1, in_total: false }
 }

@@ -205,13 +205,12 @@ impl Session<'_> {
             let tick = if earlier.is_empty() { TICK } else { BREATH };
             let left = end.map_or(tick, |end| end.saturating_duration_since(Instant::now()).min(tick));
             let ready = signals::wait(&fds, left).map_err(|error| SessionError::System("poll", error))?;
-            for (number, (programs, wakeup)) in wakeups.iter().enumerate() {
-                if ready[1 + number] && wakeup.take() {
-                    programs.iter().try_for_each(|program| self.test_run(*program))?;
-                }
-            }
-            if ring_at.is_some_and(|at| ready[at]) || !wakeups.is_empty() {
+            let has_run = self.run_due(wakeups, |number| ready[1 + number], sink)?;
+            let is_filled = ring_at.is_some_and(|at| ready[at]);
+            if is_filled || has_run {
                 self.drain(sink)?;
+            }
+            if is_filled {
                 // A reader that is always there first is woken for every single event, at the expense of the traced.
                 std::thread::sleep(BREATH);
             }
@@ -254,7 +253,7 @@ impl Session<'_> {
                 self.recording = None;
                 // A signal that the ended process has sent may have come after the wait.
                 for (programs, wakeup) in wakeups {
-                    if matches!(wakeup, Wakeup::Signal(_)) && wakeup.take() {
+                    if matches!(wakeup, Wakeup::Signal(_)) && wakeup.take() > 0 {
                         programs.iter().try_for_each(|program| self.test_run(*program))?;
                     }
                 }
