@@ -446,7 +446,7 @@ impl Lower<'_> {
         match &e.kind {
             ExprKind::Deref { pointer, offset, .. } => self.place_address(pointer, *offset).0,
             ExprKind::Context(location) => self.context_address(location),
-            ExprKind::MapGet { map, key } => {
+            ExprKind::MapGet { map, key } if !matches!(e.ty, Type::Buffer(_)) => {
                 let found = self.look_up(*map, key);
                 let slot = self.scratch_memory(8);
                 self.b.store(slot.base, slot.offset, 8, found);
@@ -454,6 +454,8 @@ impl Lower<'_> {
             }
             _ => {
                 let place = self.kept(e);
+                // The length of raw bytes goes before them.
+                let place = if let Type::Buffer(_) = e.ty { place.at(8) } else { place };
                 let pointer = self.pointer(place);
                 // Through memory it becomes a number, which may be computed with; the verifier bounds pointers.
                 let slot = self.scratch_memory(8);
