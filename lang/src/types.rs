@@ -375,7 +375,9 @@ impl fmt::Display for Type {
             Type::Shown(Shown::AllocationFlags) => f.write_str("allocation flags"),
             Type::Shown(Shown::CgroupPath(_)) => f.write_str("cgroup path"),
             Type::Shown(Shown::Mac) => f.write_str("macaddr"),
-            Type::Shown(Shown::Time(_) | Shown::Date(_) | Shown::AtomicTime(_)) => f.write_str("time"),
+            Type::Shown(Shown::Time(format) | Shown::Date(format) | Shown::AtomicTime(format)) => {
+                write!(f, "time as {format:?}")
+            }
             Type::Inet => f.write_str("inet"),
             Type::Unknown => f.write_str("unknown"),
         }
