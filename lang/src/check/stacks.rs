@@ -3,11 +3,15 @@
 use crate::ast;
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::hir::Expr;
+use crate::limits::DEFAULT_STACK_FRAMES;
 use crate::span::Span;
 use crate::types::{StackMode, Type};
 
 use super::body::Body;
 use super::names::StackKind;
+
+/// As bpftrace has it.
+const MOST_FRAMES: i64 = 1024;
 
 /// The word that asks `ustack` to go by tables.
 const BY_TABLES: &str = "dwarf";
@@ -41,7 +45,8 @@ impl Body<'_, '_, '_> {
                 _ => {
                     let value = self.expr(&argument.value);
                     match value.constant() {
-                        Some(n @ 1..=127) => frames = Some(n as u32),
+                        // The kernel gives no more, unless kernel.perf_event_max_stack was raised.
+                        Some(n) if (1..=MOST_FRAMES).contains(&n) => frames = Some(DEFAULT_STACK_FRAMES.min(n as u32)),
                         Some(n) => {
                             return self.fail(
                                 Diagnostic::error(
@@ -50,7 +55,7 @@ impl Body<'_, '_, '_> {
                                     format!("a stack cannot have {n} frames"),
                                 )
                                 .label("out of range")
-                                .help("a stack has 1 to 127 frames"),
+                                .help("a stack has 1 to 127 frames; larger numbers, up to 1024, mean 127"),
                             );
                         }
                         None if value.ty == Type::Unknown => return value,
