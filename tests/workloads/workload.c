@@ -1072,6 +1072,25 @@ static void run_faults(long count, const char *unused)
 		memory[i * page] = 1;
 }
 
+/* cold N: opens N times a file whose name is in memory that nobody has touched: "ELF" and more, of the program itself. */
+static void run_cold(long count, const char *unused)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	int program = open("/proc/self/exe", O_RDONLY);
+
+	(void)unused;
+	for (long i = 0; i < count; i++) {
+		char *memory = mmap(NULL, page, PROT_READ, MAP_PRIVATE, program, 0);
+
+		if (memory == MAP_FAILED)
+			fail("mmap");
+		if (open(memory + 1, O_RDONLY) >= 0)
+			fail("open");
+		munmap(memory, page);
+	}
+	close(program);
+}
+
 /* signals N: sends itself SIGUSR1 N times, and handles each. */
 TRACED void signal_handler(int number)
 {
@@ -1452,6 +1471,7 @@ static const struct subcommand subcommands[] = {
 	{ "udp6", run_udp6, 1, "N" },
 	{ "yields", run_yields, 1, "N" },
 	{ "faults", run_faults, 1, "N" },
+	{ "cold", run_cold, 1, "N" },
 	{ "signals", run_signals, 1, "N" },
 	{ "crowd", run_crowd, 2, "THREADS FILES" },
 	{ "family", run_family, 1, "N" },
