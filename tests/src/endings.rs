@@ -33,6 +33,7 @@ pub const ALL: &[(&str, Check)] = &[
 pub const OUTSIDE_GUESTS: &[(&str, Check)] = &[
     ("capabilities", check_capabilities),
     ("no_capabilities", check_no_capabilities),
+    ("few_files", check_few_files),
     ("dry_run_without_capabilities", check_dry_run_without_capabilities),
 ];
 
@@ -315,11 +316,24 @@ const LOOPS: &str = "BEGIN { @[1] = 1; } END { for $one : @ { print($one); } }";
 
 /// rtrace as a user of no rights but these capabilities.
 fn as_nobody(programs: &Programs, capabilities: &str, options: &[&str], script: &str) -> Result<Ended> {
+    under_limit("-S -n", "hard", programs, capabilities, options, script)
+}
+
+/// The same with a limit of open files, of the kind that `ulimit` calls so.
+fn under_limit(
+    kind: &str,
+    limit: &str,
+    programs: &Programs,
+    capabilities: &str,
+    options: &[&str],
+    script: &str,
+) -> Result<Ended> {
     let bounds = format!("-all{capabilities}");
     // The directories of a build may be closed to other users: the program is handed over as an open file.
     let program = std::fs::File::open(&programs.rtrace)?;
-    let mut command = Command::new("setpriv");
+    let mut command = Command::new("sh");
     command
+        .args(["-c", &format!("ulimit {kind} {limit} && exec setpriv \"$@\""), "sh"])
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"])
         .args(["--inh-caps", &bounds, "--ambient-caps", &bounds, "/proc/self/fd/0"])
         .args(["-q", "--duration", "50ms"])
@@ -369,6 +383,27 @@ fn check_no_capabilities(programs: &Programs) -> Result<()> {
         if ended.status.code() != Some(2) || !errors.contains(missing) {
             bail!("with `{capabilities}` and {script} it ended with {}: {errors}", ended.status);
         }
+    }
+    Ok(())
+}
+
+/// More programs than a process may have open files: the limit is raised, and where that may not be it is what is named.
+fn check_few_files(programs: &Programs) -> Result<()> {
+    let script = "BEGIN { @ = count(); }\n".repeat(300);
+    let load = |kind| under_limit(kind, "256", programs, ",+bpf,+perfmon,+dac_read_search", &["--dry-run"], &script);
+    let loaded = load("-S -n")?;
+    if !loaded.status.success() {
+        bail!("under a soft limit it ended with {}: {}", loaded.status, errors(&loaded));
+    }
+    let refused = load("-n")?;
+    let errors = errors(&refused);
+    let lines = [
+        "error[R0036]: cannot load the program of begin: BPF_PROG_LOAD: Too many open files",
+        "the script takes 300 programs",
+        "raise the limit of open files, which is 256 (`ulimit -n`)",
+    ];
+    if refused.status.code() != Some(2) || !lines.iter().all(|line| errors.contains(line)) {
+        bail!("under a hard limit it ended with {}, and says not {lines:?}: {errors}", refused.status);
     }
     Ok(())
 }

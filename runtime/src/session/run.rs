@@ -51,9 +51,6 @@ pub struct Ended {
     pub child: Option<i32>,
 }
 
-/// More of them may need more descriptors than a process has to begin with: up to two each.
-const FEW_PROBES: usize = 200;
-
 /// How often what needs no descriptor is looked at: a call of exit() whose event was lost, and output to write out.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -316,9 +313,6 @@ impl Session<'_> {
             self.links.extend(tree::follow(self.machine, self.maps[map as usize].fd(), process)?);
         }
         self.files = traced_files(&self.hir);
-        if self.site_count() > FEW_PROBES {
-            system::raise_file_limit();
-        }
         let mut ways = Ways::default();
         let mut left = LeftOut::default();
         let mut sites_of: HashMap<Span, usize> = HashMap::new();
