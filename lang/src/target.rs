@@ -101,6 +101,11 @@ pub trait Target {
         Err(Absence { message, help: "its symbol table has its functions and variables".to_string() })
     }
 
+    /// Whether the function that a user-space probe is at has that name, too.
+    fn is_alias(&self, _site: &ProbeSite, _name: &str) -> bool {
+        false
+    }
+
     /// Why a site has no `args`, or not that one of them, where there is more to say than just this.
     fn absence(&self, _site: &ProbeSite, _argument: Option<&str>) -> Option<Absence> {
         None
@@ -181,6 +186,8 @@ pub struct ResolveOptions {
     pub allow_unsafe: bool,
     /// Functions of programs are named as their symbol tables have them.
     pub mangled_names: bool,
+    /// A function of several names is found under each, instead of once: a listing of what can be named.
+    pub with_aliases: bool,
 }
 
 impl ResolveOptions {

@@ -94,7 +94,7 @@ fn matching(
     }
     let providers = providers_matching(&spec.provider);
     if providers.is_empty() {
-        let options = ResolveOptions { uses_arguments: verbose, pid, ..ResolveOptions::default() };
+        let options = ResolveOptions { uses_arguments: verbose, pid, with_aliases: true, ..ResolveOptions::default() };
         return match d_names::resolve(machine, &spec, &options) {
             Some(Err(error)) if error.kind != ResolveErrorKind::NotFound => Err(error),
             Some(Err(_)) | None => Ok(Vec::new()),

@@ -87,6 +87,8 @@ pub struct Machine {
     filter: Option<Filter>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
+    /// Where in a program functions of a name are entered.
+    named_offsets: Mutex<HashMap<(Arc<PathBuf>, String), Vec<u64>>>,
     /// Functions for trampolines whose names others have, too.
     shared_names: Mutex<HashSet<String>>,
     privileges: OnceLock<Privileges>,
@@ -604,6 +606,13 @@ impl Target for Machine {
 
     fn program_symbol(&self, site: &ProbeSite, name: &str) -> Result<ProgramSymbol, Absence> {
         uprobe::symbol_named(self, site, name)
+    }
+
+    fn is_alias(&self, site: &ProbeSite, name: &str) -> bool {
+        let Attach::Uprobe { path, offset, .. } = &site.attach else { return false };
+        let mut known = self.named_offsets.lock().expect("no holder panics");
+        let offsets = known.entry((path.clone(), name.to_string())).or_insert_with(|| uprobe::offsets_of(path, name));
+        offsets.contains(offset)
     }
 
     fn absence(&self, site: &ProbeSite, argument: Option<&str>) -> Option<Absence> {

@@ -62,6 +62,15 @@ pub const ALL: &[Asked] = &[
         ],
     ),
     asked("rust", &["-l", "uprobe:WORKLOADS/workload:rust:*"], &["uprobe:WORKLOADS/workload:_RNvC6circle6radius"]),
+    asked(
+        "aliases",
+        &["-l", "uprobe:WORKLOADS/workload:*alias_chosen*"],
+        &[
+            "uprobe:WORKLOADS/workload:_alias_chosen",
+            "uprobe:WORKLOADS/workload:alias_chosen",
+            "uprobe:WORKLOADS/workload:alias_chosen_as_well",
+        ],
+    ),
     refused("category", &["--check", "-e", "tracepoint:schd:* { }"], &["no tracepoint category `schd`", "`sched`"]),
     refused("categories", &["--check", "-e", "tracepoint:schd*:* { }"], &["category matches `schd*`", "`sche*`"]),
     refused("program", &["--check", "-e", "uprobe:workloadd:main { }"], &["`workloadd`", "Did you mean `workload`"]),

@@ -81,6 +81,7 @@ pub fn of_clause<'a>(
         uses_arguments: uses.arguments,
         allow_unsafe: options.allow_unsafe,
         mangled_names: !items.settings.cpp_demangle,
+        with_aliases: false,
     };
     let first_group = groups.len();
     let mut placer = Placer { clause, uses: &uses, target, options, sites, groups, first_group, known: HashMap::new() };
