@@ -32,7 +32,7 @@ use crate::output::{Sink, notices, printf, prometheus};
 use crate::signals::{self, Ending};
 use crate::symbols::MappingEvents;
 
-use super::attaching::{LeftOut, attach_to_all, nothing_attached};
+use super::attaching::{LeftOut, attach_to_all, nothing_attached, tell_left_out};
 use super::progress::Progress;
 use super::recording::RecordingLine;
 use super::replaced::traced_files;
@@ -105,11 +105,6 @@ impl Session<'_> {
         if !self.exit_called() && !self.has_printed_enough() {
             let is_stopped = self.attach(&ending, process)?;
             let is_over = is_stopped || self.iterate(sink, &ending)?;
-            if self.options.verbose && !self.left_out.is_empty() {
-                let names = self.left_out.join(", ");
-                let text = format!("Left out, since the kernel does not let them be probed, or not by name: {names}\n");
-                notices::tell(&text);
-            }
             if !self.options.quiet && !is_stopped && self.options.trial.is_none() {
                 sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
                 for pin in pins(&self.hir) {
@@ -359,6 +354,9 @@ impl Session<'_> {
         }
         drop(progress);
         self.left_out.append(&mut left.missing);
+        if self.options.verbose {
+            tell_left_out(&self.left_out, self.machine);
+        }
         if !left.refused.is_empty() {
             let names = left.refused.join(", ");
             notices::warn(&format!("left out, since the kernel cannot trace them: {names}"));
