@@ -18,7 +18,7 @@ const FEWEST: usize = 30_000;
 /// Several times what it takes on an idle machine, and a hundredth of what a search through all types for each takes.
 const NEAR: Duration = Duration::from_millis(400);
 const LISTING: Duration = Duration::from_millis(500);
-const LISTING_WITH_ARGUMENTS: Duration = Duration::from_secs(2);
+const LISTING_WITH_ARGUMENTS: Duration = Duration::from_secs(4);
 /// Guests compute in software.
 const IN_GUEST: u32 = 12;
 /// Kilobytes; the list alone has nine thousand, of which two copies are there while it is read.

@@ -92,6 +92,12 @@ pub const ALL: &[Asked] = &[
             &["Did you mean `watchpoint`"],
         )
     },
+    // One of them takes a union as it is, which trampolines do not.
+    Asked {
+        tier: 3,
+        needs: &[Need::Fentry],
+        ..asked("union_argument", &["--dry-run", "-e", "fexit:sidtab_* { }"], &[])
+    },
     // It returns a struct, and may not be probed.
     Asked {
         tier: 3,
