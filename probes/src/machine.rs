@@ -67,6 +67,9 @@ enum Origin {
 /// Whether a probe of that name is meant.
 type Filter = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
+/// By a program and a function's name.
+type NamedOffsets = HashMap<(Arc<PathBuf>, String), Vec<u64>>;
+
 /// The running kernel and its programs.
 #[derive(Default)]
 pub struct Machine {
@@ -88,7 +91,7 @@ pub struct Machine {
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
     /// Where in a program functions of a name are entered.
-    named_offsets: Mutex<HashMap<(Arc<PathBuf>, String), Vec<u64>>>,
+    named_offsets: Mutex<NamedOffsets>,
     /// Functions for trampolines whose names others have, too.
     shared_names: Mutex<HashSet<String>>,
     /// What patterns match of BPF programs, and the kernel does not let be traced.
