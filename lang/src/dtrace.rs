@@ -6,7 +6,7 @@ use crate::ast::{BinaryOp, Block, Clause, Expr, ExprKind, Item, Name, Script, St
 use crate::diagnostic::{Code, Diagnostic, did_you_mean, near_misses};
 use crate::expand::Place;
 use crate::parse::parse;
-use crate::probe::{ProbeSpec, wildcard_match};
+use crate::probe::{ProbeSpec, glob_match, widened};
 use crate::span::Span;
 
 mod rows;
@@ -69,13 +69,21 @@ pub fn meanings(spec: &ProbeSpec) -> Option<Vec<Meaning>> {
     // Without the four parts of D the name is no name of D's.
     let [module, function, name] = spec.parts.as_slice() else { return Some(Vec::new()) };
     let any = |part: &str| if part.is_empty() { "*".to_string() } else { part.to_string() };
+    let category = any(module);
     let module = if matches!(module.as_str(), "" | "*" | "vmlinux") { String::new() } else { format!("{module}:") };
-    let matching = ROWS.iter().filter(|row| row.provider == provider && wildcard_match(&any(name), row.name));
+    let is_named = |row: &&Row| row.has_any_name() || glob_match(&any(name), row.name);
+    let matching = ROWS.iter().filter(|row| row.provider == provider && is_named(row));
     // Only these have functions.
     let is_function = |row: &&Row| row.probe.contains("FUNCTION") || matches!(function.as_str(), "" | "*");
-    let meaning = |row: &'static Row| Meaning {
-        spec: replaced(spec, &row.probe.replace("MODULE", &module).replace("FUNCTION", &any(function))),
-        row: Some(row),
+    let meaning = |row: &'static Row| {
+        let last = if row.has_any_name() { any(name) } else { any(function) };
+        let with = |last: &str| {
+            let text = row.probe.replace("MODULE", &module).replace("CATEGORY", &category);
+            text.replace("FUNCTION", last).replace("NAME", last)
+        };
+        let wide = widened(&last);
+        let only = wide.is_some().then(|| with(&last).rsplit(':').next().unwrap_or_default().to_string());
+        Meaning { spec: ProbeSpec { only, ..replaced(spec, &with(wide.as_deref().unwrap_or(&last))) }, row: Some(row) }
     };
     Some(matching.filter(is_function).map(meaning).collect())
 }
@@ -295,7 +303,7 @@ impl Values<'_> {
         let text = match name {
             "probeprov" => self.row.provider,
             // Each rate is a name of its own.
-            "probename" if self.row.name.is_empty() => return None,
+            "probename" if self.row.name.is_empty() || self.row.has_any_name() => return None,
             "probename" => self.row.name,
             _ => {
                 let number: u32 = name.strip_prefix("arg")?.parse().ok()?;
@@ -373,18 +381,32 @@ fn follows_another(spec: &ProbeSpec) -> Diagnostic {
 fn absent(spec: &ProbeSpec) -> Diagnostic {
     let names: Vec<&str> = ROWS.iter().filter(|row| row.provider == spec.provider).map(|row| row.name).collect();
     let wanted = spec.parts.last().map_or("", String::as_str);
+    if spec.provider == "dtrace" && wanted == "ERROR" {
+        return Diagnostic::error(Code::ProbeForm, spec.span, "D's probe `dtrace:::ERROR` has none in its place")
+            .label("no probe fires where an action fails")
+            .help(
+                "an action that fails (a read, a division by zero) gives 0, and is counted and told on stderr, with its place in the script, \
+                 while the script runs; `--message-format json` gives that as lines for programs",
+            );
+    }
     let diagnostic = Diagnostic::error(
         Code::ProbeForm,
         spec.span,
         format!("there is nothing in the place of D's probe `{}`", spec.text),
     )
     .label("not one of those that are translated");
-    let diagnostic = match did_you_mean(&near_misses(wanted, names.iter().copied())) {
+    let near = near_misses(wanted, names.iter().copied().filter(|name| *name != "*"));
+    let diagnostic = match did_you_mean(&near) {
         Some(help) => diagnostic.help(help),
         None => diagnostic,
     };
-    let form = if matches!(spec.provider.as_str(), "fbt" | "syscall") { "FUNCTION" } else { "" };
-    let forms: Vec<String> = names.iter().map(|name| format!("`{}::{form}:{name}`", spec.provider)).collect();
+    let form = |name: &&str| match spec.provider.as_str() {
+        "fbt" | "rawfbt" | "syscall" => format!("`{}::FUNCTION:{name}`", spec.provider),
+        "sdt" => "`sdt:CATEGORY::EVENT`".to_string(),
+        "rawtp" => "`rawtp:::EVENT`".to_string(),
+        provider => format!("`{provider}:::{name}`"),
+    };
+    let forms: Vec<String> = names.iter().map(form).collect();
     diagnostic.help(format!("of {} there are {}", spec.provider, forms.join(", ")))
 }
 
@@ -395,6 +417,22 @@ mod tests {
     fn probes(text: &str) -> Option<Vec<String>> {
         let found = meanings(&ProbeSpec::parse(text, Span::default()))?;
         Some(found.into_iter().map(|meaning| meaning.spec.text).collect())
+    }
+
+    #[test]
+    fn patterns_and_events() {
+        let of = |text: &str| {
+            let found = meanings(&ProbeSpec::parse(text, Span::default())).unwrap().remove(0).spec;
+            (found.text, found.only)
+        };
+        let plain = |text: &str| (text.to_string(), None);
+        assert_eq!(of("sdt:sched::sched_switch"), plain("tracepoint:sched:sched_switch"));
+        assert_eq!(of("sdt:::"), plain("tracepoint:*:*"));
+        assert_eq!(of("rawtp:::sched_*"), plain("rawtracepoint:sched_*"));
+        assert_eq!(of("rawfbt:tun:tun_chr_open:return"), plain("kretprobe:tun:tun_chr_open"));
+        let by_class = ("tracepoint:syscalls:sys_enter_*".to_string(), Some("sys_enter_[a-c]*".to_string()));
+        assert_eq!(of("syscall::[a-c]*:entry"), by_class);
+        assert_eq!(of("fbt::vfs_rea?:e?try"), ("kprobe:vfs_rea*".to_string(), Some("vfs_rea?".to_string())));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct ProbeSpec {
     pub label: Option<String>,
     pub provider: String,
     pub parts: Vec<String>,
+    /// Of what the last part matches as a pattern, only what matches this one of D's, as well.
+    pub only: Option<String>,
     pub span: Span,
 }
 
@@ -34,7 +36,7 @@ impl ProbeSpec {
             label = Some(before.to_string());
             provider = after.to_string();
         }
-        ProbeSpec { text: text.to_string(), label, provider, parts, span }
+        ProbeSpec { text: text.to_string(), label, provider, parts, only: None, span }
     }
 }
 
@@ -61,6 +63,59 @@ pub fn wildcard_match(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
+/// True if `text` matches a pattern of D's: `*`, `?` for one character, `[a-z]` and `[!a-z]` for one of these or of others, and a
+/// backslash before one of them that is meant itself.
+pub fn glob_match(pattern: &str, text: &str) -> bool {
+    let mut left = pattern.chars();
+    let (Some(first), rest) = (left.next(), left.as_str()) else { return text.is_empty() };
+    let mut characters = text.chars();
+    let next = characters.next();
+    let after = characters.as_str();
+    match first {
+        '*' => glob_match(rest, text) || next.is_some() && glob_match(pattern, after),
+        '?' => next.is_some() && glob_match(rest, after),
+        '[' => match (class(rest), next) {
+            (Some((set, negated, rest)), Some(next)) => is_in(set, next) != negated && glob_match(rest, after),
+            (Some(_), None) => false,
+            (None, _) => next == Some('[') && glob_match(rest, after),
+        },
+        '\\' if !rest.is_empty() => {
+            let mut escaped = rest.chars();
+            escaped.next() == next && glob_match(escaped.as_str(), after)
+        }
+        plain => next == Some(plain) && glob_match(rest, after),
+    }
+}
+
+/// What stands between the brackets of a pattern, whether it is the opposite that is meant, and what follows; None without an end.
+fn class(pattern: &str) -> Option<(&str, bool, &str)> {
+    let (set, rest) = pattern.split_once(']').filter(|(set, _)| !set.is_empty())?;
+    let opposite = set.strip_prefix('!').filter(|set| !set.is_empty());
+    Some((opposite.unwrap_or(set), opposite.is_some(), rest))
+}
+
+fn is_in(set: &str, c: char) -> bool {
+    let set: Vec<char> = set.chars().collect();
+    let mut at = 0;
+    while let Some(first) = set.get(at) {
+        match (set.get(at + 1), set.get(at + 2)) {
+            (Some('-'), Some(last)) if (*first..=*last).contains(&c) => return true,
+            (Some('-'), Some(_)) => at += 3,
+            _ if *first == c => return true,
+            _ => at += 1,
+        }
+    }
+    false
+}
+
+/// Whether a pattern of D's has what only D's have; and then the widest pattern of ours that matches all that it does.
+pub fn widened(pattern: &str) -> Option<String> {
+    let special =
+        pattern.find(['?', '\\']).into_iter().chain(pattern.find('[').filter(|at| class(&pattern[at + 1..]).is_some()));
+    let from = special.min()?;
+    Some(format!("{}*", &pattern[..from]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +125,28 @@ mod tests {
         let spec = ProbeSpec::parse("uprobe:\"/tmp/a b:c\":f", Span::default());
         assert_eq!(spec.provider, "uprobe");
         assert_eq!(spec.parts, ["/tmp/a b:c", "f"]);
+    }
+
+    #[test]
+    fn matches_patterns_of_d() {
+        for (pattern, text) in [
+            ("ope?", "open"),
+            ("[f-h]etp?id", "getpgid"),
+            ("*[!a-f]", "read_x"),
+            ("a\\*b", "a*b"),
+            ("*a*b*", "xxaxxbxx"),
+            ("operator[]", "operator[]"),
+            ("[a-]", "-"),
+        ] {
+            assert!(glob_match(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in
+            [("ope?", "ope"), ("ope?", "openat"), ("[!g]et", "get"), ("[f-h]et", "set"), ("a\\*b", "axb"), ("", "x")]
+        {
+            assert!(!glob_match(pattern, text), "{pattern} {text}");
+        }
+        assert_eq!(widened("sys_[a-c]x*").as_deref(), Some("sys_*"));
+        assert_eq!(widened("operator[]"), None);
     }
 
     #[test]

@@ -101,6 +101,11 @@ pub trait Target {
         Err(Absence { message, help: "its symbol table has its functions and variables".to_string() })
     }
 
+    /// Whether the function that a user-space probe is at has that name, too.
+    fn is_alias(&self, _site: &ProbeSite, _name: &str) -> bool {
+        false
+    }
+
     /// Why a site has no `args`, or not that one of them, where there is more to say than just this.
     fn absence(&self, _site: &ProbeSite, _argument: Option<&str>) -> Option<Absence> {
         None
@@ -172,15 +177,19 @@ pub struct ResolveOptions {
     pub pid: Option<u32>,
     /// Its descendants, too: what is attached is so in all processes, and programs tell them apart.
     pub children: bool,
-    /// The clause uses register arguments (`arg0`, `retval` of a kretprobe) or a register-only builtin: a provider that
-    /// would stand in for another one without them (fentry for kprobe) must refuse.
+    /// The clause uses a register-only builtin: a provider that would stand in for another one without them (fentry for kprobe)
+    /// must refuse.
     pub uses_registers: bool,
+    /// The clause uses arguments by their numbers (`arg0`), which a provider that stands in for another one has as well as it can.
+    pub uses_numbers: bool,
     /// The clause uses `args`: a provider may choose a cheaper attachment without typed arguments when it does not.
     pub uses_arguments: bool,
     /// Probes that can hurt (addresses inside functions) are allowed.
     pub allow_unsafe: bool,
     /// Functions of programs are named as their symbol tables have them.
     pub mangled_names: bool,
+    /// A function of several names is found under each, instead of once: a listing of what can be named.
+    pub with_aliases: bool,
 }
 
 impl ResolveOptions {
@@ -209,13 +218,16 @@ pub struct ProbeSite {
 }
 
 impl ProbeSite {
-    /// What stands between the provider and the function in its name: a module, a file, a category; or nothing.
+    /// What stands between the provider and the function in its name: a module, a file, a category; or nothing. The module of a
+    /// function of the kernel itself is `vmlinux`.
     pub fn module(&self) -> &str {
         let (_, rest) = self.name.split_once(':').unwrap_or(("", ""));
         match (rest.rsplit_once(':'), &self.attach) {
             (Some((module, _)), _) => module,
             // A function that is named without its module.
-            (None, Attach::Kprobe { function, .. }) => function.split_once(':').map_or("", |(module, _)| module),
+            (None, Attach::Kprobe { function, .. }) if function.is_empty() => "",
+            (None, Attach::Kprobe { function, .. }) => function.split_once(':').map_or("vmlinux", |(module, _)| module),
+            (None, Attach::Trampoline) => "vmlinux",
             (None, _) => "",
         }
     }

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use rtrace_lang::probe::{ProbeSpec, wildcard_match};
+use rtrace_lang::probe::{ProbeSpec, glob_match, widened};
 use rtrace_lang::target::{ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions};
 
 use crate::machine::Machine;
-use crate::provider::{Provider, is_pattern, not_found};
+use crate::provider::{Provider, is_pattern, narrowed, not_found};
 use crate::uprobe::{UPROBE, URETPROBE};
 use crate::usdt::USDT;
 
@@ -66,7 +66,10 @@ fn of_function(
             Err(_) => return Err(wrong_form(spec, "`entry`, `return`, or an offset in hexadecimal digits", Some(3))),
         },
     };
-    provider.resolve(machine, &plain(provider.name(), &[&target(module), &function]), options)
+    let wide = widened(&function);
+    let only = wide.is_some().then(|| function.clone());
+    let plain = plain(provider.name(), &[&target(module), wide.as_deref().unwrap_or(&function)]);
+    narrowed(provider.resolve(machine, &plain, options)?, &ProbeSpec { only, ..plain })
 }
 
 fn of_program(
@@ -81,7 +84,7 @@ fn of_program(
     let spec = plain(USDT.name(), &[&target(module), namespace, event]);
     let mut sites = USDT.resolve(machine, &spec, options)?;
     if !function.is_empty() {
-        sites.retain(|site| wildcard_match(function, &site.function));
+        sites.retain(|site| glob_match(function, &site.function));
         if sites.is_empty() {
             return Err(not_found(format!("the probe `{event}` is in no function `{function}`"), &[], Some(2)));
         }
@@ -105,6 +108,7 @@ fn plain(provider: &str, parts: &[&str]) -> ProbeSpec {
         label: None,
         provider: provider.to_string(),
         parts: parts.iter().map(|part| part.to_string()).collect(),
+        only: None,
         span: Default::default(),
     }
 }
@@ -167,6 +171,9 @@ mod tests {
         assert_eq!(of("pidPID:libc:malloc:return").unwrap().unwrap()[0].provider, "uretprobe");
         assert!(of("pidPID::malloc:entry").unwrap().unwrap().iter().any(|site| site.name.contains("libc")));
         assert!(!of("pidPID:a.out:*functions_of_this_process*:entry").unwrap().unwrap().is_empty());
+        let by_pattern = of("pidPID:libc:m[a-b]ll?c:entry").unwrap().unwrap();
+        assert_eq!((by_pattern.len(), &*by_pattern[0].function), (1, "malloc"));
+        assert_eq!(of("pidPID:libc:mallo?c:entry").unwrap().unwrap_err().kind, ResolveErrorKind::NotFound);
         for wrong in ["pidPID:libc:malloc", "pidPID:libc:malloc:middle", "pid$target:libc:malloc:entry"] {
             assert_eq!(of(wrong).unwrap().unwrap_err().kind, ResolveErrorKind::Form, "{wrong}");
         }

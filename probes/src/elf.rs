@@ -40,7 +40,7 @@ pub enum ElfError {
 }
 
 /// One function of a file.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Function {
     /// As the symbol table has it.
     pub name: String,
@@ -48,6 +48,16 @@ pub struct Function {
     pub address: u64,
     /// Bytes; 0 where the symbol table does not say.
     pub size: u64,
+    /// Whether other files may call it by this name.
+    pub is_exported: bool,
+}
+
+impl Function {
+    /// Of several names of one function the smallest is the one that it goes by: one that others call it by, then the plainest.
+    pub fn plainness(&self) -> (bool, bool, usize, usize, &str) {
+        let underscores = self.name.bytes().take_while(|byte| *byte == b'_').count();
+        (self.size == 0, !self.is_exported, underscores, self.name.len(), &self.name)
+    }
 }
 
 /// A part of the file that is mapped.
@@ -127,8 +137,10 @@ impl Binary {
             let mut functions = functions_of(&object);
             functions.extend(stripped::functions(self, &object));
             functions.retain(|function| self.file_offset(function.address).is_some());
-            functions.sort_unstable();
-            functions.dedup();
+            // The dynamic symbol table has some of them once more.
+            let place = |function: &Function| (function.address, function.size, !function.is_exported);
+            functions.sort_unstable_by(|a, b| a.name.cmp(&b.name).then_with(|| place(a).cmp(&place(b))));
+            functions.dedup_by(|a, b| (&a.name, a.address, a.size) == (&b.name, b.address, b.size));
             functions
         })
     }
@@ -173,10 +185,10 @@ impl Binary {
         self.functions().iter().filter(matches).collect()
     }
 
-    /// The function whose code has that address.
+    /// The function whose code has that address, by its plainest name.
     pub fn function_at(&self, address: u64) -> Option<&Function> {
         let inside = |function: &&Function| (function.address..function.address + function.size).contains(&address);
-        self.functions().iter().find(inside)
+        self.functions().iter().filter(inside).min_by_key(|function| function.plainness())
     }
 
     /// Where in the file the code at an address is.
@@ -338,17 +350,15 @@ fn functions_of(object: &object::File<'_>) -> Vec<Function> {
     let is_function = |symbol: &object::Symbol<'_, '_>| {
         symbol.kind() == SymbolKind::Text && symbol.is_definition() && symbol.address() != 0
     };
-    object
-        .symbols()
-        .chain(object.dynamic_symbols())
-        .filter(is_function)
-        .filter_map(|symbol| {
-            // `memcpy@@GLIBC_2.14` of a linked file's table is `memcpy` in the dynamic one.
-            let name = symbol.name().ok()?.split('@').next()?;
-            let is_named = !name.is_empty();
-            is_named.then(|| Function { name: name.to_string(), address: symbol.address(), size: symbol.size() })
-        })
-        .collect()
+    let function = |symbol: object::Symbol<'_, '_>, is_exported: bool| {
+        // `memcpy@@GLIBC_2.14` of a linked file's table is `memcpy` in the dynamic one.
+        let name = symbol.name().ok()?.split('@').next()?.to_string();
+        let is_named = !name.is_empty();
+        is_named.then(|| Function { name, address: symbol.address(), size: symbol.size(), is_exported })
+    };
+    let own = object.symbols().filter(is_function).filter_map(|symbol| function(symbol, false));
+    let exported = object.dynamic_symbols().filter(is_function).filter_map(|symbol| function(symbol, true));
+    own.chain(exported).collect()
 }
 
 #[cfg(test)]
@@ -375,6 +385,25 @@ mod tests {
         assert!(starts > 1 && (starts as u64) < function.size, "{starts} of {}", function.size);
         assert_eq!(own.functions_named("rtrace_probes::elf::tests::own_functions").len(), 1);
         assert!(own.functions_named("no_such_function_at_all").is_empty());
+    }
+
+    #[test]
+    fn the_plainest_name() {
+        let named = |name: &str, is_exported: bool| Function { name: name.into(), address: 1, size: 1, is_exported };
+        let names = [
+            named("__GI___libc_malloc", false),
+            named("malloc", true),
+            named("__libc_malloc", true),
+            named("exact", false),
+            named("malloc_", true),
+        ];
+        let plainest = names.iter().min_by_key(|function| function.plainness());
+        assert_eq!(plainest.map(|function| &*function.name), Some("malloc"));
+        // A name that is in both tables is exported, and there once.
+        let libc = Binary::open(&locate("libc", None).unwrap()[0].path).unwrap();
+        let found = libc.functions_named("malloc");
+        assert!(found.len() == 1 && found[0].is_exported, "{found:?}");
+        assert_eq!(libc.function_at(found[0].address).map(|function| &*function.name), Some("malloc"));
     }
 
     #[test]

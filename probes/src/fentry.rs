@@ -10,7 +10,8 @@ use std::sync::Arc;
 use aya_obj::generated::bpf_attach_type;
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
 use rtrace_lang::target::{
-    Argument, Attach, Feature, Layout, ProbeSite, ProgramKind, ResolveError, ResolveOptions, Target, TracingKind,
+    Argument, Attach, Feature, Layout, Location, ProbeSite, ProgramKind, ResolveError, ResolveOptions, Target,
+    TracingKind,
 };
 use rtrace_lang::types::Type;
 
@@ -164,7 +165,8 @@ impl Trampoline {
     ) -> Vec<ProbeSite> {
         let mut found = Vec::new();
         self.each_function(machine, module, pattern, |btf, module, name, id| {
-            let Some(layout) = self.layout(machine, btf, id, options) else { return };
+            let stands_in = provider != self.name();
+            let Some(layout) = self.layout(machine, btf, id, options, stands_in) else { return };
             let kind = if self.is_return { TracingKind::Fexit } else { TracingKind::Fentry };
             let source = module.and_then(|module| machine.module_source(module)).unwrap_or(0);
             found.push(ProbeSite {
@@ -231,17 +233,32 @@ impl Trampoline {
 
     /// The context is an array of words: the arguments, a struct of up to 16 bytes in two of them, and behind them the
     /// return value. None for what a trampoline does not take.
-    fn layout(&self, machine: &Machine, btf: &Btf, id: u32, options: &ResolveOptions) -> Option<Arc<Layout>> {
+    /// Where it stands in for a kprobe, the words have the numbers of the registers there.
+    fn layout(
+        &self,
+        machine: &Machine,
+        btf: &Btf,
+        id: u32,
+        options: &ResolveOptions,
+        stands_in: bool,
+    ) -> Option<Arc<Layout>> {
         let all = argument_words(btf, id)?;
+        let is_numbered = options.uses_numbers && stands_in && !self.is_return;
         // Most functions of a wildcard are asked for nothing, and their types take longest.
-        if !options.uses_arguments {
+        if !options.uses_arguments && !is_numbered {
             return Some(empty_layout());
         }
         let prototype = btf.prototype(id)?;
         let mut arguments = Vec::new();
+        let mut registers = Vec::new();
         let mut words = 0;
         for parameter in prototype.parameters {
             let size = parameter.ty.size();
+            for word in (words..words + size.div_ceil(8)).filter(|_| is_numbered) {
+                // A number, whatever it points to: what the verifier knows as a pointer it does not let be computed with.
+                let at = Location::ContextCopy { offset: word * 8 };
+                registers.push(Argument { name: format!("arg{word}").into(), ty: Type::I64, at });
+            }
             // A small struct travels in words and has no address.
             if !parameter.name.is_empty() && !matches!(parameter.ty, Type::Struct(_)) {
                 let at = machine.context_word(parameter.access, words * 8);
@@ -255,7 +272,7 @@ impl Trampoline {
             ty,
             at: machine.context_word(access, all * 8),
         });
-        Some(Arc::new(Layout { arguments, return_value, ..Layout::default() }))
+        Some(Arc::new(Layout { arguments, registers, return_value, ..Layout::default() }))
     }
 }
 

@@ -4,9 +4,9 @@
 mod types;
 
 use rtrace_lang::dtrace;
-use rtrace_lang::probe::{ProbeSpec, wildcard_match};
+use rtrace_lang::probe::{ProbeSpec, glob_match, wildcard_match};
 use rtrace_lang::span::Span;
-use rtrace_lang::target::{Argument, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions};
+use rtrace_lang::target::{Argument, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions, Target};
 use rtrace_lang::types::Type;
 
 pub use types::list_types;
@@ -43,6 +43,12 @@ pub fn list(
     let of_process = pattern.zip(pid).map(|(pattern, pid)| pattern.replace("$target", &pid.to_string()));
     let mut found = match of_process.as_deref().or(pattern) {
         None | Some("*") => everything(machine, verbose, &["*"]),
+        // `tick-5s`
+        Some(pattern)
+            if dtrace::meanings(&ProbeSpec::parse(pattern, Span::default())).is_some_and(|m| !m.is_empty()) =>
+        {
+            matching(machine, pattern, verbose, pid)?
+        }
         Some(pattern) if !pattern.contains(':') => match provider_named(pattern) {
             Some(provider) => provider.list_of_process(machine, &[], verbose, pid)?,
             None if is_pattern(pattern) => everything(machine, verbose, &[pattern, &format!("*:{pattern}")]),
@@ -84,7 +90,7 @@ fn matching(
 ) -> Result<Vec<ListedProbe>, ResolveError> {
     let spec = ProbeSpec::parse(pattern, Span::default());
     if let Some(meanings) = dtrace::meanings(&spec) {
-        let ours = meanings.iter().map(|meaning| matching(machine, &meaning.spec.text, verbose, pid));
+        let ours = meanings.iter().map(|meaning| of_meaning(machine, &meaning.spec, verbose, pid));
         return Ok(ours.collect::<Result<Vec<_>, _>>()?.concat());
     }
     let mut parts = spec.parts.clone();
@@ -94,7 +100,7 @@ fn matching(
     }
     let providers = providers_matching(&spec.provider);
     if providers.is_empty() {
-        let options = ResolveOptions { uses_arguments: verbose, pid, ..ResolveOptions::default() };
+        let options = ResolveOptions { uses_arguments: verbose, pid, with_aliases: true, ..ResolveOptions::default() };
         return match d_names::resolve(machine, &spec, &options) {
             Some(Err(error)) if error.kind != ResolveErrorKind::NotFound => Err(error),
             Some(Err(_)) | None => Ok(Vec::new()),
@@ -121,6 +127,23 @@ fn matching(
     }
 }
 
+/// Those of ours that one of D's stands for: all that match, or the rate itself where that is what it says.
+fn of_meaning(
+    machine: &Machine,
+    spec: &ProbeSpec,
+    verbose: bool,
+    pid: Option<u32>,
+) -> Result<Vec<ListedProbe>, ResolveError> {
+    if providers_matching(&spec.provider).iter().all(|provider| !provider.has_kernel_points()) {
+        return Ok(machine.resolve(spec, &ResolveOptions::default())?.iter().map(|site| listed(site, false)).collect());
+    }
+    let mut found = matching(machine, &spec.text, verbose, pid)?;
+    if let Some(only) = &spec.only {
+        found.retain(|probe| glob_match(only, probe.name.rsplit(':').next().unwrap_or_default()));
+    }
+    Ok(found)
+}
+
 /// A provider's listing by resolving: missing parts up to `arity` are wildcards.
 pub(crate) fn by_resolving(
     provider: &dyn Provider,
@@ -141,7 +164,7 @@ pub(crate) fn specification(provider: &dyn Provider, parts: &[String], arity: us
         parts.push("*".to_string());
     }
     let text = format!("{}:{}", provider.name(), parts.join(":"));
-    ProbeSpec { text, label: None, provider: provider.name().to_string(), parts, span: Span::default() }
+    ProbeSpec { text, label: None, provider: provider.name().to_string(), parts, only: None, span: Span::default() }
 }
 
 /// The sites of a listing; none where nothing matches.

@@ -1,7 +1,7 @@
 //! This machine as the checker sees it. Holds what was read of the kernel so far and reads nothing before it is asked:
 //! making one takes no time, and a script of `BEGIN` alone never opens a file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use crate::kernel::{KernelError, allocation, bpf, symbols, system};
 use crate::kprobe::{self, Presence};
 use crate::nearest::near_misses;
 use crate::provider::{PROVIDERS, no_privilege, not_found, providers_matching};
-use crate::{d_names, fentry, uprobe, usdt};
+use crate::{d_names, fentry, provider, uprobe, usdt};
 
 /// Sources of types that an id has room to name.
 const MOST_SOURCES: u32 = (1 << (32 - SOURCE_SHIFT)) - 1;
@@ -67,6 +67,9 @@ enum Origin {
 /// Whether a probe of that name is meant.
 type Filter = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
+/// By a program and a function's name.
+type NamedOffsets = HashMap<(Arc<PathBuf>, String), Vec<u64>>;
+
 /// The running kernel and its programs.
 #[derive(Default)]
 pub struct Machine {
@@ -87,8 +90,12 @@ pub struct Machine {
     filter: Option<Filter>,
     blacklist: OnceLock<HashSet<String>>,
     addresses: Mutex<HashMap<String, Option<u64>>>,
+    /// Where in a program functions of a name are entered.
+    named_offsets: Mutex<NamedOffsets>,
     /// Functions for trampolines whose names others have, too.
     shared_names: Mutex<HashSet<String>>,
+    /// What patterns match of BPF programs, and the kernel does not let be traced.
+    left_out: Mutex<BTreeSet<String>>,
     privileges: OnceLock<Privileges>,
     /// A process that does not run its program yet.
     expected: Option<(u32, PathBuf)>,
@@ -338,6 +345,15 @@ impl Machine {
         is_trampoline && self.shared_names.lock().expect("no holder panics").contains(&*site.function)
     }
 
+    pub(crate) fn note_left_out(&self, name: String) {
+        self.left_out.lock().expect("no holder panics").insert(name);
+    }
+
+    /// The functions of BPF programs that patterns match, and that the kernel does not let be traced.
+    pub fn left_out(&self) -> Vec<String> {
+        self.left_out.lock().expect("no holder panics").iter().cloned().collect()
+    }
+
     /// Whether raw tracepoints pass over events here, and what stands in for them, which takes perf events, may be used.
     pub fn avoids_raw_tracepoints(&self) -> bool {
         !self.has(Feature::RawTracepointNoPreempt) && !self.privileges().lacks_perf_events()
@@ -427,7 +443,14 @@ fn near_providers(written: &str) -> Vec<String> {
     let names = PROVIDERS.iter().flat_map(|p| std::iter::once(p.name()).chain(p.aliases().iter().copied()));
     let names: Vec<(String, &str)> =
         names.filter(|name| name.len() > 2).map(|name| (name.to_ascii_lowercase(), name)).collect();
-    let near = near_misses(&written.to_ascii_lowercase(), names.iter().map(|(small, _)| small.as_str()), 2);
+    let written = written.to_ascii_lowercase();
+    let mut near = near_misses(&written, names.iter().map(|(small, _)| small.as_str()), 2);
+    if near.is_empty() {
+        // `asyncwatchpoint`
+        near = names.iter().map(|(small, _)| small).filter(|small| written.contains(*small)).cloned().collect();
+        near.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        near.truncate(1);
+    }
     near.iter()
         .filter_map(|near| names.iter().find(|(small, _)| small == near))
         .map(|(_, name)| (*name).into())
@@ -460,7 +483,7 @@ impl Target for Machine {
         match first_error {
             // Of a pattern of providers, those without such a probe are not meant.
             Some(error) if sites.is_empty() => Err(error),
-            _ => Ok(self.filtered(sites)),
+            _ => Ok(self.filtered(provider::narrowed(sites, spec)?)),
         }
     }
 
@@ -604,6 +627,13 @@ impl Target for Machine {
 
     fn program_symbol(&self, site: &ProbeSite, name: &str) -> Result<ProgramSymbol, Absence> {
         uprobe::symbol_named(self, site, name)
+    }
+
+    fn is_alias(&self, site: &ProbeSite, name: &str) -> bool {
+        let Attach::Uprobe { path, offset, .. } = &site.attach else { return false };
+        let mut known = self.named_offsets.lock().expect("no holder panics");
+        let offsets = known.entry((path.clone(), name.to_string())).or_insert_with(|| uprobe::offsets_of(path, name));
+        offsets.contains(offset)
     }
 
     fn absence(&self, site: &ProbeSite, argument: Option<&str>) -> Option<Absence> {

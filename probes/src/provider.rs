@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, LazyLock};
 
-use rtrace_lang::probe::{ProbeSpec, wildcard_match};
+use rtrace_lang::probe::{ProbeSpec, glob_match, wildcard_match};
 use rtrace_lang::target::{Layout, ProbeSite, ResolveError, ResolveErrorKind, ResolveOptions};
 
 use crate::kernel::privileges::Privileges;
@@ -278,6 +278,17 @@ pub(crate) fn full_name(provider: &str, module: Option<&str>, function: &str) ->
         None => format!("{provider}:{function}"),
         Some(module) => format!("{provider}:{module}:{function}"),
     }
+}
+
+/// The sites that a pattern of D's leaves of those that the wider one has found.
+pub(crate) fn narrowed(mut sites: Vec<ProbeSite>, spec: &ProbeSpec) -> Result<Vec<ProbeSite>, ResolveError> {
+    if let Some(only) = &spec.only {
+        sites.retain(|site| glob_match(only, site.event()));
+        if sites.is_empty() {
+            return Err(not_found(format!("nothing matches `{only}`"), &[], Some(spec.parts.len())));
+        }
+    }
+    Ok(sites)
 }
 
 pub(crate) fn is_pattern(text: &str) -> bool {

@@ -257,7 +257,11 @@ fn no_such_event(tracefs: &Tracefs, category: &str, event: &str) -> ResolveError
         return not_found(format!("no tracepoint matches `{category}:{event}`"), &near, Some(2));
     }
     let Ok(Some(events)) = tracefs.events(category) else {
-        let near = near_matches(category, known.iter().map(String::as_str), NEAR_MISSES);
+        let mut near = near_matches(category, known.iter().map(String::as_str), NEAR_MISSES);
+        if near.is_empty() {
+            // `kvmmmu` is of `kvm`.
+            near = known.iter().filter(|known| category.starts_with(known.as_str())).cloned().collect();
+        }
         let message = match is_pattern(category) {
             true => format!("no tracepoint category matches `{category}`"),
             false => format!("there is no tracepoint category `{category}`"),

@@ -7,10 +7,11 @@ mod symbol;
 mod typed;
 
 pub(crate) use attach::attach;
-pub(crate) use symbol::symbol_named;
+pub(crate) use symbol::{offsets_of, symbol_named};
 pub(crate) use typed::{absence, enumerator_named, struct_names, type_named};
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -129,7 +130,7 @@ impl Provider for Uprobe {
         verbose: bool,
         pid: Option<u32>,
     ) -> Result<Vec<ListedProbe>, ResolveError> {
-        let options = ResolveOptions { uses_arguments: verbose, pid, ..ResolveOptions::default() };
+        let options = ResolveOptions { uses_arguments: verbose, pid, with_aliases: true, ..ResolveOptions::default() };
         let resolved = |arity| listing::resolved(self, machine, parts, arity, &options);
         let sites = match (parts, pid) {
             ([], None) => resolved(0)?,
@@ -361,7 +362,7 @@ impl Uprobe {
         }
         let is_go = self.is_return && binary.is_go();
         if is_pattern(wanted.function) {
-            return self.matching(binary, wanted, is_go);
+            return self.matching(binary, wanted, is_go, options.with_aliases);
         }
         if binary.is_chosen_at_start(wanted.function) {
             return Err(chosen_at_start(file, wanted));
@@ -403,22 +404,31 @@ impl Uprobe {
         binary.file_offset(function.address).map(|offset| (offset, self.is_return)).into_iter().collect()
     }
 
-    /// All functions that match a pattern, each place once under the first of its names.
+    /// All functions that match a pattern, each place once under the plainest of its names that do; or, for listings, under each.
     fn matching<'a>(
         &self,
         binary: &'a Binary,
         wanted: &Wanted<'_>,
         is_go: bool,
+        with_aliases: bool,
     ) -> Result<Vec<Point<'a>>, ResolveError> {
-        let mut by_offset: BTreeMap<u64, Point<'_>> = BTreeMap::new();
+        let mut by_offset: BTreeMap<(u64, &str), (Point<'_>, &Function)> = BTreeMap::new();
         let is_meant = |function: &&Function| {
             wanted.language.is_none_or(|language| Language::of(&function.name) == Some(language))
         };
         for function in binary.functions_matching(wanted.function).into_iter().filter(is_meant) {
             for (offset, is_return) in self.offsets(binary, function, is_go) {
                 let name = &function.name;
-                let point = || Point { written: name.clone(), function: name, offset, is_return };
-                by_offset.entry(offset).or_insert_with(point);
+                let point = || (Point { written: name.clone(), function: name, offset, is_return }, function);
+                match by_offset.entry((offset, if with_aliases { name } else { "" })) {
+                    Entry::Occupied(mut known) if function.plainness() < known.get().1.plainness() => {
+                        known.insert(point());
+                    }
+                    Entry::Occupied(_) => {}
+                    Entry::Vacant(new) => {
+                        new.insert(point());
+                    }
+                }
             }
         }
         if by_offset.is_empty() {
@@ -429,7 +439,7 @@ impl Uprobe {
             let near: Vec<String> = near.iter().map(|name| format!("{}:{path}:{name}", self.name())).collect();
             return Err(not_found(message, &near, Some(wanted.part)));
         }
-        let mut points: Vec<Point<'_>> = by_offset.into_values().collect();
+        let mut points: Vec<Point<'_>> = by_offset.into_values().map(|(point, _)| point).collect();
         points.sort_by(|a, b| a.written.cmp(&b.written));
         Ok(points)
     }

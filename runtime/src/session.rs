@@ -38,6 +38,7 @@ use rtrace_lang::target::{Attach, Trial};
 use rtrace_probes::kernel::KernelError;
 use rtrace_probes::kernel::cgroup::Cgroup;
 use rtrace_probes::kernel::privileges::Privileges;
+use rtrace_probes::kernel::system;
 use rtrace_probes::{AttachError, Link, Machine};
 
 use crate::child::ChildError;
@@ -112,6 +113,9 @@ pub enum SessionError {
     /// Our bug: the program is not what the verifier accepts.
     #[error("{}: {}", diagnostic.message, diagnostic.label)]
     Refused { diagnostic: Box<Diagnostic>, log: String },
+    /// The process, or the machine, has no room for so many programs.
+    #[error("{}", diagnostic.message)]
+    NoRoom { diagnostic: Box<Diagnostic> },
     #[error("{0}")]
     Kernel(#[from] KernelError),
     #[error("{}", diagnostic.message)]
@@ -147,6 +151,7 @@ impl SessionError {
             | SessionError::Ring(_)
             | SessionError::Privilege(_)
             | SessionError::Refused { .. }
+            | SessionError::NoRoom { .. }
             | SessionError::Kernel(_)
             | SessionError::Attach { .. }
             | SessionError::NothingAttached { .. }
@@ -164,6 +169,7 @@ impl SessionError {
             SessionError::Map { .. }
             | SessionError::Ring(_)
             | SessionError::Refused { .. }
+            | SessionError::NoRoom { .. }
             | SessionError::Kernel(_)
             | SessionError::Attach { .. }
             | SessionError::NothingAttached { .. }
@@ -189,6 +195,7 @@ impl SessionError {
             }
             SessionError::Attach { diagnostic, .. }
             | SessionError::NothingAttached { diagnostic }
+            | SessionError::NoRoom { diagnostic }
             | SessionError::Refused { diagnostic, .. } => diagnostic.help.clone(),
             _ => Vec::new(),
         }
@@ -199,6 +206,7 @@ impl SessionError {
         match self {
             SessionError::Attach { diagnostic, .. }
             | SessionError::NothingAttached { diagnostic }
+            | SessionError::NoRoom { diagnostic }
             | SessionError::Refused { diagnostic, .. } => Some(diagnostic),
             SessionError::Map { .. }
             | SessionError::Ring(_)
@@ -211,6 +219,10 @@ impl SessionError {
         }
     }
 }
+
+/// More programs and probes may need more descriptors than a process has to begin with: one for each program, up to two for each
+/// probe.
+const FEW_PROBES: usize = 200;
 
 /// A loaded program with its maps.
 pub struct Session<'m> {
@@ -285,6 +297,9 @@ impl<'m> Session<'m> {
         let maps = load::maps(&object, lent)?;
         let globals = load::globals(&object, &maps)?;
         load::cgroup(&object, &maps, &options)?;
+        if object.programs.len() + object.manifest.hir.sites.len() > FEW_PROBES {
+            system::raise_file_limit();
+        }
         let programs = load::programs(machine, &object, &maps, &options)?;
         let unwind = object.manifest.unwind.map(|at| UnwindTables::new(at, &maps)).transpose()?;
         let ring = match object.manifest.ring {

@@ -51,6 +51,7 @@ pub fn check(programs: &Programs) -> Result<()> {
     );
     let tracer = rtrace(&["-p", &pid, "-e", &script])?;
     tracer.await_error("Attached ")?.context("the tracer of the program did not attach")?;
+    check_pattern(programs, deadline)?;
     waiting.go()?;
     tracer.signal(libc::SIGINT);
     let ended = tracer.finish()?;
@@ -75,6 +76,26 @@ pub fn check(programs: &Programs) -> Result<()> {
     if went_on.trim() != sum {
         bail!("the traced program should have gone on to {sum}, and has {went_on}");
     }
+    Ok(())
+}
+
+/// All BPF programs, while some of them are themselves attached by fentry: what the kernel takes of them is attached to and listed
+/// (from 6.8 on also those), and the others are left out.
+fn check_pattern(programs: &Programs, deadline: Instant) -> Result<()> {
+    let run = |words: &[&str]| Child::start(Command::new(&programs.rtrace).args(words), deadline)?.finish();
+    let listed = run(&["-l", "fentry:bpf:*"])?;
+    let script = "fentry:bpf:* { @ = count(); } interval:ms:1 { exit(); }";
+    let all = run(&["-v", "-e", script])?;
+    let (listed, errors) = (String::from_utf8_lossy(&listed.output), String::from_utf8_lossy(&all.errors));
+    ensure!(all.status.success(), "all BPF programs: it ended with {}: {errors}", all.status);
+    let is_tracing = |line: &&str| line.rsplit(':').next().is_some_and(|function| function.starts_with("fe"));
+    let left_out = errors.lines().find_map(|line| line.strip_prefix("Left out, ")).unwrap_or_default();
+    let named = |text: &str| {
+        text.split([' ', ',', '\n']).filter(|name| name.starts_with("fentry:bpf:")).filter(is_tracing).count()
+    };
+    // The two clauses of fentry and that of fexit, each of them once: in the list, or left out.
+    ensure!(named(&listed) + named(left_out) >= 3, "neither listed nor left out:\n{listed}\n{errors}");
+    ensure!(listed.lines().all(|line| !left_out.contains(line)), "listed and left out:\n{listed}\n{errors}");
     Ok(())
 }
 

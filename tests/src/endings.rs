@@ -26,6 +26,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("signal_passed_on", check_signal_passed_on),
     ("stubborn_command", check_stubborn_command),
     ("other_signals", check_other_signals),
+    ("process_ends", check_process_ends),
     ("output_that_waits", check_output_that_waits),
 ];
 
@@ -33,6 +34,7 @@ pub const ALL: &[(&str, Check)] = &[
 pub const OUTSIDE_GUESTS: &[(&str, Check)] = &[
     ("capabilities", check_capabilities),
     ("no_capabilities", check_no_capabilities),
+    ("few_files", check_few_files),
     ("dry_run_without_capabilities", check_dry_run_without_capabilities),
 ];
 
@@ -309,17 +311,52 @@ fn check_stubborn_command(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
+/// The process of `-p` ends, by itself or killed: that is said once, and the maps are printed.
+fn check_process_ends(programs: &Programs) -> Result<()> {
+    for is_killed in [false, true] {
+        let deadline = Instant::now() + PATIENCE;
+        let arguments = vec!["getppid".into(), "7".into()];
+        let wanted = Workload { mode: WorkloadMode::Process, program: "workload".into(), arguments };
+        let mut waiting = workload::start(&wanted, programs, deadline)?;
+        let pid = waiting.pid;
+        let script = "tracepoint:syscalls:sys_enter_getppid { @ = count(); }";
+        let mut command = Command::new(&programs.rtrace);
+        let tracer = Child::start(command.args(["-p", &pid.to_string(), "-e", script]), deadline)?;
+        tracer.await_error("Attached ")?.context("it did not attach")?;
+        waiting.go()?;
+        if is_killed {
+            waiting.kill()?
+        } else {
+            waiting.finish()?
+        }
+        let ended = tracer.finish()?;
+        let output = String::from_utf8_lossy(&ended.output);
+        let said = errors(&ended);
+        let lines: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("Attached ")).skip(1).collect();
+        if !ended.status.success() || output.trim() != "@: 7" || lines != [format!("Process {pid} has ended")] {
+            bail!("killed: {is_killed}: it ended with {}, printed {output} and said {said}", ended.status);
+        }
+    }
+    Ok(())
+}
+
 const COUNTS: &str = "tracepoint:syscalls:sys_enter_getppid { @ = count(); } BEGIN { printf(\"begun\\n\"); }";
 /// It takes a helper that not all kernels have.
 const LOOPS: &str = "BEGIN { @[1] = 1; } END { for $one : @ { print($one); } }";
 
 /// rtrace as a user of no rights but these capabilities.
 fn as_nobody(programs: &Programs, capabilities: &str, options: &[&str], script: &str) -> Result<Ended> {
+    under_limit("true", programs, capabilities, options, script)
+}
+
+/// The same after that command of a shell, which sets a limit.
+fn under_limit(limit: &str, programs: &Programs, capabilities: &str, options: &[&str], script: &str) -> Result<Ended> {
     let bounds = format!("-all{capabilities}");
     // The directories of a build may be closed to other users: the program is handed over as an open file.
     let program = std::fs::File::open(&programs.rtrace)?;
-    let mut command = Command::new("setpriv");
+    let mut command = Command::new("sh");
     command
+        .args(["-c", &format!("{limit} && exec setpriv \"$@\""), "sh"])
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"])
         .args(["--inh-caps", &bounds, "--ambient-caps", &bounds, "/proc/self/fd/0"])
         .args(["-q", "--duration", "50ms"])
@@ -369,6 +406,27 @@ fn check_no_capabilities(programs: &Programs) -> Result<()> {
         if ended.status.code() != Some(2) || !errors.contains(missing) {
             bail!("with `{capabilities}` and {script} it ended with {}: {errors}", ended.status);
         }
+    }
+    Ok(())
+}
+
+/// More programs than a process may have open files: the limit is raised, and where that may not be it is what is named.
+fn check_few_files(programs: &Programs) -> Result<()> {
+    let script = "BEGIN { @ = count(); }\n".repeat(300);
+    let load = |limit| under_limit(limit, programs, ",+bpf,+perfmon,+dac_read_search", &["--dry-run"], &script);
+    let loaded = load("ulimit -S -n 256")?;
+    if !loaded.status.success() {
+        bail!("under a soft limit it ended with {}: {}", loaded.status, errors(&loaded));
+    }
+    let refused = load("ulimit -n 256")?;
+    let errors = errors(&refused);
+    let lines = [
+        "error[R0036]: cannot load the program of begin: BPF_PROG_LOAD: Too many open files",
+        "the script takes 300 programs",
+        "raise the limit of open files, which is 256 (`ulimit -n`)",
+    ];
+    if refused.status.code() != Some(2) || !lines.iter().all(|line| errors.contains(line)) {
+        bail!("under a hard limit it ended with {}, and says not {lines:?}: {errors}", refused.status);
     }
     Ok(())
 }

@@ -158,6 +158,22 @@ const BYTES: u32 = 512;
 /// the place that is kept for tracers.
 const OFFSETS: [u32; 3] = [9, 5, 4];
 
+/// Times that a device of the module tun is opened.
+const OPENS: u32 = 10;
+
+/// Attaches behind the entry of a function of a module, named with its module.
+pub fn check_module_places(programs: &Programs) -> Result<()> {
+    let opens = ["opens".to_string(), OPENS.to_string(), "/dev/net/tun".to_string()];
+    for offset in OFFSETS {
+        let script = format!("kprobe:tun:tun_chr_open+{offset} {{ @[func] = count(); }}");
+        if let Some(found) = count(programs, &opens, &["-e", &script])? {
+            ensure!(found == format!("@[tun_chr_open]: {OPENS}"), "at +{offset}: found {found}");
+            return Ok(());
+        }
+    }
+    bail!("tun_chr_open can be probed at none of the offsets {OFFSETS:?}")
+}
+
 /// Attaches to `vfs_read` at its address, at its return by address, and behind its entry.
 pub fn check_places(programs: &Programs) -> Result<()> {
     let symbols = fs::read_to_string("/proc/kallsyms").context("cannot read /proc/kallsyms")?;
@@ -184,12 +200,12 @@ pub fn check_places(programs: &Programs) -> Result<()> {
 
 /// What a script prints of a process that reads; None where the kernel refuses the place.
 fn count_reads(programs: &Programs, words: &[&str]) -> Result<Option<String>> {
+    count(programs, &["reads".to_string(), READS.to_string(), BYTES.to_string()], words)
+}
+
+fn count(programs: &Programs, arguments: &[String], words: &[&str]) -> Result<Option<String>> {
     let deadline = Instant::now() + Duration::from_secs(60);
-    let wanted = Workload {
-        mode: WorkloadMode::Process,
-        program: "workload".into(),
-        arguments: vec!["reads".into(), READS.to_string(), BYTES.to_string()],
-    };
+    let wanted = Workload { mode: WorkloadMode::Process, program: "workload".into(), arguments: arguments.to_vec() };
     let mut waiting = workload::start(&wanted, programs, deadline)?;
     let mut command = Command::new(&programs.rtrace);
     command.args(["-p", &waiting.pid.to_string()]).args(words);

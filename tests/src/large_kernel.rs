@@ -17,7 +17,9 @@ use crate::terminal::Terminal;
 const FEWEST: usize = 30_000;
 /// Several times what it takes on an idle machine, and a hundredth of what a search through all types for each takes.
 const NEAR: Duration = Duration::from_millis(400);
-const LISTING: Duration = Duration::from_secs(4);
+const LISTING: Duration = Duration::from_millis(500);
+const LISTING_WITH_ARGUMENTS: Duration = Duration::from_secs(4);
+const TRIES: u32 = 4;
 /// Guests compute in software.
 const IN_GUEST: u32 = 12;
 /// Kilobytes; the list alone has nine thousand, of which two copies are there while it is read.
@@ -33,13 +35,16 @@ pub fn check(programs: &Programs, in_guest: bool) -> Result<()> {
     ensure!(errors.contains("Did you mean `kprobe:vfs_read`"), "{errors}");
     ensure!(elapsed < NEAR * slower, "names near one of {functions} took {elapsed:?}");
 
-    for (option, pattern) in [("-l", "kprobe:*"), ("-l", "fentry:*"), ("-lv", "kprobe:*")] {
-        let (output, errors, elapsed) = run(&programs, &[option, pattern])?;
+    let listings =
+        [("-l", "kprobe:*", LISTING), ("-l", "fentry:*", LISTING), ("-lv", "kprobe:*", LISTING_WITH_ARGUMENTS)];
+    for (option, pattern, budget) in listings {
+        let (output, errors, elapsed) = quickest(&programs, &[option, pattern], budget * slower)?;
         let listed = output.lines().filter(|line| line.starts_with(&pattern[..pattern.len() - 1])).count();
         // A kernel leaves some out of what it lists, and fentry takes only what its types describe.
         let fewest = if pattern.starts_with("kprobe") { functions / 10 * 9 } else { FEWEST / 4 };
         ensure!(listed > fewest, "{option} {pattern} lists {listed} of {functions}: {errors}");
-        ensure!(elapsed < LISTING * slower, "{option} {pattern} took {elapsed:?}");
+        println!("{option} {pattern} of {functions} functions: {elapsed:?}");
+        ensure!(elapsed < budget * slower, "{option} {pattern} took {elapsed:?}");
     }
 
     let mut terminal = Terminal::new(&programs, "large-kernel", &[], (40, 100))?;
@@ -100,6 +105,18 @@ fn large_kernel(programs: &Programs, directory: &Directory) -> Result<(Programs,
     fs::write(&tool, script)?;
     fs::set_permissions(&tool, fs::Permissions::from_mode(0o755))?;
     Ok((Programs { rtrace: tool, workloads: programs.workloads.clone() }, functions))
+}
+
+/// The first run that keeps to the budget, or the last of a few: the machine may be busy with something else.
+fn quickest(programs: &Programs, words: &[&str], budget: Duration) -> Result<(String, String, Duration)> {
+    let mut last = run(programs, words)?;
+    for _ in 1..TRIES {
+        if last.2 < budget {
+            break;
+        }
+        last = run(programs, words)?;
+    }
+    Ok(last)
 }
 
 /// What it printed and said, and how long it took with making the namespace.

@@ -19,6 +19,7 @@ pub mod expectation;
 pub mod flame_graphs;
 mod foreign_maps;
 pub mod formats;
+pub mod forms;
 mod grammar;
 pub mod kernel_functions;
 pub mod language_server;

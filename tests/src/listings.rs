@@ -62,6 +62,52 @@ pub const ALL: &[Asked] = &[
         ],
     ),
     asked("rust", &["-l", "uprobe:WORKLOADS/workload:rust:*"], &["uprobe:WORKLOADS/workload:_RNvC6circle6radius"]),
+    asked(
+        "aliases",
+        &["-l", "uprobe:WORKLOADS/workload:*alias_chosen*"],
+        &[
+            "uprobe:WORKLOADS/workload:_alias_chosen",
+            "uprobe:WORKLOADS/workload:alias_chosen",
+            "uprobe:WORKLOADS/workload:alias_chosen_as_well",
+        ],
+    ),
+    asked("tick", &["-l", "tick-5s"], &["interval:5000000000"]),
+    asked("profile", &["-l", "profile-99"], &["profile:hz:99"]),
+    asked("pattern_of_d", &["-l", "syscall::getp[p-q]?d:entry"], &["tracepoint:syscalls:sys_enter_getppid"]),
+    refused(
+        "nothing_of_d",
+        &["--check", "-e", "syscall::op[a-d]?x:entry { }"],
+        &["nothing matches `sys_enter_op[a-d]?x`"],
+    ),
+    refused(
+        "system_of_a_category",
+        &["--check", "-e", "tracepoint:schedule:* { }"],
+        &["`schedule`", "Did you mean `sched`"],
+    ),
+    Asked {
+        status: 1,
+        ..refused(
+            "provider_of_others",
+            &["--check", "-e", "asyncwatchpoint:0x1000:8:w { }"],
+            &["Did you mean `watchpoint`"],
+        )
+    },
+    // One of them takes a union as it is, which trampolines do not.
+    Asked {
+        tier: 3,
+        needs: &[Need::Fentry],
+        ..asked("union_argument", &["--dry-run", "-e", "fexit:sidtab_* { }"], &[])
+    },
+    // It returns a struct, and may not be probed.
+    Asked {
+        tier: 3,
+        needs: &[Need::Fentry],
+        ..refused(
+            "stand_in_is_refused",
+            &["-e", "fentry:irqentry_enter { }"],
+            &["can't attach to fentry:irqentry_enter", "A kprobe stands in here: fentry takes functions"],
+        )
+    },
     refused("category", &["--check", "-e", "tracepoint:schd:* { }"], &["no tracepoint category `schd`", "`sched`"]),
     refused("categories", &["--check", "-e", "tracepoint:schd*:* { }"], &["category matches `schd*`", "`sche*`"]),
     refused("program", &["--check", "-e", "uprobe:workloadd:main { }"], &["`workloadd`", "Did you mean `workload`"]),

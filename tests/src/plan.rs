@@ -14,9 +14,9 @@ use crate::schema::{self, Schema};
 use crate::tasks::{self, CgroupBy};
 use crate::{
     archives, bpf_programs, builtins, clearing, codes, documents, ended_processes, endings, expectation, flame_graphs,
-    foreign_maps, formats, grammar, kernel_functions, language_server, large_kernel, leftovers, listings, messages,
-    modules, other_files, outputs, packets, pictures, pins, profiles, prometheus, prompt, rates, real_programs,
-    reference, run, scale, scrapes, stages, typed_lines,
+    foreign_maps, formats, forms, grammar, kernel_functions, language_server, large_kernel, leftovers, listings,
+    messages, modules, other_files, outputs, packets, pictures, pins, profiles, prometheus, prompt, rates,
+    real_programs, reference, run, scale, scrapes, stages, typed_lines,
 };
 
 /// What became of a test.
@@ -157,6 +157,15 @@ impl Plan {
         let mapped = move || archives::check(&programs);
         tests.push(self.gated("archives::mapped".to_string(), 2, Vec::new(), mapped));
         let programs = self.programs.clone();
+        let addressed = move || forms::check_addresses(&programs);
+        tests.push(self.gated("forms::addresses".to_string(), 2, Vec::new(), addressed));
+        let programs = self.programs.clone();
+        let named = move || forms::check_library(&programs);
+        tests.push(self.gated("forms::library".to_string(), 2, Vec::new(), named));
+        let programs = self.programs.clone();
+        let walked = move || forms::check_iterators(&programs);
+        tests.push(self.gated("forms::iterators".to_string(), 3, Vec::new(), walked));
+        let programs = self.programs.clone();
         let sockets = move || foreign_maps::check_sockets(&programs);
         tests.push(self.gated("foreign_maps::sockets".to_string(), 2, vec![Need::MapEntries], sockets));
         let programs = self.programs.clone();
@@ -194,6 +203,10 @@ impl Plan {
         let programs = self.programs.clone();
         let places = move || kernel_functions::check_places(&programs);
         tests.push(self.gated("kernel_functions::places".to_string(), 3, vec![Need::Kprobes], places));
+        let programs = self.programs.clone();
+        let places = move || kernel_functions::check_module_places(&programs);
+        let needs = vec![Need::Kprobes, Need::Tun];
+        tests.push(self.gated("kernel_functions::module_places".to_string(), 3, needs, places));
         let programs = self.programs.clone();
         let bar = move || scale::check_bar(&programs);
         tests.push(self.gated("scale::bar".to_string(), 3, vec![Need::Kprobes], bar));

@@ -1,6 +1,7 @@
 //! A workload that waits: started, let go when a tracer is attached, kept alive while the tracer prints, and ended. The
 //! handshake is described in `tests/workloads/workload.c`.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Instant;
 
@@ -42,6 +43,16 @@ impl Waiting {
         let ended = self.child.finish()?;
         if !ended.status.success() {
             bail!("the workload failed with {}: {}", ended.status, String::from_utf8_lossy(&ended.errors));
+        }
+        Ok(())
+    }
+
+    /// Ends it as nothing else can.
+    pub fn kill(self) -> Result<()> {
+        self.child.signal(libc::SIGKILL);
+        let status = self.child.finish()?.status;
+        if status.signal() != Some(libc::SIGKILL) {
+            bail!("the workload was not killed: {status}");
         }
         Ok(())
     }

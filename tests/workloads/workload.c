@@ -1427,6 +1427,23 @@ static void run_lines(long count, const char *unused)
 		sum_of_lines(3);
 }
 
+/* A function of three names. */
+TRACED long alias_chosen(long i)
+{
+	__asm__ volatile("" : "+r"(i));
+	return i ^ 1;
+}
+long _alias_chosen(long) __attribute__((alias("alias_chosen")));
+long alias_chosen_as_well(long) __attribute__((alias("alias_chosen")));
+
+/* aliases N: N calls of a function by one of its names. */
+static void run_aliases(long count, const char *unused)
+{
+	(void)unused;
+	for (long i = 0; i < count; i++)
+		_alias_chosen(i);
+}
+
 static void run_true(long count, const char *unused)
 {
 	(void)count;
@@ -1493,6 +1510,7 @@ static const struct subcommand subcommands[] = {
 	{ "stats", run_stats, 2, "N PATH" },
 	{ "waits", run_waits, 1, "N" },
 	{ "priorities", run_priorities, 1, "N" },
+	{ "aliases", run_aliases, 1, "N" },
 	{ "true", run_true, 0, "" },
 };
 

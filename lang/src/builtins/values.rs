@@ -73,7 +73,7 @@ pub static VALUES: &[Builtin] = &[
         "func",
         (0, 1),
         "func: string, func(address): ksym",
-        "The name of the traced function; of an address, as in D, the same as ksym().",
+        "The name of the traced function, where a wildcard has found several names of one the exported and plainest; of an address, as in D, the same as ksym().",
         "kprobe:vfs_read { @[func] = count(); }",
         I::Func,
     )),

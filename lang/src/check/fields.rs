@@ -135,13 +135,18 @@ impl Body<'_, '_, '_> {
         }
         if layout.arguments.is_empty() {
             let provider = self.group.provider;
+            let help = match provider {
+                "kretprobe" | "uretprobe" => {
+                    format!("`entry(args.{})` is what the argument was when the function was entered", name.text)
+                }
+                _ => "tracepoint, rawtracepoint, fentry and fexit have `args`, and uprobe where the program has debug \
+                      information; kprobe and uprobe have arg0, arg1, ..."
+                    .to_string(),
+            };
             return self.fail(
                 Diagnostic::error(Code::NotHere, span, format!("{provider} probes have no `args`"))
                     .label("not available here")
-                    .help(
-                        "tracepoint, rawtracepoint, fentry and fexit have `args`, and uprobe where the program has debug \
-                         information; kprobe and uprobe have arg0, arg1, ...",
-                    ),
+                    .help(help),
             );
         }
         let names: Vec<&str> = layout.arguments.iter().map(|argument| &*argument.name).collect();

@@ -56,6 +56,8 @@ struct Uses<'a> {
     called: Vec<&'a str>,
     arguments: bool,
     registers: bool,
+    /// Arguments by their numbers.
+    numbers: bool,
     site: bool,
     /// It names types that each program may have of its own.
     types: bool,
@@ -78,9 +80,11 @@ pub fn of_clause<'a>(
         pid: options.pid,
         children: options.children,
         uses_registers: uses.registers,
+        uses_numbers: uses.numbers,
         uses_arguments: uses.arguments,
         allow_unsafe: options.allow_unsafe,
         mangled_names: !items.settings.cpp_demangle,
+        with_aliases: false,
     };
     let first_group = groups.len();
     let mut placer = Placer { clause, uses: &uses, target, options, sites, groups, first_group, known: HashMap::new() };
@@ -300,7 +304,7 @@ impl Placer<'_, '_> {
                 && group.processes == processes
                 && group.provider == site.provider
                 && (!uses.types || program(&sites[group.sites[0].index()].0) == program(&site))
-                && if uses.arguments || uses.registers {
+                && if uses.arguments || uses.registers || uses.numbers {
                     Arc::ptr_eq(&group.layout, &site.layout) || group.layout == site.layout
                 } else {
                     group.layout.selector == site.layout.selector
@@ -433,6 +437,7 @@ fn uses<'a>(clause: &Clause, items: &'a Items<'a>) -> Uses<'a> {
         called: Vec::new(),
         arguments: false,
         registers: false,
+        numbers: false,
         site: false,
         types: false,
         symbols: false,
@@ -507,7 +512,7 @@ fn in_expr(e: &ast::Expr, uses: &mut Uses<'_>) {
             "args" | "retval" => uses.arguments = true,
             "probe" | "func" | "probemod" | "probefunc" | "probename" => uses.site = true,
             "ctx" | "usermode" => uses.registers = true,
-            name if builtins::argument_number(name).is_some() => uses.registers = true,
+            name if builtins::argument_number(name).is_some() => uses.numbers = true,
             _ => {}
         },
         ExprKind::Call { arguments, name } => {

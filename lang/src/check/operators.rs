@@ -1,5 +1,7 @@
 //! Operators: which types they take, whether they are signed, and what constants give at once.
 
+use std::collections::HashSet;
+
 use crate::ast::{self, BinaryOp as Op, UnaryOp};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::hir::{BinaryOp, Expr, ExprKind, site_name};
@@ -353,13 +355,25 @@ impl Body<'_, '_, '_> {
         Some(Expr { kind: ExprKind::Same { negated, left, right, ty }, ty: Type::Bool, span })
     }
 
-    /// Whether a name that was kept is that one, which is a question of the first site of that name.
+    /// Whether a site shows that name in values of a type. A function of several names has each of them.
+    fn has_name(&self, site: &ProbeSite, ty: &Type, text: &[u8]) -> bool {
+        let Some(name) = site_name(site, ty) else { return false };
+        let is_alias =
+            |text: &[u8]| std::str::from_utf8(text).is_ok_and(|text| self.checker.target.is_alias(site, text));
+        name.as_bytes() == text || *ty == Type::FunctionName && is_alias(text)
+    }
+
+    /// Whether a name that was kept is that one, which is a question of the first site of each name that it may have.
     fn is_named(&mut self, kept: &Expr, text: &[u8], negated: bool, span: Span) -> Expr {
-        let is_it = |site: &ProbeSite| site_name(site, &kept.ty).is_some_and(|name| name.as_bytes() == text);
-        match self.checker.sites.iter().position(is_it) {
-            Some(first) => equal(kept, &Expr::int(first as i64, span), negated, span),
-            None => Expr { ty: Type::Bool, ..Expr::int(i64::from(negated), span) },
-        }
+        let mut names = HashSet::new();
+        let sites = self.checker.sites.iter().enumerate();
+        let firsts: Vec<usize> = sites
+            .filter(|(_, site)| self.has_name(site, &kept.ty, text) && names.insert(site_name(site, &kept.ty)))
+            .map(|(first, _)| first)
+            .collect();
+        let is_one = firsts.iter().map(|first| equal(kept, &Expr::int(*first as i64, span), false, span));
+        let either = |left, right| Expr { kind: ExprKind::Or(Box::new(left), Box::new(right)), ty: Type::Bool, span };
+        negated_if(negated, is_one.reduce(either).unwrap_or(Expr { ty: Type::Bool, ..Expr::int(0, span) }))
     }
 
     /// Whether the site that fired has that name, which is a question of its number.
@@ -367,7 +381,7 @@ impl Body<'_, '_, '_> {
         let mut found = Expr { ty: Type::Bool, ..Expr::int(0, span) };
         for id in &self.group.sites {
             let site = &self.checker.sites[id.index()];
-            if site_name(site, ty).is_none_or(|name| name.as_bytes() != text) {
+            if !self.has_name(site, ty, text) {
                 continue;
             }
             if self.group.sites.len() == 1 {
@@ -383,11 +397,7 @@ impl Body<'_, '_, '_> {
                 None => Expr { kind: ExprKind::Or(Box::new(found), Box::new(is_this)), ty: Type::Bool, span },
             };
         }
-        match (negated, found.constant()) {
-            (false, _) => found,
-            (true, Some(known)) => Expr { ty: Type::Bool, ..Expr::int(i64::from(known == 0), span) },
-            (true, None) => Expr { kind: ExprKind::Not(Box::new(found)), ty: Type::Bool, span },
-        }
+        negated_if(negated, found)
     }
 
     pub fn unary(&mut self, op: UnaryOp, operand: &ast::Expr, span: Span) -> Expr {
@@ -492,4 +502,14 @@ fn equal(left: &Expr, right: &Expr, negated: bool, span: Span) -> Expr {
     let op = if negated { BinaryOp::NotEqual } else { BinaryOp::Equal };
     let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
     Expr { kind: ExprKind::Binary { op, left, right }, ty: Type::Bool, span }
+}
+
+/// A comparison, or the opposite.
+fn negated_if(negated: bool, found: Expr) -> Expr {
+    let span = found.span;
+    match (negated, found.constant()) {
+        (false, _) => found,
+        (true, Some(known)) => Expr { ty: Type::Bool, ..Expr::int(i64::from(known == 0), span) },
+        (true, None) => Expr { kind: ExprKind::Not(Box::new(found)), ty: Type::Bool, span },
+    }
 }

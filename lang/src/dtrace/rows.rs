@@ -20,6 +20,13 @@ pub struct Row {
     pub arguments: &'static [Argument],
 }
 
+impl Row {
+    /// True where D's probes are named as the kernel names its events: NAME stands for that in ours, and CATEGORY for the module.
+    pub fn has_any_name(&self) -> bool {
+        self.name == "*"
+    }
+}
+
 /// A translated argument.
 pub struct Argument {
     pub number: u32,
@@ -216,6 +223,9 @@ pub static ROWS: &[Row] = &[
         "",
         &[("arg0", "args.sig"), ("arg2", "args.sa_handler")],
     ),
+    row("rawfbt", "entry", "kprobe:MODULEFUNCTION", "", &[]),
+    row("rawfbt", "return", "kretprobe:MODULEFUNCTION", "", &[("arg0", "retval"), ("arg1", "retval")]),
+    row("rawtp", "*", "rawtracepoint:NAME", "", &[]),
     translated(
         &[argument(0, &LWPSINFO, "args.next"), argument(1, &PSINFO, "args.next")],
         row(
@@ -251,6 +261,7 @@ pub static ROWS: &[Row] = &[
         &[argument(0, &LWPSINFO, "args.p"), argument(1, &PSINFO, "args.p")],
         row("sched", "wakeup", "rawtracepoint:sched_wakeup", "", &[("arg0", "args.p.pid"), ("arg1", "args.p.tgid")]),
     ),
+    row("sdt", "*", "tracepoint:CATEGORY:NAME", "", &[]),
     row("syscall", "entry", "tracepoint:syscalls:sys_enter_FUNCTION", "", &[CALL]),
     row(
         "syscall",

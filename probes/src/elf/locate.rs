@@ -4,7 +4,7 @@
 
 use std::env;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -205,9 +205,17 @@ fn in_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
 }
 
-/// `libc` and `libc.so.6` both are the file `libc.so.6`.
+/// `libc`, `libc.so` and `libc.so.6` all are the file `libc.so.6`.
 fn is_library(wanted: &str, file: &str) -> bool {
-    file == wanted || file.strip_prefix(wanted).is_some_and(|rest| rest == ".so" || rest.starts_with(".so."))
+    let name = wanted.strip_suffix(".so").unwrap_or(wanted);
+    file == wanted || file.strip_prefix(name).is_some_and(|rest| rest == ".so" || rest.starts_with(".so."))
+}
+
+/// Whether a file is what a library's name means: linkers find texts for themselves under some of these names.
+fn is_binary(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == object::elf::ELFMAG
 }
 
 fn in_library_directories(name: &str) -> Option<PathBuf> {
@@ -217,6 +225,7 @@ fn in_library_directories(name: &str) -> Option<PathBuf> {
             .filter_map(Result::ok)
             .filter(|entry| is_library(name, &entry.file_name().to_string_lossy()))
             .map(|entry| entry.path())
+            .filter(|path| is_binary(path))
             .collect();
         names.sort_unstable();
         names.into_iter().next()
@@ -283,12 +292,19 @@ mod tests {
     #[test]
     fn short_names_of_libraries() {
         assert!(is_library("libc", "libc.so.6") && is_library("libc.so.6", "libc.so.6"));
+        assert!(is_library("libc.so", "libc.so.6") && !is_library("libc.so.6", "libc.so.60"));
         assert!(!is_library("libc", "libcrypto.so.3") && !is_library("libc", "libc.a"));
     }
 
     #[test]
     fn finds_the_c_library_and_the_shell() {
         let libc = locate("libc", None).unwrap();
+        // Where programs are compiled, one of that very name is a text for the linker.
+        assert_eq!(locate("libc.so", None).unwrap(), libc);
+        assert_eq!(
+            locate("libc.so", Some(std::process::id())).unwrap(),
+            locate("libc", Some(std::process::id())).unwrap()
+        );
         assert!(libc[0].path.to_string_lossy().contains("libc.so"), "{libc:?}");
         assert_eq!(locate("libc", Some(std::process::id())).unwrap().len(), 1);
         assert!(locate("sh", None).unwrap()[0].path.is_absolute());

@@ -105,7 +105,11 @@ pub(super) fn attach(
     program: BorrowedFd<'_>,
     sites: &[(u64, &ProbeSite)],
 ) -> Result<Vec<Link>, AttachError> {
-    kprobe(trampoline).attach(machine, program, sites)
+    let why = super::refusal(machine).unwrap_or(
+        "fentry takes functions by their own names alone, and passes neither structs nor so many arguments on",
+    );
+    let stood_in = |error: AttachError| error.with_help(&format!("A kprobe stands in here: {why}."));
+    kprobe(trampoline).attach(machine, program, sites).map_err(stood_in)
 }
 
 pub(super) fn unsupported(provider: &str, reason: &str) -> ResolveError {

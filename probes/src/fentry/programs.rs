@@ -17,7 +17,7 @@ use crate::kernel::btf::{Access, Btf, Parameter, SOURCE_SHIFT};
 use crate::kernel::{KernelError, features};
 use crate::machine::Machine;
 use crate::nearest::near_matches;
-use crate::provider::{Provider, no_privilege, not_found};
+use crate::provider::{Provider, full_name, is_pattern, no_privilege, not_found};
 
 /// What stands in the place of a module.
 pub(super) const MODULE: &str = "bpf";
@@ -39,6 +39,9 @@ const CONTEXTS: &[(&str, &str)] = &[
 /// Where a trampoline has the return value of a function whose types the verifier does not trust
 /// (include/linux/bpf.h, `MAX_BPF_FUNC_REG_ARGS`).
 const UNTRUSTED_WORDS: u32 = 5;
+
+const ITSELF_TRACING: &str =
+    "Programs that are themselves attached by fentry or fexit can't be traced before Linux 6.8.";
 
 /// A function of a program.
 struct Function<'a> {
@@ -75,11 +78,25 @@ impl Trampoline {
             match attached {
                 Ok(()) if is_misdescribed(function) => misdescribed = Some(function.program.id),
                 Ok(()) => sites.extend(self.site_in_program(machine, function, options)),
-                Err(error) => refused = refused.or_else(|| Some((function.program.id, reason(&error)))),
+                Err(error) => {
+                    machine.note_left_out(full_name(
+                        self.name(),
+                        Some(&format!("{MODULE}:{}", function.program.id)),
+                        &function.name,
+                    ));
+                    refused = refused.or_else(|| Some((function.program.id, reason(&error))));
+                }
             }
         }
         match (refused, misdescribed) {
             _ if !sites.is_empty() => Ok(sites),
+            (Some((_, reason)), _) if is_pattern(pattern) => {
+                let message = format!("none of the functions of BPF programs that match `{pattern}` can be traced");
+                let mut error = not_found(message, &[], Some(part));
+                error.label = format!("refused: {reason}");
+                error.help.push(ITSELF_TRACING.to_string());
+                Err(error)
+            }
             (Some((id, reason)), _) => Err(self.refused(id, pattern, &reason, part)),
             (None, Some(id)) => Err(self.refused(id, pattern, "its types leave out its context", part)),
             (None, None) => Err(self.no_function(&programs, &functions, pattern, part)),
@@ -152,7 +169,7 @@ impl Trampoline {
                 self.name()
             ),
             label: "refused".to_string(),
-            help: vec!["Programs that are themselves attached by fentry or fexit can't be traced.".to_string()],
+            help: vec![ITSELF_TRACING.to_string()],
             part: Some(part),
         }
     }

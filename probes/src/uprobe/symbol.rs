@@ -1,4 +1,4 @@
-//! `uaddr()`: where a function or variable of the traced program is while it runs.
+//! Names of a program's functions and variables: where one is in its file, and while it runs (`uaddr()`).
 
 use std::fs;
 use std::path::Path;
@@ -48,6 +48,12 @@ pub fn symbol_named(machine: &Machine, site: &ProbeSite, name: &str) -> Result<P
     }
     let help = "follow one process with -p, or ask where a function of that file is entered";
     Err(absent(format!("the address of `{name}` is not known here: {shown} is loaded anywhere"), help))
+}
+
+/// Where in a file the functions of a name are entered; nothing where the file can't be read.
+pub fn offsets_of(path: &Path, function: &str) -> Vec<u64> {
+    let Ok(binary) = Binary::open(path) else { return Vec::new() };
+    binary.functions_named(function).iter().filter_map(|function| binary.file_offset(function.address)).collect()
 }
 
 /// What is added to the addresses in a file where a process has mapped it.

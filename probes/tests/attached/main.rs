@@ -275,7 +275,7 @@ fn kprobes_single_and_multi() {
         println!("skipped kprobe: this kernel has none");
         return;
     }
-    let options = ResolveOptions { uses_registers: true, ..ResolveOptions::default() };
+    let options = ResolveOptions { uses_numbers: true, ..ResolveOptions::default() };
     let group = getpgid();
     for text in ["kprobe:__x64_sys_getpgid", "kretprobe:__x64_sys_getpgid", "k:__x64_sys_getpgi*"] {
         let sites = resolve(&machine, text, &options).unwrap();

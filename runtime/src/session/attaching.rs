@@ -12,6 +12,8 @@ use rtrace_lang::target::{Attach, ProbeSite};
 use rtrace_probes::kernel::symbols::missing_functions;
 use rtrace_probes::{AttachError, Link, Machine, Provider};
 
+use crate::output::notices;
+
 /// Names of sites that are not attached to.
 #[derive(Default)]
 pub struct LeftOut {
@@ -64,6 +66,16 @@ pub fn attach_to_all(
             provider.attach(machine, program, &known)
         }
         result => result,
+    }
+}
+
+/// Says what patterns match and is not attached to, beside what there is a warning of.
+pub fn tell_left_out(left_out: &[Arc<str>], machine: &Machine) {
+    let mut names: Vec<String> = left_out.iter().map(|name| name.to_string()).collect();
+    names.extend(machine.left_out());
+    if !names.is_empty() {
+        let names = names.join(", ");
+        notices::tell(&format!("Left out, since the kernel does not let them be probed, or not by name: {names}\n"));
     }
 }
 

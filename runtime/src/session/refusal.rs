@@ -8,6 +8,7 @@ use rtrace_lang::span::Span;
 use rtrace_probes::AttachError;
 use rtrace_probes::kernel::KernelError;
 use rtrace_probes::kernel::privileges::{Lockdown, Privileges};
+use rtrace_probes::kernel::system;
 
 use super::SessionError;
 
@@ -46,6 +47,12 @@ pub fn of_program(error: KernelError, object: &Object, program: &ProgramObject) 
     let sites = &object.manifest.hir.sites;
     let probe = program.sites.first().map_or_else(String::new, |site| sites[site.index()].name.to_string());
     match error {
+        // The verifier may have taken it, and have said so.
+        error if matches!(error.errno(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+            let span =
+                program.sites.first().map_or_else(Span::default, |site| object.manifest.hir.specified[site.index()]);
+            no_room(&error, object.programs.len(), &probe, span)
+        }
         KernelError::Refused { log, .. } if !log.is_empty() => {
             let said = reason(&log);
             let privileges = Privileges::read();
@@ -75,6 +82,27 @@ pub fn of_program(error: KernelError, object: &Object, program: &ProgramObject) 
         error if matches!(error.errno(), Some(libc::EPERM | libc::EACCES)) => SessionError::Privilege(error),
         error => SessionError::Kernel(error),
     }
+}
+
+/// Nothing is wrong with the program: there are too many of them, or too little memory.
+fn no_room(error: &KernelError, programs: usize, probe: &str, span: Span) -> SessionError {
+    let fewer = "a narrower wildcard, or fewer clauses, take fewer programs".to_string();
+    let help = match error.errno() {
+        Some(libc::EMFILE) => {
+            let limit = system::file_limit();
+            vec![format!("raise the limit of open files, which is {limit} (`ulimit -n`)"), fewer]
+        }
+        Some(libc::ENFILE) => {
+            vec!["raise the machine's limit of open files (`sysctl fs.file-max`)".to_string(), fewer]
+        }
+        _ => vec!["free memory of the kernel's, or of the control group that rtrace is in".to_string(), fewer],
+    };
+    let mut diagnostic =
+        Diagnostic::error(Code::TooManyProbes, span, format!("cannot load the program of {probe}: {error}"))
+            .label(format!("the script takes {programs} programs"))
+            .on_machine();
+    diagnostic.help = help;
+    SessionError::NoRoom { diagnostic: Box::new(diagnostic) }
 }
 
 /// A probe of the clause that is there could not be attached to.

@@ -32,7 +32,7 @@ use crate::output::{Sink, notices, printf, prometheus};
 use crate::signals::{self, Ending};
 use crate::symbols::MappingEvents;
 
-use super::attaching::{LeftOut, attach_to_all, nothing_attached};
+use super::attaching::{LeftOut, attach_to_all, nothing_attached, tell_left_out};
 use super::progress::Progress;
 use super::recording::RecordingLine;
 use super::replaced::traced_files;
@@ -50,9 +50,6 @@ pub struct Ended {
     /// The status of the command of `-c`.
     pub child: Option<i32>,
 }
-
-/// More of them may need more descriptors than a process has to begin with: up to two each.
-const FEW_PROBES: usize = 200;
 
 /// How often what needs no descriptor is looked at: a call of exit() whose event was lost, and output to write out.
 const TICK: Duration = Duration::from_millis(100);
@@ -108,11 +105,6 @@ impl Session<'_> {
         if !self.exit_called() && !self.has_printed_enough() {
             let is_stopped = self.attach(&ending, process)?;
             let is_over = is_stopped || self.iterate(sink, &ending)?;
-            if self.options.verbose && !self.left_out.is_empty() {
-                let names = self.left_out.join(", ");
-                let text = format!("Left out, since the kernel does not let them be probed, or not by name: {names}\n");
-                notices::tell(&text);
-            }
             if !self.options.quiet && !is_stopped && self.options.trial.is_none() {
                 sink.event(&Event::Attached(self.site_count())).map_err(SessionError::Output)?;
                 for pin in pins(&self.hir) {
@@ -316,9 +308,6 @@ impl Session<'_> {
             self.links.extend(tree::follow(self.machine, self.maps[map as usize].fd(), process)?);
         }
         self.files = traced_files(&self.hir);
-        if self.site_count() > FEW_PROBES {
-            system::raise_file_limit();
-        }
         let mut ways = Ways::default();
         let mut left = LeftOut::default();
         let mut sites_of: HashMap<Span, usize> = HashMap::new();
@@ -365,6 +354,9 @@ impl Session<'_> {
         }
         drop(progress);
         self.left_out.append(&mut left.missing);
+        if self.options.verbose {
+            tell_left_out(&self.left_out, self.machine);
+        }
         if !left.refused.is_empty() {
             let names = left.refused.join(", ");
             notices::warn(&format!("left out, since the kernel cannot trace them: {names}"));

@@ -213,7 +213,7 @@ impl UserSymbols {
     }
 }
 
-/// The functions of a file, their addresses turned into offsets in it, in this order.
+/// The functions of a file, their addresses turned into offsets in it, in this order, and each by one name.
 fn by_offset(path: &Path) -> Vec<Function> {
     let Ok(binary) = Binary::open(path) else { return Vec::new() };
     let place = |function: &Function| {
@@ -221,7 +221,8 @@ fn by_offset(path: &Path) -> Vec<Function> {
         Some(Function { address, ..function.clone() })
     };
     let mut functions: Vec<Function> = binary.functions().iter().filter_map(place).collect();
-    functions.sort_unstable_by_key(|function| function.address);
+    functions.sort_unstable_by(|a, b| (a.address, a.plainness()).cmp(&(b.address, b.plainness())));
+    functions.dedup_by_key(|function| function.address);
     functions
 }
 

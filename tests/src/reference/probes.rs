@@ -36,13 +36,16 @@ pub fn probes() -> String {
 /// The names that D has for probes.
 fn of_d() -> String {
     let mut out = String::from(
-        "\n## D's names\n\nProbes may be written as D does, `provider:module:function:name`; an empty part stands for anything. Each is one of the\n\
+        "\n## D's names\n\nProbes may be written as D does, `provider:module:function:name`; an empty part stands for anything; of\n\
+         patterns there are `*`, `?`, `[a-z]` and `[!a-z]`, in functions and names. Each is one of the\n\
          probes above, and `arg0` or `args[0]`, `errno` and the like mean what stands in the table. Beside them there are `profile-997` and `tick-5s`\n\
          with D's units.\n\n| D | probe | fires when | values |\n| --- | --- | --- | --- |\n",
     );
     let mut types: Vec<&Translator> = Vec::new();
     for row in dtrace::ROWS {
         let function = if row.probe.contains("FUNCTION") { "FUNCTION" } else { "" };
+        let category = if row.probe.contains("CATEGORY") { "CATEGORY" } else { "" };
+        let name = if row.has_any_name() { "NAME" } else { row.name };
         let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{}`", cell(text)) };
         let mut values: Vec<String> =
             row.values.iter().map(|(name, text)| format!("`{name}` is {}", code(text))).collect();
@@ -53,9 +56,8 @@ fn of_d() -> String {
             values.push(format!("`args[{}]` is `{}` of {}", argument.number, argument.ty.name, code(argument.of)));
         }
         out.push_str(&format!(
-            "| `{}::{function}:{}` | {} | {} | {} |\n",
+            "| `{}:{category}:{function}:{name}` | {} | {} | {} |\n",
             row.provider,
-            row.name,
             code(row.probe),
             code(row.when),
             values.join(", ")

@@ -31,7 +31,7 @@ syntax match rtraceMember /\v(-\>|\.)\s*\zs\h\w*/
 syntax match rtraceVariable /\v\$(#|\$?\d+|\h\w*)/
 syntax match rtraceMap /\v\@\w*/
 syntax match rtraceProbe /\v<(uretprobe|uprobe|iter|usdt|it|ur|U|u):[^[:space:],;{<]*/
-syntax match rtraceProbe /\v<(rawtracepoint|tracepoint|watchpoint|kretprobe|hardware|interval|kretfunc|lockstat|software|profile|syscall|dtrace|fentry|kprobe|BEGIN|bench|fexit|kfunc|sched|proc|self|test|END|fbt|tcp|udp|fr|io|ip|kr|rt|f|h|i|k|p|s|t|w):[^[:space:],;{<\/]+/
+syntax match rtraceProbe /\v<(rawtracepoint|tracepoint|watchpoint|kretprobe|hardware|interval|kretfunc|lockstat|software|profile|syscall|dtrace|fentry|kprobe|rawfbt|BEGIN|bench|fexit|kfunc|rawtp|sched|proc|self|test|END|fbt|sdt|tcp|udp|fr|io|ip|kr|rt|f|h|i|k|p|s|t|w):[^[:space:],;{<\/]+/
 syntax match rtraceProbe /\v<pid(\$target|\d+):[^[:space:],;{<\/]+/
 syntax match rtraceProbe /\v<(BEGIN|END)>/
 syntax match rtraceProbe /\v<(profile|tick)-\d\w*/

@@ -193,7 +193,7 @@ fn kprobes(
     options: &ResolveOptions,
 ) -> Sites {
     if !target.features.contains(&Feature::Kprobes) {
-        if !options.uses_registers && target.features.contains(&Feature::Trampolines) {
+        if !options.uses_registers && !options.uses_numbers && target.features.contains(&Feature::Trampolines) {
             return trampolines(target, provider, pattern, is_return, options);
         }
         return Err(error(ResolveErrorKind::Unsupported, "this kernel has no kprobes".to_string(), &[], 0));

@@ -285,13 +285,18 @@ impl Btf {
         None
     }
 
-    /// The sizes of a function's parameters in bytes, without their types; 0 for one of no type, which is the `...` of a
-    /// variadic function. None for what is no function.
+    /// The sizes of a function's parameters in bytes, without their types; 0 for a union, and for one of no type, which is the
+    /// `...` of a variadic function: trampolines take neither. None for what is no function.
     pub fn parameter_sizes(&self, id: u32) -> Option<impl Iterator<Item = u32>> {
         let function = self.record(id).filter(|record| record.kind == Kind::Func)?;
         let prototype = self.record(function.size_or_type).filter(|record| record.kind == Kind::FuncProto)?;
         let count = prototype.tail.len() / PARAMETER;
-        Some((0..count).map(move |index| self.size_of(prototype.word(index, PARAMETER, 1))))
+        let size = move |index| {
+            let id = prototype.word(index, PARAMETER, 1);
+            let is_union = self.strip(id).is_some_and(|record| record.kind == Kind::Union);
+            if is_union { 0 } else { self.size_of(id) }
+        };
+        Some((0..count).map(size))
     }
 
     /// Whether a function returns a struct or union, as a whole.
