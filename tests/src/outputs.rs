@@ -79,7 +79,7 @@ fn check_held_up(programs: &Programs) -> Result<()> {
     let (ran, passed): (u64, u64) = (counts.0.parse()?, counts.1.parse()?);
     let missed =
         errors.lines().find_map(|line| line.strip_prefix("warning: missed ")?.split_once(" ticks of interval:us:100"));
-    let missed: u64 = missed.context("no ticks are told as missed")?.0.parse()?;
+    let missed: u64 = missed.map_or(Ok(0), |(number, _)| number.parse())?;
     // The clock of the script begins a little before the timer.
     if (ran + missed).abs_diff(passed) > passed / 20 {
         bail!("{ran} ran and {missed} were missed, of {passed}");

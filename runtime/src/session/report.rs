@@ -177,7 +177,7 @@ impl Session<'_> {
         }
         for (site, missed) in &self.missed_ticks {
             let probe = &self.hir.sites[site.index()].name;
-            events.push(passed_over(*missed, "tick", probe, "the output that rtrace writes was waited for"));
+            events.push(passed_over(*missed, "tick", probe, "rtrace was busy with its output"));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rtrace_lang::hir::SiteId;
 use rtrace_lang::target::Attach;
@@ -18,11 +18,8 @@ pub(super) enum Wakeup {
     Signal(SignalWaiter),
 }
 
-/// Of a timer that could not be waited for, programs run so often at once; what is beyond that is missed.
-const MOST_RUNS: u64 = 10_000;
-
-/// After so many runs their output is read.
-const RUNS_BETWEEN_READS: u64 = 64;
+/// Ticks that came while the tool was held up are made up for as long; those that are left then are missed.
+const CATCHING_UP: Duration = Duration::from_millis(100);
 
 impl Wakeup {
     pub(super) fn as_raw_fd(&self) -> RawFd {
@@ -77,33 +74,31 @@ impl Session<'_> {
         Ok(wakeups)
     }
 
-    /// Runs the programs of those that are due, as often as they are; true if any has run.
+    /// Runs the programs of those that are due, as often as they are, and reads what they print.
     pub(super) fn run_due(
         &mut self,
         wakeups: &[(Vec<usize>, Wakeup)],
         is_ready: impl Fn(usize) -> bool,
         sink: &mut dyn Sink,
-    ) -> Result<bool, SessionError> {
-        let mut has_run = false;
+    ) -> Result<(), SessionError> {
         for (number, (programs, wakeup)) in wakeups.iter().enumerate() {
             if !is_ready(number) {
                 continue;
             }
-            let times = wakeup.take();
-            if let (Wakeup::Timer(_, site), true) = (wakeup, times > MOST_RUNS) {
-                *self.missed_ticks.entry(*site).or_default() += times - MOST_RUNS;
-            }
-            for run in 1..=times.min(MOST_RUNS) {
+            let (times, start) = (wakeup.take(), Instant::now());
+            for run in 1..=times {
                 if self.exit_called() {
                     break;
                 }
                 programs.iter().try_for_each(|program| self.test_run(*program))?;
-                has_run = true;
-                if run % RUNS_BETWEEN_READS == 0 {
-                    self.drain(sink)?;
+                // What it prints may take longer than the ticks are apart.
+                self.drain(sink)?;
+                if let (Wakeup::Timer(_, site), true) = (wakeup, run < times && start.elapsed() > CATCHING_UP) {
+                    *self.missed_ticks.entry(*site).or_default() += times - run;
+                    break;
                 }
             }
         }
-        Ok(has_run)
+        Ok(())
     }
 }
