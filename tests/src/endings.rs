@@ -136,6 +136,9 @@ fn check_terminal(programs: &Programs) -> Result<()> {
     if shown.contains(['\x1b', '\x07']) || !shown.contains("<a\\x1b[2Jb>") || !shown.contains("@[k\\x07]: 1") {
         bail!("a terminal is shown {shown:?}");
     }
+    let numbers = "BEGIN { printf(\"<%c%c%c%c%c>\\n\", 27, 91, 109, 0xc3, 0xa9); exit(); }";
+    let shown = on_terminal(programs, &["-q", "-e", numbers], false)?;
+    ensure!(shown.contains("<\\x1b[m\u{e9}>"), "a terminal is shown {shown:?}");
     // What goes to stderr, the output among it where maps alone are the result.
     let said = "BEGIN { errorf(\"%s\", \"a\\x1b[2Jb\"); printf(\"<%s>\\n\", \"a\\x1b[2Jb\"); @ = 1; exit(); }";
     for format in ["text", "csv"] {
