@@ -56,8 +56,19 @@ fn check_full_disk(programs: &Programs) -> Result<()> {
             bail!("{script} ended with {} and said: {}", ended.status, errors(&ended));
         }
     }
-    let asked: [&[&str]; 4] =
-        [&["-l", "software:*"], &["--info"], &["--explain", "R0001"], &["--emit", "ast", "-e", "BEGIN { }"]];
+    let asked: [&[&str]; 11] = [
+        &["-l", "software:*"],
+        &["--info"],
+        &["--explain", "R0001"],
+        &["--emit", "ast", "-e", "BEGIN { }"],
+        &["--help"],
+        &["-V"],
+        &["fmt", "--help"],
+        &["fmt", "-e", "BEGIN { }"],
+        &["--manual", "man"],
+        &["profile", "--script"],
+        &["flame", "on-cpu", "--script"],
+    ];
     for words in asked {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
         let ended = Command::new(&programs.rtrace).args(words).stdout(full).output()?;
@@ -67,6 +78,12 @@ fn check_full_disk(programs: &Programs) -> Result<()> {
             "{words:?}: {}, {said}",
             ended.status
         );
+        // Nobody reads, which is no mistake.
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let ended = Command::new(&programs.rtrace).args(words).stdout(writer).output()?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.success() && said.is_empty(), "{words:?} in a closed pipe: {}, {said}", ended.status);
     }
     Ok(())
 }

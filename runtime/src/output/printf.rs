@@ -134,7 +134,10 @@ mod tests {
         assert_eq!(shown(b"%c%c%c", &[27, 91, 109], true), Ok("\\x1b[m".to_string()));
         assert_eq!(shown(b"%c%c%c", &[27, 91, 109], false), Ok("\x1b[m".to_string()));
         // A character in two bytes, half of it, and what the script has written itself.
-        assert_eq!(shown(b"%c%c\x1b[1m|%c|%c", &[0xc3, 0xa9, 0xc3, 10], true), Ok("\u{e9}\x1b[1m|\\xc3|\n".to_string()));
+        assert_eq!(
+            shown(b"%c%c\x1b[1m|%c|%c", &[0xc3, 0xa9, 0xc3, 10], true),
+            Ok("\u{e9}\x1b[1m|\\xc3|\n".to_string())
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line. Decides nothing beyond what its words mean.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use clap::{Parser, ValueEnum};
 use rtrace_lang::target::Trial;
 use rtrace_runtime::output::buffering::Buffering;
 use rtrace_runtime::output::stack_files::StackFile;
+
+use crate::script;
 
 /// A tracing language for Linux: scripts become eBPF, and what they collect is printed.
 #[derive(Parser, Clone, Debug)]
@@ -197,6 +200,10 @@ pub struct Arguments {
     #[arg(long, hide = true)]
     pub break_program: bool,
 
+    /// As in bpftrace: `rtrace fmt`
+    #[arg(long, hide = true)]
+    pub fmt: bool,
+
     /// As in bpftrace, where failed reads and missing keys are only told with it: here they always are
     #[arg(short = 'k', long = "warnings", hide = true, conflicts_with = "no_warnings")]
     _warnings: bool,
@@ -341,11 +348,13 @@ impl Arguments {
 
 /// The words of a command of its own, such as `rtrace profile`; of a mistake, or of a request for help, the exit status.
 pub fn parsed<Words: Parser>(words: impl Iterator<Item = String>) -> Result<Words, i32> {
-    Words::try_parse_from(words).map_err(|error| {
-        let is_mistake = error.use_stderr();
-        let _ = error.print();
-        i32::from(is_mistake)
-    })
+    Words::try_parse_from(words).map_err(|error| answer(&error))
+}
+
+/// Tells a mistake of the command line on stderr, or prints the help or the version that it asks for; gives the exit status.
+pub fn answer(error: &clap::Error) -> i32 {
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    if error.use_stderr() { 1 } else { script::is_written(printed) }
 }
 
 #[cfg(test)]

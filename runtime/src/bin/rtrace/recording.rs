@@ -12,7 +12,7 @@ use rtrace_runtime::output::stack_files::{Form, StackFile};
 use rtrace_runtime::output::stacks::StackMap;
 use rtrace_runtime::recordings;
 
-use crate::arguments::{Arguments, Origin};
+use crate::arguments::{self, Arguments, Origin};
 use crate::script::{self, fail, print};
 
 /// What is behind the options of each command.
@@ -69,8 +69,7 @@ pub fn holding(keys: u32) -> String {
 /// Runs a script that makes one map of stacks, with further words of the command line; gives the exit status.
 pub fn run(recording: &Recording, more: &[&str], script: &str, style: Style) -> i32 {
     if recording.script {
-        print!("{script}");
-        return 0;
+        return print(script.as_bytes());
     }
     let output = recording.output.as_deref();
     let form = match form(output) {
@@ -79,10 +78,7 @@ pub fn run(recording: &Recording, more: &[&str], script: &str, style: Style) -> 
     };
     let mut arguments = match Arguments::read(command_line(recording, more).into_iter()) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return 1;
-        }
+        Err(error) => return arguments::answer(&error),
     };
     arguments.stack_file = Some(StackFile { form, style });
     let status = script::run(&arguments, Origin::Text(script));
