@@ -159,7 +159,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR[:DIR]")]
     pub debuginfo: Option<String>,
 
-    /// Print a stage of the compilation and stop: ast, hir, ir, bpf, asm or manifest; elf=FILE writes an object file
+    /// Print stages of the compilation and stop: ast, hir, ir, bpf, asm, manifest, or several with commas between, or all;
+    /// elf=FILE writes an object file
     #[arg(long, value_name = "STAGE", alias = "debug", short_alias = 'd')]
     pub emit: Option<String>,
 

@@ -351,11 +351,8 @@ fn prepared(
         trial: arguments.trial(),
         ..CheckOptions::default()
     };
-    let stage = match arguments.emit.as_deref() {
-        Some("ast") => Stage::Parse,
-        Some("hir") => Stage::Check,
-        _ => Stage::Compile,
-    };
+    let stages = arguments.emit.as_deref().map(emit::stages).transpose()?;
+    let stage = stages.as_ref().map_or(Stage::Compile, |stages| emit::needed(stages));
     let mut source = Source::new(name, text);
     let mut driven = drive(&mut source, &machine, &options, stage);
     if arguments.no_warnings {
@@ -372,8 +369,8 @@ fn prepared(
         let only_machine = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|d| d.machine);
         return Err(if only_machine { MACHINE } else { MISTAKE });
     }
-    if let Some(stage) = &arguments.emit {
-        return Ok(Outcome::Shown(emit::run(stage, &driven, &source)));
+    if let Some(stages) = &stages {
+        return Ok(Outcome::Shown(emit::run(stages, &driven, &source)));
     }
     if arguments.check {
         return Ok(Outcome::Shown(0));
