@@ -45,7 +45,27 @@ fn what_the_kernel_can_do() {
     let info = text(&["--info"]);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
     assert!(info.contains(&format!("  kernel: {kernel}")), "{info}");
-    assert!(info.contains("\nFeatures\n"), "{info}");
+    let build = format!("  build: {}-linux-", std::env::consts::ARCH);
+    assert!(info.contains(&build) && info.contains("\n  types of modules (BTF): "), "{info}");
+    let (_, features) = info.split_once("\nFeatures\n").expect("a part on features");
+    if features.starts_with("  not known.") {
+        println!("skipped: programs may not be loaded here");
+        return;
+    }
+    assert!(features.starts_with("  instructions of a program: at most "), "{info}");
+    let has = |info: &str, name: &str| {
+        let line = info.lines().find_map(|line| line.strip_prefix(&format!("  {name}: ")));
+        let answer = line.unwrap_or_else(|| panic!("no line of {name}: {info}"));
+        assert!(answer == "yes" || answer.starts_with("no (without it: "), "{name}: {answer}");
+        answer == "yes"
+    };
+    for name in ["bpf_d_path", "bpf_get_func_ip", "bpf_loop", "kprobes", "iterators"] {
+        has(&info, name);
+    }
+    // A session takes what its links are.
+    assert!(!has(&info, "kprobe_session") || has(&info, "kprobe_multi") && has(&info, "kprobes"), "{info}");
+    let without = text(&["--info", "--without", "kprobe_multi"]);
+    assert!(!has(&without, "kprobe_multi") && !has(&without, "kprobe_session"), "{without}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     let status = if arguments.fmt {
         fmt::run_option(&arguments)
     } else if arguments.info {
-        info::run()
+        info::run(&arguments)
     } else if let Some(manual) = arguments.manual {
         manual::run(manual)
     } else if let Some(pattern) = &arguments.list {
