@@ -1,6 +1,6 @@
 //! Where the output goes, and what becomes of it: a full disk, a reader that has gone, a terminal, a burst of more events
 //! than the buffer holds. And who may trace: a user with two capabilities and nothing else.
-//! Unsafe: kill(2) on a child's own id, signal(2) in it.
+//! Unsafe: kill(2) on a child's own id; signal(2), setrlimit(2) and prctl(2) in it.
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -27,6 +27,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("stubborn_command", check_stubborn_command),
     ("other_signals", check_other_signals),
     ("output_that_waits", check_output_that_waits),
+    ("locked_memory", check_locked_memory),
 ];
 
 /// Those that take util-linux' setpriv, which guests lack. Kernels before 5.11 want the right to lock memory, too.
@@ -310,6 +311,41 @@ fn check_output_that_waits(programs: &Programs) -> Result<()> {
         ensure!(status.and_then(|status| status.signal()) == Some(signal), "sent signal {signal} twice: {status:?}");
     }
     Ok(())
+}
+
+/// Root without CAP_SYS_RESOURCE: kernels before 5.11 give maps little memory then, which is said.
+fn check_locked_memory(programs: &Programs) -> Result<()> {
+    const CAP_SYS_RESOURCE: i32 = 24;
+    let mut command = Command::new(&programs.rtrace);
+    command.args(["-q", "-e", "BEGIN { @[1] = 1; printf(\"begun\\n\"); exit(); }"]);
+    // SAFETY: both are system calls, which may be made between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            let limit = libc::rlimit { rlim_cur: 64 << 10, rlim_max: 64 << 10 };
+            libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit);
+            libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0);
+            Ok(())
+        });
+    }
+    let ended = run(&mut command)?;
+    let errors = errors(&ended);
+    if release()? >= (5, 11) {
+        ensure!(ended.status.success() && ended.output.starts_with(b"begun\n"), "{}: {errors}", ended.status);
+    } else {
+        let is_told = errors.contains("may have 64 KiB (RLIMIT_MEMLOCK)") && errors.contains("CAP_SYS_RESOURCE");
+        ensure!(ended.status.code() == Some(2) && is_told, "{}: {errors}", ended.status);
+    }
+    Ok(())
+}
+
+/// The first two numbers of the kernel's version.
+fn release() -> Result<(u32, u32)> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(first)), Some(Ok(second))) => Ok((first, second)),
+        _ => bail!("the kernel's version is {text}"),
+    }
 }
 
 /// What was collected is printed before a command has ended that does not want to.
