@@ -2,6 +2,8 @@
 //! just-in-time compilers write. Never stops a process.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,6 +51,15 @@ pub struct UserSymbols {
     symbolizer: Symbolizer,
     /// Names are shown as the file has them.
     mangled: bool,
+    unknown: Option<Unknown>,
+}
+
+/// A process whose addresses have no names, since nobody knows what it has mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unknown {
+    pub pid: u32,
+    /// It may not be looked at; otherwise it has ended.
+    pub is_refused: bool,
 }
 
 /// A function's name as it is shown.
@@ -85,6 +96,7 @@ impl UserSymbols {
             lines: None,
             symbolizer,
             mangled,
+            unknown: None,
         }
     }
 
@@ -92,6 +104,16 @@ impl UserSymbols {
     /// for a process that is known; call it for each process as soon as one of its addresses is seen.
     pub fn note_process(&mut self, pid: u32) {
         self.processes.note(pid, &mut self.files);
+    }
+
+    /// A file that processes will have mapped, as the tool itself names it: another root may be theirs.
+    pub fn expect_file(&mut self, path: &Path) {
+        self.files.expect(path.to_path_buf());
+    }
+
+    /// The first process, since the last call, of which addresses were asked for that nothing at all is known of.
+    pub fn take_unknown(&mut self) -> Option<Unknown> {
+        self.unknown.take()
     }
 
     /// Takes in what the kernel says of a process's code: exact also for one that has ended.
@@ -127,6 +149,11 @@ impl UserSymbols {
             found.push(symbol);
         }
         process.missing = Some(missing);
+        if self.unknown.is_none() && found.iter().any(Option::is_none) && process.has_nothing() {
+            let maps = File::open(format!("/proc/{pid}/maps"));
+            let is_refused = maps.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+            self.unknown = Some(Unknown { pid, is_refused });
+        }
         found
     }
 
