@@ -28,6 +28,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("other_signals", check_other_signals),
     ("output_that_waits", check_output_that_waits),
     ("locked_memory", check_locked_memory),
+    ("command_of_a_shell", check_command_of_a_shell),
 ];
 
 /// Those that take util-linux' setpriv, which guests lack. Kernels before 5.11 want the right to lock memory, too.
@@ -346,6 +347,17 @@ fn release() -> Result<(u32, u32)> {
         (Some(Ok(first)), Some(Ok(second))) => Ok((first, second)),
         _ => bail!("the kernel's version is {text}"),
     }
+}
+
+/// A shell's words in a command that no shell runs: told where it fails.
+fn check_command_of_a_shell(programs: &Programs) -> Result<()> {
+    for (command, is_told) in [("ls / | head", true), ("ls /nowhere", false), ("echo | head", false)] {
+        let ended = run(Command::new(&programs.rtrace).args(["-q", "-e", "BEGIN { }", "-c", command]))?;
+        let errors = errors(&ended);
+        let is_there = errors.contains("`|` means nothing: -c \"sh -c 'ls / | head'\"");
+        ensure!(ended.status.success() && is_there == is_told, "{command}: {}, {errors}", ended.status);
+    }
+    Ok(())
 }
 
 /// What was collected is printed before a command has ended that does not want to.

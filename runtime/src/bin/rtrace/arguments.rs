@@ -290,10 +290,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Where the script comes from.
+#[derive(Clone, Copy)]
 pub enum Origin<'a> {
     Text(&'a str),
     File(&'a str),
     StandardInput,
+}
+
+impl<'a> Origin<'a> {
+    pub fn file(self) -> Option<&'a str> {
+        if let Origin::File(file) = self { Some(file) } else { None }
+    }
 }
 
 impl Arguments {

@@ -83,7 +83,7 @@ fn run_all(arguments: &Arguments) -> i32 {
 }
 
 fn one(origin: Origin<'_>, arguments: &Arguments) -> i32 {
-    let file = if let Origin::File(file) = origin { Some(Path::new(file)) } else { None };
+    let file = origin.file().map(Path::new);
     if let Some(file) = file.filter(|file| file.is_dir()) {
         let file = file.display();
         return fail(&format!("{file} is a directory"), &[format!("name its scripts: `rtrace fmt -i {file}/*.rt`")]);
