@@ -113,8 +113,8 @@ pub fn check_refused(programs: &Programs) -> Result<()> {
     let judge = |tracer: Child, told: &str| -> Result<()> {
         let ended = tracer.finish()?;
         let (output, errors) = (String::from_utf8_lossy(&ended.output), String::from_utf8_lossy(&ended.errors));
-        let (is_named, told) = (output.contains("middle_function+0"), errors.matches(told).count());
-        ensure!(told == usize::from(!is_named), "told {told} times: {output}: {errors}");
+        let (is_named, times) = (output.contains("middle_function+0"), errors.matches(told).count());
+        ensure!(times == usize::from(!is_named), "{told:?} {times} times: {output}: {errors}");
         Ok(())
     };
     // A process that has rights which the tool lacks.

@@ -190,10 +190,6 @@ impl Snapshot {
         Some(Snapshot { mappings, executable: executable(pid) })
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.mappings.is_empty()
-    }
-
     /// Adds code of a file that was mapped since; it takes the place of what was there.
     pub(super) fn add(&mut self, new: &NewMapping, file: FileId) {
         let (start, end) = (new.start, new.start.saturating_add(new.bytes));

@@ -53,11 +53,6 @@ impl Process {
         self.snapshots.last()
     }
 
-    /// Whether nothing is known of what it has mapped.
-    pub(super) fn has_nothing(&self) -> bool {
-        self.snapshots.iter().all(|snapshot| snapshot.is_empty())
-    }
-
     /// The file that has the code at an address, and where in the file it is.
     pub(super) fn locate(&self, address: u64) -> Option<(FileId, u64)> {
         self.snapshots.iter().rev().find_map(|snapshot| snapshot.locate(address))

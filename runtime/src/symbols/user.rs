@@ -2,7 +2,7 @@
 //! just-in-time compilers write. Never stops a process.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub struct UserSymbols {
     unknown: Option<Unknown>,
 }
 
-/// A process whose addresses have no names, since nobody knows what it has mapped.
+/// A process of which a stack has no name at all, since nobody knows what it had mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unknown {
     pub pid: u32,
@@ -65,6 +65,19 @@ pub struct Unknown {
 /// A function's name as it is shown.
 fn shown(name: &str, mangled: bool) -> String {
     if mangled { name.to_string() } else { shown_name(name).into_owned() }
+}
+
+impl Unknown {
+    /// None for a process that can be looked at.
+    fn of(pid: u32) -> Option<Unknown> {
+        let is_refused = match fs::read(format!("/proc/{pid}/maps")) {
+            Ok(text) if !text.is_empty() => return None,
+            // One that has ended and is not waited for yet maps nothing.
+            Ok(_) => false,
+            Err(error) => error.kind() == ErrorKind::PermissionDenied,
+        };
+        Some(Unknown { pid, is_refused })
+    }
 }
 
 impl Default for UserSymbols {
@@ -111,7 +124,7 @@ impl UserSymbols {
         self.files.expect(path.to_path_buf());
     }
 
-    /// The first process, since the last call, of which addresses were asked for that nothing at all is known of.
+    /// The first such process since the last call.
     pub fn take_unknown(&mut self) -> Option<Unknown> {
         self.unknown.take()
     }
@@ -149,10 +162,8 @@ impl UserSymbols {
             found.push(symbol);
         }
         process.missing = Some(missing);
-        if self.unknown.is_none() && found.iter().any(Option::is_none) && process.has_nothing() {
-            let maps = File::open(format!("/proc/{pid}/maps"));
-            let is_refused = maps.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
-            self.unknown = Some(Unknown { pid, is_refused });
+        if self.unknown.is_none() && found.iter().all(Option::is_none) && !found.is_empty() {
+            self.unknown = Unknown::of(pid);
         }
         found
     }
@@ -255,7 +266,6 @@ fn by_offset(path: &Path) -> Vec<Function> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use std::process::{Command, Stdio};
 
     #[inline(never)]
