@@ -165,6 +165,16 @@ fn split(command: &str) -> Result<Vec<String>, ChildError> {
     Ok(words)
 }
 
+/// A word that only a shell gives a meaning to: the command is not run by one.
+pub fn word_of_a_shell(command: &str) -> Option<&str> {
+    let is_one = |word: &&str| {
+        let rest = word.trim_start_matches(|c: char| c.is_ascii_digit());
+        rest.starts_with(['|', '>', '<', '&']) || rest == ";" || *word == "cd" || word.ends_with(';')
+    };
+    // What is in quotes is the program's own.
+    command.split(['\'', '"']).step_by(2).flat_map(str::split_whitespace).find(is_one)
+}
+
 /// The program's path: as it is with a slash, else the first on the PATH.
 fn find(name: &str) -> Result<String, ChildError> {
     let runs = |path: &std::path::Path| {
@@ -196,5 +206,21 @@ mod tests {
         assert_eq!(words("a 'b c' \"d e\" f\\ g"), ["a", "b c", "d e", "f g"]);
         assert_eq!(words("  ''  "), [""]);
         assert!(split("'a").is_err());
+    }
+
+    #[test]
+    fn words_that_take_a_shell() {
+        for (command, word) in [
+            ("ls | head", Some("|")),
+            ("ls 2>&1", Some("2>&1")),
+            ("a && b", Some("&&")),
+            ("cd /tmp; ls", Some("cd")),
+            ("sleep 1; ls", Some("1;")),
+            ("sh -c 'ls | head'", None),
+            ("grep \"a | b\" x", None),
+            ("workload calls 3", None),
+        ] {
+            assert_eq!(word_of_a_shell(command), word, "{command}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Bytes of keys, map values and records to finished values. Asks the symbol tables; knows no system call.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use rtrace_lang::hir::Hir;
@@ -10,7 +11,7 @@ use rtrace_lang::types::{StackMode, SymbolPart, Type};
 use crate::controls::without_controls;
 use crate::event::{Frame, Value};
 use crate::names::{self, Names};
-use crate::symbols::{KernelSymbols, MappedCode, MappingEvent, UserSymbols};
+use crate::symbols::{KernelSymbols, MappedCode, MappingEvent, Unknown, UserSymbols};
 
 /// Gives the frames of the stack of that hash; None where it is not kept.
 pub type StackReader<'a> = dyn Fn(u64) -> Option<Vec<u64>> + 'a;
@@ -71,6 +72,16 @@ impl Decoder {
     /// Notes what is mapped in a process while it lives, so that its addresses can be named when it is gone.
     pub fn note_process(&mut self, pid: u32) {
         self.user.note_process(pid);
+    }
+
+    /// A file that processes will have mapped, as the tool itself names it.
+    pub fn expect_file(&mut self, path: &Path) {
+        self.user.expect_file(path);
+    }
+
+    /// A process whose addresses were shown without names, since nobody knows what it has mapped.
+    pub fn take_unknown(&mut self) -> Option<Unknown> {
+        self.user.take_unknown()
     }
 
     /// Looks the names of many addresses of the kernel up at once, where each look takes long.

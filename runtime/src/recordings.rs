@@ -39,7 +39,8 @@ impl RecordingError {
             RecordingError::Read(..) | RecordingError::TooLarge(_) | RecordingError::Profile(..) => Vec::new(),
             RecordingError::Empty(_) | RecordingError::Line { .. } => {
                 vec![
-                    "read are folded stacks (`a;b;c 12`), the text of `perf script`, and profiles of pprof's"
+                    "read are folded stacks (`a;b;c 12`), the text of `perf script`, and profiles of pprof's: of what rtrace \
+                     writes, *.folded and *.pb.gz"
                         .to_string(),
                 ]
             }

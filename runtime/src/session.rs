@@ -254,6 +254,9 @@ pub struct Session<'m> {
     modules: Vec<TracedModule>,
     /// What the followed process maps, where user addresses are shown and the kernel tells.
     mappings: Option<MappingEvents>,
+    /// The kernel would not give them.
+    refused_news: bool,
+    told_unknown: bool,
     /// By which programs go up its stacks, where the script asks for that.
     unwind: Option<UnwindTables>,
     /// Who asks for the maps while the script runs (`--listen`).
@@ -331,6 +334,8 @@ impl<'m> Session<'m> {
             ring,
             programs,
             mappings: None,
+            refused_news: false,
+            told_unknown: false,
             unwind,
             links: Vec::new(),
             left_out: Vec::new(),

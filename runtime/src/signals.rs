@@ -355,6 +355,17 @@ pub fn wait(fds: &[RawFd], timeout: Duration) -> io::Result<Vec<bool>> {
     Ok(polls.iter().map(|poll| poll.revents != 0).collect())
 }
 
+/// Waits until one of some terminals is closed.
+pub fn wait_for_hangup(terminals: &[RawFd]) {
+    // That it is closed is told without being asked for.
+    let mut polls: Vec<libc::pollfd> =
+        terminals.iter().map(|fd| libc::pollfd { fd: *fd, events: 0, revents: 0 }).collect();
+    // SAFETY: the array is as long as said.
+    while unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, -1) } < 0
+        && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
+}
+
 /// Keeps attachments whose end takes long away from the caller: a child process holds them and lets them go.
 pub fn close_elsewhere(fds: &[BorrowedFd<'_>]) -> bool {
     if fds.is_empty() {

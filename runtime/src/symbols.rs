@@ -14,7 +14,7 @@ pub use kernel::KernelSymbols;
 pub use lines::SourcePlace;
 pub use mappings::{MappingEvent, MappingEvents, NewMapping};
 pub use process::mapped_as;
-pub use user::{MappedCode, UserSymbols};
+pub use user::{MappedCode, Unknown, UserSymbols};
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! `rtrace fmt` from the outside: printed, in place, `--check`, standard input, and everything that can be wrong with a file.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -92,6 +92,52 @@ fn files_in_place() {
 }
 
 #[test]
+fn to_a_file() {
+    let scratch = Scratch::new("output");
+    let (ugly, there) = (scratch.file("a.rt", UGLY), scratch.file("there.rt", "old"));
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o640)).expect("a mode");
+    let mut opened = fs::File::open(&there).expect("there");
+    let made = scratch.0.join("new.rt").display().to_string();
+    for words in [
+        &["fmt", "-o", &there, &ugly][..],
+        &["--fmt", "-o", &made, &ugly],
+        &["fmt", "-e", UGLY, "--output", &there],
+        &["-o", &made, "-e", UGLY, "--fmt"],
+        &[&ugly, "--fmt", "-o", &there],
+    ] {
+        let output = if words.contains(&there.as_str()) { &there } else { &made };
+        let ended = rtrace(words, b"");
+        assert_eq!((ended.status, ended.out.as_str(), ended.err.as_str()), (0, "", ""), "{words:?}");
+        assert_eq!(text(output), FINE, "{words:?}");
+        fs::write(output, "old").expect("a file");
+    }
+    assert_eq!(fs::metadata(&there).expect("there").permissions().mode() & 0o7777, 0o640);
+    let mut old = String::new();
+    opened.read_to_string(&mut old).expect("text");
+    assert_eq!(old, "old", "whoever reads the old text goes on reading that");
+    assert_eq!(text(&ugly), UGLY, "the script stays");
+    // Nothing is written of a mistake, nor left behind.
+    let ended = rtrace(&["fmt", "-o", &there, "-e", "BEGIN {"], b"");
+    assert_eq!((ended.status, text(&there).as_str()), (1, "old"));
+    assert!(ended.err.contains("program:1:8"), "{}", ended.err);
+    assert_eq!(scratch.names(), ["a.rt", "new.rt", "there.rt"]);
+    // A device is written to, and is no file to be replaced.
+    let ended = rtrace(&["fmt", "-o", "/dev/full", &ugly], b"");
+    assert_eq!(ended.status, 1);
+    assert!(ended.err.starts_with("error: cannot write /dev/full: No space left"), "{}", ended.err);
+    let ended = rtrace(&["fmt", "-o", "/dev/stdout", &ugly], b"");
+    assert_eq!((ended.status, ended.out.as_str()), (0, FINE));
+}
+
+#[test]
+fn a_script_of_the_command_line() {
+    for words in [["fmt", "-e", UGLY], ["--fmt", "-e", UGLY], ["-e", UGLY, "--fmt"]] {
+        let ended = rtrace(&words, b"");
+        assert_eq!((ended.status, ended.out.as_str(), ended.err.as_str()), (0, FINE, ""), "{words:?}");
+    }
+}
+
+#[test]
 fn mode_and_symbolic_links_stay() {
     let scratch = Scratch::new("mode");
     let file = scratch.file("a.rt", UGLY);
@@ -179,6 +225,13 @@ fn what_is_no_script() {
         (vec!["fmt"], "<FILE>".to_string()),
         (vec!["fmt", "--chek", "a.rt"], "--check".to_string()),
         (vec!["fmt", "--check", "-i", "a.rt"], "cannot be used with".to_string()),
+        (
+            vec!["fmt", "-o", "/nowhere/a.rt", "-e", "BEGIN { }"],
+            "error: cannot write /nowhere/a.rt: No such".to_string(),
+        ),
+        (vec!["fmt", "-o", "x.rt", &bytes, &bytes], "error: x.rt cannot hold 2 scripts".to_string()),
+        (vec!["fmt", "-i", "-e", "BEGIN { }"], "cannot be used with".to_string()),
+        (vec!["-q", "--fmt"], "error: --fmt is of a script".to_string()),
         (vec!["fmt", "/nowhere.rt"], "error: cannot read /nowhere.rt: No such file".to_string()),
         (vec!["fmt", &directory], format!("error: {directory} is a directory\n  = help: name its scripts")),
         (vec!["fmt", &bytes], format!("error: {bytes}:2: the script is not UTF-8 text")),
@@ -195,5 +248,5 @@ fn help_names_it() {
     assert!(rtrace(&["--help"], b"").out.contains("rtrace fmt FILE..."));
     let ended = rtrace(&["fmt", "--help"], b"");
     assert_eq!(ended.status, 0);
-    assert!(ended.out.contains("Usage: rtrace fmt [OPTIONS] <FILE>..."), "{}", ended.out);
+    assert!(ended.out.contains("Usage: rtrace fmt [OPTIONS] [FILE]..."), "{}", ended.out);
 }

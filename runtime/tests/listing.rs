@@ -100,3 +100,28 @@ fn types_of_another_kernel() {
         assert_ne!(refused.status.code(), Some(0));
     }
 }
+
+#[test]
+fn stages_of_bpftrace() {
+    let script = "BEGIN { @ = 1 + 2; }";
+    let emitted = |stages: &str| text(&rtrace(&["-d", stages, "-e", script]));
+    for (theirs, ours) in
+        [("parse", "ast"), ("types", "hir"), ("codegen", "ir"), ("codegen-opt", "ir"), ("dis", "asm"), ("ast", "ast")]
+    {
+        let shown = emitted(theirs);
+        assert_eq!(shown, text(&rtrace(&["--emit", ours, "-e", script])), "{theirs}");
+        assert!(shown.to_lowercase().contains("begin"), "{theirs}: {shown}");
+    }
+    let headed = |stage: &str| format!("==== {stage}\n{}", emitted(stage));
+    assert_eq!(emitted("types,dis"), headed("hir") + &headed("asm"));
+    let all: String = ["ast", "hir", "ir", "bpf", "asm", "manifest"].into_iter().map(headed).collect();
+    assert_eq!(emitted("all"), all);
+    for (stage, help) in
+        [("verifier", "`-v` shows"), ("libbpf", "`-v` says"), ("cogen", "stages: ast,"), ("ast,", "stages: ast,")]
+    {
+        let refused = rtrace(&["-d", stage, "-e", script]);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.starts_with("error: there is no stage `") && told.contains(help), "{stage}: {told}");
+        assert_eq!(refused.status.code(), Some(1));
+    }
+}

@@ -1,6 +1,6 @@
 //! Where the output goes, and what becomes of it: a full disk, a reader that has gone, a terminal, a burst of more events
 //! than the buffer holds. And who may trace: a user with two capabilities and nothing else.
-//! Unsafe: kill(2) on a child's own id, signal(2) in it.
+//! Unsafe: kill(2) on a child's own id; signal(2), setrlimit(2) and prctl(2) in it.
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -28,6 +28,8 @@ pub const ALL: &[(&str, Check)] = &[
     ("other_signals", check_other_signals),
     ("process_ends", check_process_ends),
     ("output_that_waits", check_output_that_waits),
+    ("locked_memory", check_locked_memory),
+    ("command_of_a_shell", check_command_of_a_shell),
 ];
 
 /// Those that take util-linux' setpriv, which guests lack. Kernels before 5.11 want the right to lock memory, too.
@@ -58,8 +60,19 @@ fn check_full_disk(programs: &Programs) -> Result<()> {
             bail!("{script} ended with {} and said: {}", ended.status, errors(&ended));
         }
     }
-    let asked: [&[&str]; 4] =
-        [&["-l", "software:*"], &["--info"], &["--explain", "R0001"], &["--emit", "ast", "-e", "BEGIN { }"]];
+    let asked: [&[&str]; 11] = [
+        &["-l", "software:*"],
+        &["--info"],
+        &["--explain", "R0001"],
+        &["--emit", "ast", "-e", "BEGIN { }"],
+        &["--help"],
+        &["-V"],
+        &["fmt", "--help"],
+        &["fmt", "-e", "BEGIN { }"],
+        &["--manual", "man"],
+        &["profile", "--script"],
+        &["flame", "on-cpu", "--script"],
+    ];
     for words in asked {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
         let ended = Command::new(&programs.rtrace).args(words).stdout(full).output()?;
@@ -69,6 +82,12 @@ fn check_full_disk(programs: &Programs) -> Result<()> {
             "{words:?}: {}, {said}",
             ended.status
         );
+        // Nobody reads, which is no mistake.
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let ended = Command::new(&programs.rtrace).args(words).stdout(writer).output()?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.success() && said.is_empty(), "{words:?} in a closed pipe: {}, {said}", ended.status);
     }
     Ok(())
 }
@@ -138,6 +157,9 @@ fn check_terminal(programs: &Programs) -> Result<()> {
     if shown.contains(['\x1b', '\x07']) || !shown.contains("<a\\x1b[2Jb>") || !shown.contains("@[k\\x07]: 1") {
         bail!("a terminal is shown {shown:?}");
     }
+    let numbers = "BEGIN { printf(\"<%c%c%c%c%c>\\n\", 27, 91, 109, 0xc3, 0xa9); exit(); }";
+    let shown = on_terminal(programs, &["-q", "-e", numbers], false)?;
+    ensure!(shown.contains("<\\x1b[m\u{e9}>"), "a terminal is shown {shown:?}");
     // What goes to stderr, the output among it where maps alone are the result.
     let said = "BEGIN { errorf(\"%s\", \"a\\x1b[2Jb\"); printf(\"<%s>\\n\", \"a\\x1b[2Jb\"); @ = 1; exit(); }";
     for format in ["text", "csv"] {
@@ -290,6 +312,52 @@ fn check_output_that_waits(programs: &Programs) -> Result<()> {
         }
         drop(reader);
         ensure!(status.and_then(|status| status.signal()) == Some(signal), "sent signal {signal} twice: {status:?}");
+    }
+    Ok(())
+}
+
+/// Root without CAP_SYS_RESOURCE: kernels before 5.11 give maps little memory then, which is said.
+fn check_locked_memory(programs: &Programs) -> Result<()> {
+    const CAP_SYS_RESOURCE: i32 = 24;
+    let mut command = Command::new(&programs.rtrace);
+    command.args(["-q", "-e", "BEGIN { @[1] = 1; printf(\"begun\\n\"); exit(); }"]);
+    // SAFETY: both are system calls, which may be made between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            let limit = libc::rlimit { rlim_cur: 64 << 10, rlim_max: 64 << 10 };
+            libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit);
+            libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0);
+            Ok(())
+        });
+    }
+    let ended = run(&mut command)?;
+    let errors = errors(&ended);
+    if release()? >= (5, 11) {
+        ensure!(ended.status.success() && ended.output.starts_with(b"begun\n"), "{}: {errors}", ended.status);
+    } else {
+        let is_told = errors.contains("may have 64 KiB (RLIMIT_MEMLOCK)") && errors.contains("CAP_SYS_RESOURCE");
+        ensure!(ended.status.code() == Some(2) && is_told, "{}: {errors}", ended.status);
+    }
+    Ok(())
+}
+
+/// The first two numbers of the kernel's version.
+fn release() -> Result<(u32, u32)> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(first)), Some(Ok(second))) => Ok((first, second)),
+        _ => bail!("the kernel's version is {text}"),
+    }
+}
+
+/// A shell's words in a command that no shell runs: told where it fails.
+fn check_command_of_a_shell(programs: &Programs) -> Result<()> {
+    for (command, is_told) in [("ls / | head", true), ("ls /nowhere", false), ("echo | head", false)] {
+        let ended = run(Command::new(&programs.rtrace).args(["-q", "-e", "BEGIN { }", "-c", command]))?;
+        let errors = errors(&ended);
+        let is_there = errors.contains("`|` means nothing: -c \"sh -c 'ls / | head'\"");
+        ensure!(ended.status.success() && is_there == is_told, "{command}: {}, {errors}", ended.status);
     }
     Ok(())
 }

@@ -468,6 +468,11 @@ fn check_walk(programs: &Programs) -> Result<()> {
         terminal.ended()?;
         terminal.is_restored().with_context(|| how.to_string())?;
     }
+    // A window that is closed: nobody could end it any more.
+    let mut terminal = Terminal::new(programs, "walk", &["report", &perf], SIZE)?;
+    terminal.shows("| calls |")?;
+    terminal.hang_up()?;
+    terminal.ended()?;
     let mut terminal = Terminal::new(programs, "walk", &["report", &perf, "--stdio"], SIZE)?;
     terminal.ended()?;
     ensure!(!terminal.contents().contains("| calls |"), "--stdio shows {}", terminal.contents());

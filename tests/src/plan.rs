@@ -134,6 +134,12 @@ impl Plan {
         let named = move || ended_processes::check(&programs);
         tests.push(self.gated("ended_processes::named".to_string(), 3, vec![Need::OtherRoot], named));
         let programs = self.programs.clone();
+        let named = move || ended_processes::check_command(&programs);
+        tests.push(self.gated("ended_processes::command".to_string(), 2, vec![Need::OtherRoot], named));
+        let programs = self.programs.clone();
+        let told = move || ended_processes::check_refused(&programs);
+        tests.push(self.gated("ended_processes::refused".to_string(), 3, Vec::new(), told));
+        let programs = self.programs.clone();
         let named = move || other_files::check_debuginfo(&programs);
         tests.push(self.gated("other_files::debuginfo".to_string(), 2, Vec::new(), named));
         for (name, by) in [("cgroup", CgroupBy::Path), ("container", CgroupBy::Container)] {

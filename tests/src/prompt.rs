@@ -245,6 +245,8 @@ pub fn check_keys(programs: &Programs) -> Result<()> {
     terminal.shows("3001")?;
     terminal.edits("> 4000 +")?;
     terminal.keys("\x03")?;
+    // The first time only.
+    terminal.shows("(:quit or Ctrl-D leaves)")?;
     terminal.edits(">")?;
     // What is typed before Ctrl-C goes with the command.
     terminal.keys("\x0c")?;

@@ -141,6 +141,13 @@ impl Terminal {
         Ok(())
     }
 
+    /// Closes it while rtrace runs.
+    pub fn hang_up(&mut self) -> Result<()> {
+        self.slave = File::open("/dev/null")?.into();
+        self.master = File::open("/dev/null")?;
+        Ok(())
+    }
+
     pub fn ended(&mut self) -> Result<()> {
         let start = Instant::now();
         loop {

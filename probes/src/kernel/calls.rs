@@ -3,9 +3,9 @@
 
 use aya_obj::generated::bpf_prog_type;
 
+pub const D_PATH: u32 = 147;
+pub const GET_FUNC_IP: u32 = 173;
 pub const GET_ATTACH_COOKIE: u32 = 174;
-
-const D_PATH: u32 = 147;
 
 /// Number, name without `bpf_`, first release.
 static HELPERS: &[(u32, &str, &str)] = &[

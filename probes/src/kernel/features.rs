@@ -36,7 +36,10 @@ impl Features {
         if let Some(known) = self.known.lock().expect("no holder panics").get(&feature) {
             return *known;
         }
-        let answer = probe(feature, btf);
+        // A session is a link of kprobe_multi; its programs load also where that is missing.
+        let without_types: fn() -> Option<&'a Btf> = || None;
+        let is_possible = feature != Feature::KprobeSession || self.has(Feature::KprobeMulti, without_types);
+        let answer = is_possible && probe(feature, btf);
         self.known.lock().expect("no holder panics").insert(feature, answer);
         answer
     }
@@ -365,6 +368,15 @@ fn takes_large_key() -> bool {
     bpf::map_create(&config).is_ok()
 }
 
+/// How many instructions a program of this process may have: the kernel knows these two limits (BPF_MAXINSNS and
+/// BPF_COMPLEXITY_LIMIT_INSNS).
+pub fn most_instructions() -> u32 {
+    const FEW: u32 = 4096;
+    let mut instructions = vec![RETURN_ZERO[0]; FEW as usize];
+    instructions.push(EXIT);
+    if load_kprobe(&instructions, None).is_ok() { 1_000_000 } else { FEW }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -403,6 +415,9 @@ mod tests {
             println!("{feature:?}: {has} after {:?}", started.elapsed());
         }
         println!("uprobe_multi follows processes: {}", features.uprobe_multi_follows_process());
+        let (session, multi) = (Feature::KprobeSession, Feature::KprobeMulti);
+        assert!(!features.has(session, || btf.as_ref()) || features.has(multi, || None));
+        assert!([4096, 1_000_000].contains(&most_instructions()));
         // Map look-up is there since the first BPF kernel, and no kernel has that many helpers.
         assert!(features.has(Feature::Helper(1), || None));
         assert!(!features.has(Feature::Helper(100_000), || None));

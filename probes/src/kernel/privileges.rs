@@ -3,8 +3,11 @@
 
 use std::fs;
 
+use super::btf::{Btf, Kind};
+
 /// Bits of a set of capabilities (include/uapi/linux/capability.h).
 const SYS_ADMIN: u64 = 1 << 21;
+const SYS_RESOURCE: u64 = 1 << 24;
 const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
 
@@ -14,6 +17,8 @@ pub struct Privileges {
     effective: u64,
     /// `kernel.perf_event_paranoid`: above 2, which only distributions' kernels know, perf events are left to CAP_SYS_ADMIN.
     paranoid: i32,
+    /// RLIMIT_MEMLOCK, if there is a limit.
+    locked_bytes: Option<u64>,
     /// The mode of the lockdown module, if it is on.
     pub lockdown: Option<Lockdown>,
 }
@@ -32,6 +37,7 @@ impl Privileges {
         Privileges {
             effective: effective(&text("/proc/self/status")).unwrap_or_default(),
             paranoid: text("/proc/sys/kernel/perf_event_paranoid").trim().parse().unwrap_or_default(),
+            locked_bytes: locked_bytes(&text("/proc/self/limits")),
             lockdown: lockdown(&text("/sys/kernel/security/lockdown")),
         }
     }
@@ -70,6 +76,17 @@ impl Privileges {
         } else if perf_event && missing.is_empty() && self.effective & SYS_ADMIN == 0 {
             help.push("This form of probe takes CAP_SYS_ADMIN as well.".to_string());
         }
+        if help.is_empty()
+            && let Some(bytes) = self.locked_bytes.filter(|_| self.effective & SYS_RESOURCE == 0)
+            && memory_is_locked()
+        {
+            help.push(format!(
+                "On this kernel, as on all before 5.11, maps and programs are locked memory, of which this process may have {} KiB \
+                 (RLIMIT_MEMLOCK). `ulimit -l unlimited` as root, in the shell that starts it, raises that, and so does the \
+                 capability CAP_SYS_RESOURCE.",
+                bytes / 1024
+            ));
+        }
         if help.is_empty() {
             help.push("A security module or the container that rtrace runs in may forbid it.".to_string());
         }
@@ -80,6 +97,17 @@ impl Privileges {
 fn effective(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// The first number is the one that counts: `Max locked memory   65536   65536   bytes`, or `unlimited`.
+fn locked_bytes(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether the kernel counts what is loaded against RLIMIT_MEMLOCK: the struct that it counted in went with that.
+fn memory_is_locked() -> bool {
+    Btf::open_vmlinux().is_ok_and(|btf| btf.find(Kind::Struct, "bpf_map_memory").is_some())
 }
 
 /// The file has all modes, the one that counts in brackets: `none [integrity] confidentiality`.
@@ -99,6 +127,9 @@ mod tests {
     #[test]
     fn files_are_read() {
         assert_eq!(effective("Name:\tx\nCapEff:\t000000c000000000\n"), Some(PERFMON | BPF));
+        let limits = "Limit   Soft Limit  Hard Limit  Units\nMax locked memory         65536      131072      bytes\n";
+        assert_eq!(locked_bytes(limits), Some(65536));
+        assert_eq!(locked_bytes("Max locked memory         unlimited  unlimited  bytes\n"), None);
         assert_eq!(lockdown("none integrity [confidentiality]\n"), Some(Lockdown::Confidentiality));
         assert_eq!(lockdown("[none] integrity confidentiality\n"), None);
         assert_eq!(lockdown(""), None);
@@ -106,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let with = |effective, paranoid| Privileges { effective, paranoid, lockdown: None };
+        let with = |effective, paranoid| Privileges { effective, paranoid, ..Privileges::default() };
         assert!(with(0, 2).help(false)[0].contains("CAP_BPF and CAP_PERFMON"));
         assert!(with(BPF, 2).help(false)[0].contains("capability CAP_PERFMON"));
         let help = with(BPF | PERFMON, 3).help(true);

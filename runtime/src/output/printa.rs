@@ -4,44 +4,46 @@ use rtrace_lang::format::{Conversion, ConversionKind, Piece};
 
 use crate::event::{Cell, Value};
 
-use super::printf::convert;
+use super::printf::Line;
 use super::text::{body, render};
 
 /// One line by a format: each conversion takes the next part of the key, one with `@` the next value. A single value is
 /// shown as often as it is asked for.
-pub fn line(pieces: &[Piece], key: &[Value], cells: &[Cell], out: &mut Vec<u8>) {
+pub fn line(pieces: &[Piece], key: &[Value], cells: &[Cell], for_terminal: bool) -> Vec<u8> {
+    let mut line = Line::new(for_terminal);
     let (mut key, mut number) = (key.iter(), 0);
     for piece in pieces {
         match piece {
-            Piece::Text(text) => out.extend_from_slice(text),
+            Piece::Text(text) => line.text(text),
             Piece::Conversion(conversion) if conversion.aggregation => {
                 if let Some(cell) = cells.get(number.min(cells.len() - 1)) {
-                    value(conversion, cell, out);
+                    value(conversion, cell, &mut line);
                 }
                 number += 1;
             }
             Piece::Conversion(conversion) => {
                 if let Some(part) = key.next() {
-                    convert(conversion, part, out);
+                    line.convert(conversion, part);
                 }
             }
         }
     }
+    line.finish()
 }
 
-fn value(conversion: &Conversion, cell: &Cell, out: &mut Vec<u8>) {
+fn value(conversion: &Conversion, cell: &Cell, line: &mut Line) {
     match cell {
-        Cell::Value(value) => convert(conversion, value, out),
-        Cell::Number { value, signed: true } => convert(conversion, &Value::Int(*value), out),
-        Cell::Number { value, signed: false } => convert(conversion, &Value::Uint(*value as u64), out),
+        Cell::Value(value) => line.convert(conversion, value),
+        Cell::Number { value, signed: true } => line.convert(conversion, &Value::Int(*value)),
+        Cell::Number { value, signed: false } => line.convert(conversion, &Value::Uint(*value as u64)),
         Cell::Stats { .. } | Cell::Quantiles { .. } => {
             let text = Value::Str(body(cell).into_bytes());
-            convert(&Conversion { kind: ConversionKind::Text, precision: None, ..conversion.clone() }, &text, out);
+            line.convert(&Conversion { kind: ConversionKind::Text, precision: None, ..conversion.clone() }, &text);
         }
         Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } | Cell::Series { .. } => {
             // A picture begins on a line of its own, and the format goes on behind it.
-            out.push(b'\n');
-            out.extend_from_slice(body(cell).as_bytes());
+            line.text(b"\n");
+            line.text(body(cell).as_bytes());
         }
     }
 }
@@ -93,8 +95,7 @@ mod tests {
         let pieces = parse_format(b"%-4s|%@5d|%5@d|%d\n").expect("a good format");
         let key = [Value::Str(b"ab".to_vec()), Value::Int(7)];
         let cells = [Cell::Number { value: -3, signed: true }, Cell::Number { value: -1, signed: false }];
-        let mut out = Vec::new();
-        line(&pieces, &key, &cells, &mut out);
+        let out = line(&pieces, &key, &cells, false);
         assert_eq!(String::from_utf8_lossy(&out), "ab  |   -3|18446744073709551615|7\n");
     }
 }

@@ -3,27 +3,69 @@
 pub use rtrace_lang::format::apply::escaped;
 use rtrace_lang::format::{Conversion, ConversionKind, Piece, Takes, apply};
 
+use crate::controls::escape_controls;
 use crate::event::Value;
 
 use super::text::render;
 
 pub fn format(pieces: &[Piece], values: &[Value]) -> Vec<u8> {
-    let mut out = Vec::new();
+    format_for(pieces, values, false)
+}
+
+/// `for_terminal`: the values have no control characters, and none may come of `%c`.
+pub fn format_for(pieces: &[Piece], values: &[Value], for_terminal: bool) -> Vec<u8> {
+    let mut line = Line::new(for_terminal);
     let mut values = values.iter();
     for piece in pieces {
         match piece {
-            Piece::Text(text) => out.extend_from_slice(text),
+            Piece::Text(text) => line.text(text),
             Piece::Conversion(conversion) => {
                 if let Some(value) = values.next() {
-                    convert(conversion, value, &mut out);
+                    line.convert(conversion, value);
                 }
             }
         }
     }
-    out
+    line.finish()
 }
 
-pub(super) fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
+/// What a format makes, piece by piece.
+pub struct Line {
+    out: Vec<u8>,
+    for_terminal: bool,
+    /// What `%c` gave and nothing else has followed: several of them may be the bytes of one character.
+    characters: Vec<u8>,
+}
+
+impl Line {
+    pub fn new(for_terminal: bool) -> Line {
+        Line { out: Vec::new(), for_terminal, characters: Vec::new() }
+    }
+
+    pub fn text(&mut self, text: &[u8]) {
+        self.end_characters();
+        self.out.extend_from_slice(text);
+    }
+
+    pub fn convert(&mut self, conversion: &Conversion, value: &Value) {
+        if self.for_terminal && conversion.kind == ConversionKind::Character {
+            return convert(conversion, value, &mut self.characters);
+        }
+        self.end_characters();
+        convert(conversion, value, &mut self.out);
+    }
+
+    pub fn finish(mut self) -> Vec<u8> {
+        self.end_characters();
+        self.out
+    }
+
+    fn end_characters(&mut self) {
+        self.out.extend(escape_controls(std::mem::take(&mut self.characters)));
+    }
+}
+
+fn convert(conversion: &Conversion, value: &Value, out: &mut Vec<u8>) {
     match conversion.kind.takes() {
         Takes::Anything | Takes::Named => apply::text(conversion, render(value), out),
         Takes::Bytes => apply::text(conversion, bytes(conversion.kind, value), out),
@@ -81,6 +123,21 @@ mod tests {
         check("%llu", &[Value::Uint(u64::MAX)], "18446744073709551615");
         check("%c%c", &[Value::Int(104), Value::Int(105)], "hi");
         check("%p", &[Value::Pointer(4096)], "0x1000");
+    }
+
+    #[test]
+    fn a_terminal_gets_no_controls_of_numbers() {
+        let shown = |text: &[u8], numbers: &[i64], for_terminal| {
+            let values: Vec<Value> = numbers.iter().copied().map(Value::Int).collect();
+            String::from_utf8(format_for(&parse_format(text).expect("a good format"), &values, for_terminal))
+        };
+        assert_eq!(shown(b"%c%c%c", &[27, 91, 109], true), Ok("\\x1b[m".to_string()));
+        assert_eq!(shown(b"%c%c%c", &[27, 91, 109], false), Ok("\x1b[m".to_string()));
+        // A character in two bytes, half of it, and what the script has written itself.
+        assert_eq!(
+            shown(b"%c%c\x1b[1m|%c|%c", &[0xc3, 0xa9, 0xc3, 10], true),
+            Ok("\u{e9}\x1b[1m|\\xc3|\n".to_string())
+        );
     }
 
     #[test]

@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 
 use rtrace_lang::hir::{Hir, Map, MapValue};
+use rtrace_lang::target::Attach;
 use rtrace_lang::types::Type;
+use rtrace_probes::kernel::privileges::Privileges;
 use rtrace_probes::kernel::system;
 
 use crate::child::Child;
-use crate::symbols::{MappingEvent, MappingEvents};
+use crate::event::Event;
+use crate::symbols::{MappingEvent, MappingEvents, Unknown};
 
 use super::Session;
 use super::unwind::UnwindTables;
@@ -19,8 +22,16 @@ impl Session<'_> {
         if !shows_user_addresses(&self.hir) && self.unwind.is_none() {
             return;
         }
-        // Refused without the right to: /proc has to do then.
-        self.mappings = MappingEvents::follow(process, self.cpus).ok();
+        for site in &self.hir.clone().sites {
+            if let Attach::Uprobe { path, .. } = &site.attach {
+                self.decoder.expect_file(path);
+            }
+        }
+        match MappingEvents::follow(process, self.cpus) {
+            Ok(news) => self.mappings = Some(news),
+            // /proc has to do then.
+            Err(error) => self.refused_news = matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)),
+        }
         if self.mappings.as_ref().is_some_and(MappingEvents::are_of_all) {
             // Their files are held open.
             system::raise_file_limit();
@@ -59,6 +70,27 @@ impl Session<'_> {
             self.decoder.note_mapping(event);
         }
         changed.into_iter().for_each(|pid| self.fill_unwind_tables(pid));
+    }
+
+    /// Once in a run: why a stack of a process was shown without any name.
+    pub(super) fn add_unknown(&mut self, events: &mut Vec<Event>) {
+        let Some(Unknown { pid, is_refused }) = self.decoder.take_unknown() else { return };
+        let reason = match (is_refused, self.refused_news) {
+            (true, _) => format!(
+                "what process {pid} has mapped may not be read. That takes root or CAP_SYS_PTRACE, or a process of one's own that \
+                 has no more rights"
+            ),
+            (false, true) => format!(
+                "process {pid} has ended, and the kernel does not say what it had mapped. {}",
+                Privileges::read().help(true).join(" ")
+            ),
+            // It was there too shortly.
+            (false, false) => return,
+        };
+        if !std::mem::replace(&mut self.told_unknown, true) {
+            let message = format!("frames of user stacks are addresses without names: {reason}");
+            events.push(Event::Problem { message, helper: None, place: None, count: 1, in_total: false });
+        }
     }
 
     /// Gives tables to the processes that programs have looked for.

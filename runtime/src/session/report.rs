@@ -23,6 +23,7 @@ impl Session<'_> {
     /// One event for each thing that went wrong since the last time, with how often it did.
     pub(super) fn new_problems(&mut self) -> Vec<Event> {
         let mut events = self.problems(false);
+        self.add_unknown(&mut events);
         self.add_vanished(&mut events);
         events
     }
@@ -31,6 +32,7 @@ impl Session<'_> {
     pub(super) fn all_problems(&mut self) -> Vec<Event> {
         let mut events = self.problems(true);
         self.add_missed(&mut events);
+        self.add_unknown(&mut events);
         self.add_vanished(&mut events);
         events
     }

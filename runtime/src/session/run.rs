@@ -481,11 +481,13 @@ impl Session<'_> {
         self.hold_what_is_cleared_next(id)?;
         let event = match &record.kind {
             RecordKind::Printf(pieces) => {
-                let text = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                let values = self.values(&record.parts, &bytes[8..]);
+                let text = printf::format_for(pieces, &values, self.options.for_terminal);
                 Event::Text { kind: TextKind::Printf, text }
             }
             RecordKind::Join(pieces) => {
-                let text = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                let values = self.values(&record.parts, &bytes[8..]);
+                let text = printf::format_for(pieces, &values, self.options.for_terminal);
                 Event::Text { kind: TextKind::Join, text }
             }
             RecordKind::Print => {

@@ -249,7 +249,7 @@ impl Session<'_> {
         let mut out = Vec::new();
         for (key, cells) in &lines {
             match pieces {
-                Some(pieces) => printa::line(pieces, key, cells, &mut out),
+                Some(pieces) => out.extend(printa::line(pieces, key, cells, self.options.for_terminal)),
                 None => printa::columns(key, cells, &mut out),
             }
         }

@@ -24,6 +24,8 @@ pub(super) struct FileId(u32);
 pub(super) struct Files {
     by_inode: HashMap<(u64, u64), FileId>,
     files: Vec<MappedFile>,
+    /// Files that the script has probes in.
+    probed: Vec<PathBuf>,
     open_count: usize,
     most_open: Option<usize>,
 }
@@ -41,6 +43,13 @@ fn has_inode(path: &Path, inode: u64) -> bool {
 }
 
 impl Files {
+    /// A file that processes will have mapped, as the tool itself names it: another root may be theirs.
+    pub(super) fn expect(&mut self, path: PathBuf) {
+        if !self.probed.contains(&path) {
+            self.probed.push(path);
+        }
+    }
+
     /// Where the file can be read. None for one that could not be opened, where its name does not lead to it.
     pub(super) fn path(&self, id: FileId) -> Option<PathBuf> {
         let file = &self.files[id.0 as usize];
@@ -90,7 +99,8 @@ impl Files {
         {
             return id;
         }
-        let opened = if self.open_count < self.most_open() { open(processes, inode, range, name) } else { None };
+        let opened =
+            if self.open_count < self.most_open() { open(processes, &self.probed, inode, range, name) } else { None };
         self.open_count += usize::from(opened.is_some());
         if let Some(id) = known {
             self.files[id.0 as usize].opened = opened;
@@ -112,17 +122,25 @@ impl Files {
     }
 }
 
-/// Opens a file that the first of the processes has mapped.
-fn open(mut processes: impl Iterator<Item = u32>, inode: u64, range: &str, name: &str) -> Option<File> {
+/// Opens a file that the first of the processes has mapped, which may have ended; then one of the others or of the probed files may
+/// lead to it.
+fn open(
+    mut processes: impl Iterator<Item = u32>,
+    probed: &[PathBuf],
+    inode: u64,
+    range: &str,
+    name: &str,
+) -> Option<File> {
     let pid = processes.next()?;
     // The first is the mapped file itself but takes CAP_SYS_ADMIN; the others are right if they still are that file.
     if let Ok(file) = File::open(format!("/proc/{pid}/map_files/{range}")) {
         return Some(file);
     }
-    let roots = iter::once(pid).chain(processes).map(|pid| format!("/proc/{pid}/root{name}"));
-    roots.chain([name.to_string()]).find_map(|path| {
+    let roots = iter::once(pid).chain(processes).map(|pid| PathBuf::from(format!("/proc/{pid}/root{name}")));
+    let probed = probed.iter().filter(|path| path.file_name() == Path::new(name).file_name()).cloned();
+    roots.chain([PathBuf::from(name)]).chain(probed).find_map(|path| {
         // Looked at first: what else may be there, a pipe or a device, is not to be opened.
-        if !has_inode(Path::new(&path), inode) {
+        if !has_inode(&path, inode) {
             return None;
         }
         let file = File::open(path).ok()?;
@@ -286,6 +304,23 @@ mod tests {
         let (second, is_open, has_path) = mapped(inode, &[ended, own]);
         assert!(first != second && is_open && has_path);
         assert_eq!(mapped(inode, &[ended]).0, second);
+    }
+
+    #[test]
+    fn a_file_below_the_root_of_an_ended_process_is_found_by_its_probes() {
+        let path = fs::read_link("/proc/self/exe").unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        let name = Path::new("/elsewhere").join(path.file_name().unwrap());
+        let is_open = |inode, expected: Option<&PathBuf>| {
+            let mut files = Files::default();
+            expected.into_iter().for_each(|path| files.expect(path.clone()));
+            let new = NewMapping { start: 0, bytes: 4096, file_offset: 0, device: 1, inode, path: name.clone() };
+            // No process has such a number.
+            let file = files.mapped(&new, iter::once(4_000_000_000));
+            files.is_open(file)
+        };
+        assert!(!is_open(inode, None) && is_open(inode, Some(&path)));
+        assert!(!is_open(inode + 1, Some(&path)), "another file of that name");
     }
 
     #[test]

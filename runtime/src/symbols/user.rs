@@ -2,6 +2,8 @@
 //! just-in-time compilers write. Never stops a process.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,11 +51,33 @@ pub struct UserSymbols {
     symbolizer: Symbolizer,
     /// Names are shown as the file has them.
     mangled: bool,
+    unknown: Option<Unknown>,
+}
+
+/// A process of which a stack has no name at all, since nobody knows what it had mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unknown {
+    pub pid: u32,
+    /// It may not be looked at; otherwise it has ended.
+    pub is_refused: bool,
 }
 
 /// A function's name as it is shown.
 fn shown(name: &str, mangled: bool) -> String {
     if mangled { name.to_string() } else { shown_name(name).into_owned() }
+}
+
+impl Unknown {
+    /// None for a process that can be looked at.
+    fn of(pid: u32) -> Option<Unknown> {
+        let is_refused = match fs::read(format!("/proc/{pid}/maps")) {
+            Ok(text) if !text.is_empty() => return None,
+            // One that has ended and is not waited for yet maps nothing.
+            Ok(_) => false,
+            Err(error) => error.kind() == ErrorKind::PermissionDenied,
+        };
+        Some(Unknown { pid, is_refused })
+    }
 }
 
 impl Default for UserSymbols {
@@ -85,6 +109,7 @@ impl UserSymbols {
             lines: None,
             symbolizer,
             mangled,
+            unknown: None,
         }
     }
 
@@ -92,6 +117,16 @@ impl UserSymbols {
     /// for a process that is known; call it for each process as soon as one of its addresses is seen.
     pub fn note_process(&mut self, pid: u32) {
         self.processes.note(pid, &mut self.files);
+    }
+
+    /// A file that processes will have mapped, as the tool itself names it: another root may be theirs.
+    pub fn expect_file(&mut self, path: &Path) {
+        self.files.expect(path.to_path_buf());
+    }
+
+    /// The first such process since the last call.
+    pub fn take_unknown(&mut self) -> Option<Unknown> {
+        self.unknown.take()
     }
 
     /// Takes in what the kernel says of a process's code: exact also for one that has ended.
@@ -127,6 +162,9 @@ impl UserSymbols {
             found.push(symbol);
         }
         process.missing = Some(missing);
+        if self.unknown.is_none() && found.iter().all(Option::is_none) && !found.is_empty() {
+            self.unknown = Unknown::of(pid);
+        }
         found
     }
 
@@ -229,7 +267,6 @@ fn by_offset(path: &Path) -> Vec<Function> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use std::process::{Command, Stdio};
 
     #[inline(never)]

@@ -1,5 +1,6 @@
 //! The command line. Decides nothing beyond what its words mean.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use clap::{Parser, ValueEnum};
 use rtrace_lang::target::Trial;
 use rtrace_runtime::output::buffering::Buffering;
 use rtrace_runtime::output::stack_files::StackFile;
+
+use crate::script;
 
 /// A tracing language for Linux: scripts become eBPF, and what they collect is printed.
 #[derive(Parser, Clone, Debug)]
@@ -156,7 +159,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR[:DIR]")]
     pub debuginfo: Option<String>,
 
-    /// Print a stage of the compilation and stop: ast, hir, ir, bpf, asm or manifest; elf=FILE writes an object file
+    /// Print stages of the compilation and stop: ast, hir, ir, bpf, asm, manifest, or several with commas between, or all;
+    /// elf=FILE writes an object file
     #[arg(long, value_name = "STAGE", alias = "debug", short_alias = 'd')]
     pub emit: Option<String>,
 
@@ -196,6 +200,10 @@ pub struct Arguments {
     /// For tests: an instruction of each program is changed, so that the kernel refuses it
     #[arg(long, hide = true)]
     pub break_program: bool,
+
+    /// As in bpftrace: `rtrace fmt`
+    #[arg(long, hide = true)]
+    pub fmt: bool,
 
     /// As in bpftrace, where failed reads and missing keys are only told with it: here they always are
     #[arg(short = 'k', long = "warnings", hide = true, conflicts_with = "no_warnings")]
@@ -282,10 +290,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Where the script comes from.
+#[derive(Clone, Copy)]
 pub enum Origin<'a> {
     Text(&'a str),
     File(&'a str),
     StandardInput,
+}
+
+impl<'a> Origin<'a> {
+    pub fn file(self) -> Option<&'a str> {
+        if let Origin::File(file) = self { Some(file) } else { None }
+    }
 }
 
 impl Arguments {
@@ -341,11 +356,13 @@ impl Arguments {
 
 /// The words of a command of its own, such as `rtrace profile`; of a mistake, or of a request for help, the exit status.
 pub fn parsed<Words: Parser>(words: impl Iterator<Item = String>) -> Result<Words, i32> {
-    Words::try_parse_from(words).map_err(|error| {
-        let is_mistake = error.use_stderr();
-        let _ = error.print();
-        i32::from(is_mistake)
-    })
+    Words::try_parse_from(words).map_err(|error| answer(&error))
+}
+
+/// Tells a mistake of the command line on stderr, or prints the help or the version that it asks for; gives the exit status.
+pub fn answer(error: &clap::Error) -> i32 {
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    if error.use_stderr() { 1 } else { script::is_written(printed) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use rtrace_compiler::object::{Object, elf};
 use rtrace_compiler::{Compiled, ir};
 use rtrace_lang::source::Source;
 use rtrace_lang::{ast, hir};
-use rtrace_runtime::driver::Driven;
+use rtrace_runtime::driver::{Driven, Stage};
 use rtrace_runtime::output::notices;
 
 use crate::arguments;
@@ -14,34 +14,85 @@ use crate::script::{fail, near_and_all, print};
 /// The stages by name, but for `elf=FILE`.
 pub const STAGES: &[&str] = &["ast", "hir", "ir", "bpf", "asm", "manifest"];
 
-/// Prints a stage; gives the exit status.
-pub fn run(stage: &str, driven: &Driven, source: &Source) -> i32 {
-    let out = match (stage, &driven.hir, &driven.compiled) {
-        ("ast", ..) => ast::dump(&driven.ast),
-        ("hir", Some(hir), _) => hir::dump(hir),
-        ("ir", _, Some(compiled)) => compiled.functions.iter().map(ir::dump).collect(),
-        ("bpf", _, Some(compiled)) => words(compiled),
-        ("asm", _, Some(compiled)) => assembly(&compiled.object, source),
-        ("manifest", _, Some(compiled)) => manifest(compiled, source),
-        (stage, _, Some(compiled)) if stage.starts_with("elf=") => {
-            let path = &stage[4..];
-            let bytes = elf::write(&compiled.object, source);
-            return match std::fs::write(path, bytes) {
-                Ok(()) => 0,
-                Err(error) => fail(&format!("cannot write {path}: {error}"), &[]),
-            };
+/// Stages of bpftrace's `-d`, and what comes nearest to each.
+const OF_BPFTRACE: &[(&str, &str)] =
+    &[("parse", "ast"), ("types", "hir"), ("codegen", "ir"), ("codegen-opt", "ir"), ("dis", "asm")];
+
+/// Stages of bpftrace's that are none here, and where to look.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("libbpf", "programs are loaded without it: `-v` says what is loaded, and how it is attached"),
+    (
+        "verifier",
+        "`-v` shows the verifier's log of a program that it refuses, and `--bug-report FILE` writes it to a file; with \
+         `--dry-run` nothing is attached",
+    ),
+];
+
+/// The stages that `--emit` names, or the exit status.
+pub fn stages(asked: &str) -> Result<Vec<&str>, i32> {
+    if asked.starts_with("elf=") {
+        return Ok(vec![asked]);
+    }
+    let mut stages = Vec::new();
+    for name in asked.split(',') {
+        let meant = OF_BPFTRACE.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours);
+        match STAGES.iter().find(|stage| **stage == meant) {
+            Some(stage) => stages.push(*stage),
+            None if name == "all" => stages.extend(STAGES),
+            None => return Err(no_stage(name)),
         }
-        _ => {
-            let mut help = near_and_all(stage, "stages", &[STAGES, &["elf=FILE"]].concat());
-            if arguments::duration(stage).is_ok() {
-                help.insert(
-                    0,
-                    format!("-d prints a stage of the compilation; `--duration {stage}` ends a script after that time"),
-                );
-            }
-            return fail(&format!("there is no stage `{stage}`"), &help);
-        }
+    }
+    Ok(stages)
+}
+
+fn no_stage(name: &str) -> i32 {
+    let mut help = near_and_all(name, "stages", &[STAGES, &["all", "elf=FILE"]].concat());
+    if let Some((_, place)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == name) {
+        help = vec![place.to_string()];
+    }
+    if arguments::duration(name).is_ok() {
+        let end = format!("-d prints a stage of the compilation; `--duration {name}` ends a script after that time");
+        help.insert(0, end);
+    }
+    fail(&format!("there is no stage `{name}`"), &help)
+}
+
+/// How far a script must be taken for them.
+pub fn needed(stages: &[&str]) -> Stage {
+    let of = |stage: &&str| match *stage {
+        "ast" => Stage::Parse,
+        "hir" => Stage::Check,
+        _ => Stage::Compile,
     };
+    stages.iter().map(of).max().unwrap_or(Stage::Compile)
+}
+
+/// Prints stages; gives the exit status.
+pub fn run(stages: &[&str], driven: &Driven, source: &Source) -> i32 {
+    let mut out = String::new();
+    for stage in stages {
+        if stages.len() > 1 {
+            out.push_str(&format!("==== {stage}\n"));
+        }
+        match (*stage, &driven.hir, &driven.compiled) {
+            ("ast", ..) => out.push_str(&ast::dump(&driven.ast)),
+            ("hir", Some(hir), _) => out.push_str(&hir::dump(hir)),
+            ("ir", _, Some(compiled)) => out.extend(compiled.functions.iter().map(ir::dump)),
+            ("bpf", _, Some(compiled)) => out.push_str(&words(compiled)),
+            ("asm", _, Some(compiled)) => out.push_str(&assembly(&compiled.object, source)),
+            ("manifest", _, Some(compiled)) => out.push_str(&manifest(compiled, source)),
+            (elf, _, Some(compiled)) => {
+                let path = elf.trim_start_matches("elf=");
+                let bytes = elf::write(&compiled.object, source);
+                return match std::fs::write(path, bytes) {
+                    Ok(()) => 0,
+                    Err(error) => fail(&format!("cannot write {path}: {error}"), &[]),
+                };
+            }
+            // Where the script has no mistake, all that it was taken to is there.
+            (_, _, None) => {}
+        }
+    }
     print(out.as_bytes())
 }
 

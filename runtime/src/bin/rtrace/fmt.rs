@@ -1,9 +1,9 @@
 //! `rtrace fmt`: scripts in one style, printed or in place. Decides nothing about the style; never leaves half a file.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
@@ -11,7 +11,7 @@ use rtrace_lang::pretty::{Refusal, format};
 use rtrace_lang::source::Source;
 
 use crate::arguments::Origin;
-use crate::script::{fail, read, report};
+use crate::script::{fail, print, read, report};
 
 /// Print scripts in one style: four spaces, one statement a line, every comment kept. What a script means never changes.
 #[derive(Parser, Debug)]
@@ -26,15 +26,23 @@ use crate::script::{fail, read, report};
 )]
 pub struct Arguments {
     /// The scripts; `-` is standard input
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "program")]
     files: Vec<String>,
 
+    /// The script itself
+    #[arg(short = 'e', value_name = "PROGRAM", allow_hyphen_values = true, conflicts_with = "files")]
+    program: Option<String>,
+
     /// Print nothing: write the files themselves, `-` still to standard output
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "program")]
     in_place: bool,
 
+    /// Write the script to FILE, all of it or nothing; of one script
+    #[arg(short, long, value_name = "FILE", conflicts_with = "in_place")]
+    output: Option<PathBuf>,
+
     /// Change nothing: name each script that is not in the style, with the first line that differs
-    #[arg(long, conflicts_with = "in_place")]
+    #[arg(long, conflicts_with_all = ["in_place", "output"])]
     check: bool,
 }
 
@@ -49,15 +57,37 @@ pub fn run(words: impl Iterator<Item = String>) -> i32 {
         Ok(arguments) => arguments,
         Err(status) => return status,
     };
-    let statuses = arguments.files.iter().map(|file| one(file, &arguments));
-    statuses.fold(0, i32::max)
+    run_all(&arguments)
 }
 
-fn one(file: &str, arguments: &Arguments) -> i32 {
-    if file != "-" && Path::new(file).is_dir() {
+/// `--fmt` among the other options, as in bpftrace; gives the exit status.
+pub fn run_option(arguments: &crate::arguments::Arguments) -> i32 {
+    let (program, output) = (arguments.program.clone(), arguments.output.clone());
+    let files = if program.is_some() { Vec::new() } else { arguments.words.clone() };
+    if program.is_none() && files.is_empty() {
+        return fail("--fmt is of a script", &["name its file, or give it with -e".to_string()]);
+    }
+    run_all(&Arguments { files, program, in_place: false, output, check: false })
+}
+
+fn run_all(arguments: &Arguments) -> i32 {
+    if let (Some(output), 2..) = (&arguments.output, arguments.files.len()) {
+        let help = "`-i` writes each to where it is".to_string();
+        return fail(&format!("{} cannot hold {} scripts", output.display(), arguments.files.len()), &[help]);
+    }
+    if let Some(program) = &arguments.program {
+        return one(Origin::Text(program), arguments);
+    }
+    let of = |file: &String| one(if file == "-" { Origin::StandardInput } else { Origin::File(file) }, arguments);
+    arguments.files.iter().map(of).fold(0, i32::max)
+}
+
+fn one(origin: Origin<'_>, arguments: &Arguments) -> i32 {
+    let file = origin.file().map(Path::new);
+    if let Some(file) = file.filter(|file| file.is_dir()) {
+        let file = file.display();
         return fail(&format!("{file} is a directory"), &[format!("name its scripts: `rtrace fmt -i {file}/*.rt`")]);
     }
-    let origin = if file == "-" { Origin::StandardInput } else { Origin::File(file) };
     let (name, text) = match read(origin) {
         Ok(read) => read,
         Err(message) => return fail(&message, &[]),
@@ -78,20 +108,15 @@ fn one(file: &str, arguments: &Arguments) -> i32 {
         let _ = std::io::stderr().write_all(difference.as_bytes());
         return i32::from(text != formatted);
     }
-    let written = if file == "-" || !arguments.in_place {
-        match std::io::stdout().write_all(formatted.as_bytes()) {
-            // Whoever reads has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            written => written,
-        }
-    } else if text != formatted {
-        replace(Path::new(file), &formatted)
-    } else {
-        Ok(())
+    let (written, place) = match (&arguments.output, file) {
+        (Some(output), _) => (write(output, &formatted), output.as_path()),
+        (None, Some(file)) if arguments.in_place && text == formatted => (Ok(()), file),
+        (None, Some(file)) if arguments.in_place => (replace(file, &formatted), file),
+        (None, _) => return print(formatted.as_bytes()),
     };
     match written {
         Ok(()) => 0,
-        Err(error) => fail(&format!("cannot write {name}: {error}"), &[]),
+        Err(error) => fail(&format!("cannot write {}: {error}", place.display()), &[]),
     }
 }
 
@@ -118,33 +143,50 @@ fn difference(name: &str, before: &str, after: &str) -> String {
     }
 }
 
+/// Writes a file that may not be there yet, or be a device, which nothing can replace.
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    match fs::metadata(file) {
+        Ok(metadata) if metadata.is_file() => replace(file, text),
+        Ok(_) => fs::write(file, text),
+        // Behind a symbolic link it would be made where that leads.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !file.is_symlink() => rename_over(file, text, None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Replaces a file at once: whoever opens it sees all of the old text or all of the new. Its owner and mode stay; where
 /// the path is a symbolic link, the file behind it is replaced.
-fn replace(file: &Path, text: &str) -> std::io::Result<()> {
+fn replace(file: &Path, text: &str) -> io::Result<()> {
     let file = fs::canonicalize(file)?;
     let metadata = fs::metadata(&file)?;
     if !metadata.is_file() {
-        return Err(std::io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is no regular file"));
     }
     if metadata.permissions().readonly() {
-        return Err(std::io::Error::other("it is read-only"));
+        return Err(io::Error::other("it is read-only"));
     }
+    rename_over(&file, text, Some(&metadata))
+}
+
+fn rename_over(file: &Path, text: &str, like: Option<&fs::Metadata>) -> io::Result<()> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let temporary = file.with_file_name(format!(".{name}.{}", std::process::id()));
-    let result = write_beside(&temporary, text, &metadata).and_then(|()| fs::rename(&temporary, &file));
+    let result = write_beside(&temporary, text, like).and_then(|()| fs::rename(&temporary, file));
     if result.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     result
 }
 
-fn write_beside(temporary: &Path, text: &str, like: &fs::Metadata) -> std::io::Result<()> {
+fn write_beside(temporary: &Path, text: &str, like: Option<&fs::Metadata>) -> io::Result<()> {
     let mut out = OpenOptions::new().write(true).create_new(true).open(temporary)?;
     out.write_all(text.as_bytes())?;
-    let made = out.metadata()?;
-    if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
-        chown(temporary, Some(like.uid()), Some(like.gid()))?;
+    if let Some(like) = like {
+        let made = out.metadata()?;
+        if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
+            chown(temporary, Some(like.uid()), Some(like.gid()))?;
+        }
+        out.set_permissions(like.permissions())?;
     }
-    out.set_permissions(like.permissions())?;
     out.sync_all()
 }

@@ -6,11 +6,14 @@ use std::fs;
 use rtrace_lang::calls;
 use rtrace_lang::target::{Feature, Target};
 use rtrace_probes::Machine;
+use rtrace_probes::kernel::calls::{D_PATH, GET_FUNC_IP};
+use rtrace_probes::kernel::features::most_instructions;
 use rtrace_probes::kernel::privileges::Lockdown;
 use rtrace_probes::kernel::system;
 use rtrace_runtime::output::FORMATS;
 
-use crate::script::print;
+use crate::arguments::Arguments;
+use crate::script::{machine, print};
 
 /// A feature, its name, and what scripts lack without it.
 const FEATURES: &[(Feature, &str, &str)] = &[
@@ -24,6 +27,12 @@ const FEATURES: &[(Feature, &str, &str)] = &[
     (Feature::Helper(calls::FOR_EACH_MAP_ELEM), "bpf_for_each_map_elem", "for over a map"),
     (Feature::Helper(calls::MAP_LOOKUP_PERCPU_ELEM), "bpf_map_lookup_percpu_elem", "aggregations read in probes"),
     (Feature::Helper(calls::KTIME_GET_TAI_NS), "bpf_ktime_get_tai_ns", "nsecs(tai)"),
+    (Feature::Helper(D_PATH), "bpf_d_path", "nothing is missing: path() follows the names itself"),
+    (
+        Feature::Helper(GET_FUNC_IP),
+        "bpf_get_func_ip",
+        "nothing is missing: func and probe are known from the attachment",
+    ),
     (Feature::Helper(calls::OVERRIDE_RETURN), "bpf_override_return", "override()"),
     (Feature::TaskStorage, "task storage", "self->x is kept in a hash of threads"),
     (Feature::MapAllocator, "map allocator", "large cells of maps take their memory at the start"),
@@ -37,8 +46,15 @@ const FEATURES: &[(Feature, &str, &str)] = &[
     (Feature::AtomicFetch, "atomic fetch", "@x++ gives no value that is exact among processors"),
 ];
 
-pub fn run() -> i32 {
-    print(report(&Machine::new()).as_bytes())
+pub fn run(arguments: &Arguments) -> i32 {
+    machine(arguments).map_or_else(|status| status, |machine| print(report(&machine).as_bytes()))
+}
+
+/// What it was built for, and how: the same of each build from the same source.
+fn build() -> String {
+    let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+    let checked = if cfg!(debug_assertions) { ", with debug assertions" } else { "" };
+    format!("{}-{}-{libc}{checked}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
 pub fn report(machine: &Machine) -> String {
@@ -49,12 +65,18 @@ pub fn report(machine: &Machine) -> String {
     let file = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
     let yes_or_no = |is: bool| if is { "yes" } else { "no" };
     line("rtrace", env!("CARGO_PKG_VERSION"));
+    line("build", &build());
     line("kernel", &file("/proc/sys/kernel/osrelease"));
     line("architecture", std::env::consts::ARCH);
     line("processors", &system::possible_cpus().map_or(0, |cpus| cpus.len()).to_string());
     let formats: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
     line("formats", &formats.join(" "));
     line("types of the kernel (BTF)", yes_or_no(machine.btf().is_some()));
+    let modules = match machine.module_names().len() {
+        0 => "no: none is loaded that has them".to_string(),
+        count => format!("yes, of {count}"),
+    };
+    line("types of modules (BTF)", &modules);
     line("tracefs", yes_or_no(machine.tracefs().is_ok()));
     let may_load = machine.may_load();
     line("programs may be loaded", yes_or_no(may_load));
@@ -70,6 +92,7 @@ pub fn report(machine: &Machine) -> String {
         let help = machine.privileges().help(false).join(" ");
         let _ = writeln!(report, "  not known. {help}");
     } else {
+        let _ = writeln!(report, "  instructions of a program: at most {}", most_instructions());
         for (feature, name, without) in FEATURES {
             let has = machine.has(*feature);
             let lacks = if has { String::new() } else { format!(" (without it: {without})") };

@@ -48,8 +48,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::read(words.iter().cloned()) {
         Ok(arguments) => arguments,
         Err(error) => {
-            let is_mistake = error.use_stderr();
-            if is_mistake && Arguments::ask_for_json(words.iter().cloned()) {
+            if error.use_stderr() && Arguments::ask_for_json(words.iter().cloned()) {
                 notices::tell_json();
                 let text = error.to_string();
                 let (message, help) = text.split_once('\n').unwrap_or((&text, ""));
@@ -58,9 +57,7 @@ fn main() -> ExitCode {
                     &[help.trim().to_string()].into_iter().filter(|help| !help.is_empty()).collect::<Vec<_>>(),
                 ) as u8);
             }
-            // A closed terminal is no reason to fail twice.
-            let _ = error.print();
-            return ExitCode::from(u8::from(is_mistake));
+            return ExitCode::from(arguments::answer(&error) as u8);
         }
     };
     if let Some(directories) = &arguments.debuginfo {
@@ -72,8 +69,10 @@ fn main() -> ExitCode {
     if arguments.message_format == MessageForm::Json || arguments.check && arguments.format == "json" {
         notices::tell_json();
     }
-    let status = if arguments.info {
-        info::run()
+    let status = if arguments.fmt {
+        fmt::run_option(&arguments)
+    } else if arguments.info {
+        info::run(&arguments)
     } else if let Some(manual) = arguments.manual {
         manual::run(manual)
     } else if let Some(pattern) = &arguments.list {

@@ -42,7 +42,8 @@ fn whole() -> Command {
     Arguments::command().subcommands(commands())
 }
 
-fn commands() -> [Command; 5] {
+/// Those that have words of their own.
+pub fn commands() -> [Command; 5] {
     let named = |command: Command, name: &'static str, about: &'static str| command.name(name).about(about);
     [
         named(profile::command(), "profile", "Where time goes on processors, as a flame graph, a profile or a tree"),

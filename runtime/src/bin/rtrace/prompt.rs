@@ -70,6 +70,9 @@ pub fn run(mut arguments: Arguments) -> i32 {
     if let Some((option, _)) = of_a_script.iter().find(|(_, is_given)| *is_given) {
         return fail(&format!("{option} takes a script"), &["give a FILE, or -e PROGRAM".to_string()]);
     }
+    if let Err(status) = script::processes_are_there(&arguments) {
+        return status;
+    }
     // The prompt says in its own words what is attached.
     arguments.quiet = true;
     if let Err(status) = script::format(&arguments) {
@@ -136,6 +139,7 @@ fn history_file() -> Option<PathBuf> {
 impl Prompt {
     fn lines(&mut self, editor: &mut rustyline::Editor<Editor, FileHistory>) -> i32 {
         let mut edited: Option<(String, String)> = None;
+        let mut is_told = false;
         loop {
             self.tell_completion();
             let line = match &edited {
@@ -155,7 +159,12 @@ impl Prompt {
                         Flow::Edit { name, text } => edited = Some((name, text)),
                     }
                 }
-                Err(ReadlineError::Interrupted) => edited = None,
+                Err(ReadlineError::Interrupted) => {
+                    edited = None;
+                    if !std::mem::replace(&mut is_told, true) {
+                        self.print("(:quit or Ctrl-D leaves)\n");
+                    }
+                }
                 Err(ReadlineError::Eof) => return 0,
                 Err(error) => return fail(&format!("cannot read from the terminal: {error}"), &[]),
             }
@@ -166,14 +175,20 @@ impl Prompt {
     fn plain_lines(&mut self) -> i32 {
         let mut text = String::new();
         let mut edited: Option<String> = None;
+        let mut is_empty = true;
         let mut lines = std::io::stdin().lines();
         loop {
             let line = match lines.next() {
                 Some(Ok(line)) => line,
                 Some(Err(error)) => return fail(&format!("cannot read standard input: {error}"), &[]),
+                None if is_empty => {
+                    let help = "give a FILE, or -e PROGRAM; programs are read from standard input, too".to_string();
+                    return fail("there is no script, and standard input is empty", &[help]);
+                }
                 None if text.trim().is_empty() => return 0,
                 None => String::new(),
             };
+            is_empty &= line.trim().is_empty();
             text.push_str(&line);
             if !is_whole(&text) {
                 text.push('\n');

@@ -2,6 +2,7 @@
 //! run here as the command line would, or files that are shown without tracing anything.
 
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -12,7 +13,7 @@ use rtrace_runtime::output::stack_files::{Form, StackFile};
 use rtrace_runtime::output::stacks::StackMap;
 use rtrace_runtime::recordings;
 
-use crate::arguments::{Arguments, Origin};
+use crate::arguments::{self, Arguments, Origin};
 use crate::script::{self, fail, print};
 
 /// What is behind the options of each command.
@@ -69,8 +70,7 @@ pub fn holding(keys: u32) -> String {
 /// Runs a script that makes one map of stacks, with further words of the command line; gives the exit status.
 pub fn run(recording: &Recording, more: &[&str], script: &str, style: Style) -> i32 {
     if recording.script {
-        print!("{script}");
-        return 0;
+        return print(script.as_bytes());
     }
     let output = recording.output.as_deref();
     let form = match form(output) {
@@ -79,11 +79,11 @@ pub fn run(recording: &Recording, more: &[&str], script: &str, style: Style) -> 
     };
     let mut arguments = match Arguments::read(command_line(recording, more).into_iter()) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return 1;
-        }
+        Err(error) => return arguments::answer(&error),
     };
+    if !std::io::stderr().is_terminal() {
+        begin(recording, more);
+    }
     arguments.stack_file = Some(StackFile { form, style });
     let status = script::run(&arguments, Origin::Text(script));
     if let (0, Some(file)) = (status, output) {
@@ -92,11 +92,35 @@ pub fn run(recording: &Recording, more: &[&str], script: &str, style: Style) -> 
     status
 }
 
+/// Says what is recorded where no line of a terminal shows that. A command is seen to run.
+fn begin(recording: &Recording, more: &[&str]) {
+    let what = match (recording.pid, &recording.command) {
+        (_, Some(_)) => return,
+        (Some(pid), None) => format!("process {pid}"),
+        (None, None) => match more.windows(2).find(|pair| matches!(pair[0], "--cgroup" | "--container")) {
+            Some(pair) => format!("the {} {}", pair[0].trim_start_matches('-'), pair[1]),
+            None => "the machine".to_string(),
+        },
+    };
+    let end = match &recording.duration {
+        Some(time) => format!("for {time}, or until Ctrl-C"),
+        None => "until Ctrl-C".to_string(),
+    };
+    notices::tell(&format!("Recording {what} {end}\n"));
+}
+
 /// The form of a file, or the exit status.
 pub fn form(file: Option<&Path>) -> Result<Form, i32> {
     Form::of(file).ok_or_else(|| {
-        let help = "name it *.svg, *.html, *.folded, *.pb.gz or *.txt".to_string();
-        fail("the name of the file does not say what is to be written", &[help])
+        let mut help = vec!["name it *.svg, *.html, *.folded, *.pb.gz or *.txt".to_string()];
+        if file == Some(Path::new("-")) {
+            help.push(
+                "without -o the call tree is printed, and `rtrace profile --script` is what other forms are made of: \
+                `rtrace -f folded -e SCRIPT`"
+                    .to_string(),
+            );
+        }
+        fail("the name of the file does not say what is to be written", &help)
     })
 }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
+use clap::{Command, CommandFactory};
 use regex::Regex;
 use rtrace_compiler::object::Object;
 use rtrace_lang::check::{CheckOptions, FixedMap};
@@ -14,7 +15,7 @@ use rtrace_lang::span::Span;
 use rtrace_lang::target::FEATURE_NAMES;
 use rtrace_probes::Machine;
 use rtrace_probes::kernel::cgroup::Cgroup;
-use rtrace_runtime::child::Child;
+use rtrace_runtime::child::{self, Child};
 use rtrace_runtime::driver::{Stage, drive};
 use rtrace_runtime::metrics::MetricsServer;
 use rtrace_runtime::output::buffering::Buffered;
@@ -26,6 +27,7 @@ use rtrace_runtime::session::{Session, SessionError, SessionOptions, SharedMap, 
 use crate::arguments::{Arguments, Mode, Origin};
 use crate::bug_report::{self, BugReport};
 use crate::emit;
+use crate::manual;
 use crate::parameters;
 use crate::rates;
 
@@ -37,9 +39,25 @@ const MACHINE: i32 = 2;
 pub fn run(arguments: &Arguments, origin: Origin<'_>) -> i32 {
     let (name, text) = match read(origin) {
         Ok(source) => source,
-        Err(message) => return fail(&message, &[]),
+        Err(message) => return fail(&message, &origin.file().map_or_else(Vec::new, meant_by)),
     };
     run_text(arguments, &name, &text, true)
+}
+
+/// What a word may mean that is no file: a command, or an option.
+fn meant_by(word: &str) -> Vec<String> {
+    if word.contains(['/', '.']) || Path::new(word).exists() {
+        return Vec::new();
+    }
+    let mut command = Arguments::command();
+    // `--help` is put there by this.
+    command.build();
+    if command.get_arguments().any(|option| option.get_long() == Some(word)) {
+        return vec![format!("the option is written `rtrace --{word}`")];
+    }
+    let commands = manual::commands();
+    let near = near_misses(word, commands.iter().map(Command::get_name));
+    did_you_mean(&near).into_iter().chain(["`rtrace --help` lists commands and options".to_string()]).collect()
 }
 
 /// The name and the text of a script.
@@ -184,7 +202,15 @@ pub fn format(arguments: &Arguments) -> Result<&'static Format, i32> {
 /// The command of `-c`, which does not run yet: of a script that is only looked at, too, since probes may be of its process.
 pub fn held_command(arguments: &Arguments) -> Result<Option<Child>, i32> {
     let held = arguments.command.as_deref().map(Child::hold).transpose();
-    held.map_err(|error| fail(&error.to_string(), &[]))
+    held.map_err(|error| fail(&error.to_string(), &no_shell(arguments).into_iter().collect::<Vec<_>>()))
+}
+
+/// What to do where the command of `-c` is one of a shell's.
+fn no_shell(arguments: &Arguments) -> Option<String> {
+    let command = arguments.command.as_deref()?;
+    let word = child::word_of_a_shell(command)?;
+    let quoted = command.replace('\'', "'\\''");
+    Some(format!("no shell runs the command of -c, to which `{word}` means nothing: -c \"sh -c '{quoted}'\""))
 }
 
 /// Nothing is attached.
@@ -192,12 +218,18 @@ fn is_only_shown(arguments: &Arguments) -> bool {
     arguments.emit.is_some() || arguments.dry_run || arguments.check
 }
 
+/// The processes that the command line names; otherwise the exit status.
+pub fn processes_are_there(arguments: &Arguments) -> Result<(), i32> {
+    let is_missing = |pid: &&u32| !Path::new(&format!("/proc/{pid}")).exists();
+    match arguments.pid.iter().chain(&arguments.dwarf_pids).find(is_missing) {
+        Some(pid) => Err(fail(&format!("there is no process {pid}"), &[])),
+        None => Ok(()),
+    }
+}
+
 /// The cgroup that the command line names; it and the process are there.
 fn scope(arguments: &Arguments) -> Result<Option<Cgroup>, i32> {
-    let is_missing = |pid: &&u32| !Path::new(&format!("/proc/{pid}")).exists();
-    if let Some(pid) = arguments.pid.iter().chain(&arguments.dwarf_pids).find(is_missing) {
-        return Err(fail(&format!("there is no process {pid}"), &[]));
-    }
+    processes_are_there(arguments)?;
     if arguments.children && arguments.pid.is_none() && arguments.command.is_none() {
         return Err(fail("--children is of a process", &["choose it with `-p PID` or `-c COMMAND`".to_string()]));
     }
@@ -351,11 +383,8 @@ fn prepared(
         trial: arguments.trial(),
         ..CheckOptions::default()
     };
-    let stage = match arguments.emit.as_deref() {
-        Some("ast") => Stage::Parse,
-        Some("hir") => Stage::Check,
-        _ => Stage::Compile,
-    };
+    let stages = arguments.emit.as_deref().map(emit::stages).transpose()?;
+    let stage = stages.as_ref().map_or(Stage::Compile, |stages| emit::needed(stages));
     let mut source = Source::new(name, text);
     let mut driven = drive(&mut source, &machine, &options, stage);
     if arguments.no_warnings {
@@ -372,8 +401,8 @@ fn prepared(
         let only_machine = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|d| d.machine);
         return Err(if only_machine { MACHINE } else { MISTAKE });
     }
-    if let Some(stage) = &arguments.emit {
-        return Ok(Outcome::Shown(emit::run(stage, &driven, &source)));
+    if let Some(stages) = &stages {
+        return Ok(Outcome::Shown(emit::run(stages, &driven, &source)));
     }
     if arguments.check {
         return Ok(Outcome::Shown(0));
@@ -495,10 +524,15 @@ fn run_in_kernel(
         }
     }
     match session.run(child, &mut *sink) {
-        Ok(ended) => match (arguments.propagate_exit, ended.child, ended.code) {
-            (true, Some(status), 0) => Ok(status),
-            (_, _, code) => Ok(code),
-        },
+        Ok(ended) => {
+            if let (Some(1..), Some(help)) = (ended.child, no_shell(arguments)) {
+                notices::warn(&format!("the command has failed; {help}"));
+            }
+            match (arguments.propagate_exit, ended.child, ended.code) {
+                (true, Some(status), 0) => Ok(status),
+                (_, _, code) => Ok(code),
+            }
+        }
         // Whoever reads has seen enough.
         Err(SessionError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
         Err(error) => Err(failed(&error, bug)),

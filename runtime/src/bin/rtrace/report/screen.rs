@@ -1,6 +1,8 @@
 //! A recording on a terminal: draws what the browser shows, and hands keys to it. Whatever ends it, the terminal is left as it was.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -12,7 +14,7 @@ use ratatui::{DefaultTerminal, Frame};
 
 use rtrace_runtime::output::stacks::FrameKind;
 use rtrace_runtime::recordings::browser::{Browser, KEYS, Key, Name, Row, View};
-use rtrace_runtime::signals::SignalWaiter;
+use rtrace_runtime::signals::{SignalWaiter, wait_for_hangup};
 
 /// How long a signal may wait to be seen.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -23,11 +25,23 @@ const NUMBERS: &str = "  total      own  ";
 pub fn walk(mut browser: Browser) -> io::Result<()> {
     // They would end the tool and leave the terminal as it is now.
     let signals = SignalWaiter::new(&[libc::SIGTERM, libc::SIGHUP, libc::SIGINT])?;
+    leave_with_terminal();
     // It also restores the terminal where the tool panics.
     let mut terminal = ratatui::try_init()?;
     let ended = until_left(&mut terminal, &mut browser, &signals);
     ratatui::try_restore()?;
     ended
+}
+
+/// Ends the tool when the terminal is closed: crossterm would go on reading keys from it for good, and never come back here.
+fn leave_with_terminal() {
+    // As crossterm does, whose keys come from the terminal also where standard input is the recording.
+    let keys = if io::stdin().is_terminal() { None } else { File::open("/dev/tty").ok() };
+    std::thread::spawn(move || {
+        let keys = keys.as_ref().map_or_else(|| io::stdin().as_raw_fd(), AsRawFd::as_raw_fd);
+        wait_for_hangup(&[keys, io::stdout().as_raw_fd()]);
+        std::process::exit(0);
+    });
 }
 
 fn until_left(terminal: &mut DefaultTerminal, browser: &mut Browser, signals: &SignalWaiter) -> io::Result<()> {
