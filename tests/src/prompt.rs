@@ -188,6 +188,8 @@ pub fn check_shared(programs: &Programs) -> Result<()> {
     terminal.keys(":list\r")?;
     terminal.shows("@n is shared by p1, p2")?;
     terminal.shows("@long is shared by p1, p2")?;
+    // Each has fired by then.
+    std::thread::sleep(Duration::from_millis(100));
     terminal.keys("\x0c@n\r")?;
     terminal.wait("the rows of both, once", |contents| {
         let rows = |key: &str| contents.lines().filter(|line| line.starts_with(key)).count();
