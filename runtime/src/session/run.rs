@@ -197,7 +197,7 @@ impl Session<'_> {
             let tick = if earlier.is_empty() { TICK } else { BREATH };
             let left = end.map_or(tick, |end| end.saturating_duration_since(Instant::now()).min(tick));
             let ready = signals::wait(&fds, left).map_err(|error| SessionError::System("poll", error))?;
-            self.run_due(wakeups, |number| ready[1 + number], sink)?;
+            self.run_due(wakeups, |number| ready[1 + number], ending, sink)?;
             if ring_at.is_some_and(|at| ready[at]) {
                 self.drain(sink)?;
                 // A reader that is always there first is woken for every single event, at the expense of the traced.

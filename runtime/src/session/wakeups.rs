@@ -8,7 +8,7 @@ use rtrace_lang::hir::SiteId;
 use rtrace_lang::target::Attach;
 
 use crate::output::Sink;
-use crate::signals::{SignalWaiter, Timer};
+use crate::signals::{self, Ending, SignalWaiter, Timer};
 
 use super::{Session, SessionError};
 
@@ -18,8 +18,9 @@ pub(super) enum Wakeup {
     Signal(SignalWaiter),
 }
 
-/// Ticks that came while the tool was held up are made up for as long; those that are left then are missed.
+/// Ticks that came while the tool was held up are made up for as long, or so many of them; those that are left then are missed.
 const CATCHING_UP: Duration = Duration::from_millis(100);
+const LEAST_RUNS: u64 = 16;
 
 impl Wakeup {
     pub(super) fn as_raw_fd(&self) -> RawFd {
@@ -79,8 +80,13 @@ impl Session<'_> {
         &mut self,
         wakeups: &[(Vec<usize>, Wakeup)],
         is_ready: impl Fn(usize) -> bool,
+        ending: &Ending,
         sink: &mut dyn Sink,
     ) -> Result<(), SessionError> {
+        let is_ending = || {
+            let ready = signals::wait(&[ending.as_raw_fd()], Duration::ZERO);
+            ready.map(|ready| ready[0]).map_err(|error| SessionError::System("poll", error))
+        };
         for (number, (programs, wakeup)) in wakeups.iter().enumerate() {
             if !is_ready(number) {
                 continue;
@@ -93,7 +99,8 @@ impl Session<'_> {
                 programs.iter().try_for_each(|program| self.test_run(*program))?;
                 // What it prints may take longer than the ticks are apart.
                 self.drain(sink)?;
-                if let (Wakeup::Timer(_, site), true) = (wakeup, run < times && start.elapsed() > CATCHING_UP) {
+                let is_late = run < times && start.elapsed() > CATCHING_UP && (run >= LEAST_RUNS || is_ending()?);
+                if let (Wakeup::Timer(_, site), true) = (wakeup, is_late) {
                     *self.missed_ticks.entry(*site).or_default() += times - run;
                     break;
                 }
