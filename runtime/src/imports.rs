@@ -1,5 +1,5 @@
-//! `import "x";`: the files that a script imports, read and put in its place. Knows the file system; what the items mean
-//! is for the checker.
+//! `import "x";` and `#include "x"`: the files that a script imports, read and put in its place. Knows the file system; what
+//! the items mean is for the checker.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +20,11 @@ const C_PROGRAMS: &[&str] = &["c", "o"];
 
 /// Puts what the script imports into it, each file once. Relative paths start where the importing file is.
 pub fn resolve(mut script: Script, source: &mut Source, diagnostics: &mut Vec<Diagnostic>) -> Script {
-    let imports = |item: &mut Item| matches!(item, Item::Import { .. }) || !Statements::of(item).is_empty();
+    let imports = |item: &mut Item| match item {
+        Item::Import { .. } => true,
+        Item::Directive { text, .. } => included(text).is_some(),
+        other => !Statements::of(other).is_empty(),
+    };
     if !script.items.iter_mut().any(imports) {
         return script;
     }
@@ -31,6 +35,13 @@ pub fn resolve(mut script: Script, source: &mut Source, diagnostics: &mut Vec<Di
     let directory = directory_of(&name);
     reader.items_of(script, &directory);
     Script { items: reader.items }
+}
+
+/// The header of one's own that a line of the preprocessor includes. Those in `< >` are the system's, whose types come from
+/// the kernel.
+fn included(directive: &str) -> Option<&str> {
+    let path = directive.trim_start_matches('#').trim_start().strip_prefix("include")?.trim_start();
+    path.strip_prefix('"')?.split_once('"').map(|(path, _)| path)
 }
 
 /// The imports that stand among the statements of an item, which are the same as any before it.
@@ -83,6 +94,10 @@ impl Reader<'_> {
             }
             match &item {
                 Item::Import { path, span } => self.import(&directory.join(path), *span),
+                Item::Directive { text, span } => match included(text) {
+                    Some(path) => self.include(&directory.join(path), *span),
+                    None => self.items.push(item),
+                },
                 Item::Clause(_)
                 | Item::Function { .. }
                 | Item::Macro { .. }
@@ -90,9 +105,21 @@ impl Reader<'_> {
                 | Item::Typedef { .. }
                 | Item::Enum { .. }
                 | Item::Config { .. }
-                | Item::MapDeclaration { .. }
-                | Item::Directive { .. } => self.items.push(item),
+                | Item::MapDeclaration { .. } => self.items.push(item),
             }
+        }
+    }
+
+    /// A script that somebody else has written may come without its headers, which often hold what is known anyway.
+    fn include(&mut self, path: &Path, span: Span) {
+        match self.below.join(path).metadata() {
+            Ok(_) => self.import(path, span),
+            Err(error) => self.diagnostics.push(
+                Diagnostic::warning(Code::Import, span, format!("cannot read {}: {error}", path.display()))
+                    .label("passed over")
+                    .help(RELATIVE)
+                    .help("types and constants of the kernel are known without a header"),
+            ),
         }
     }
 
@@ -161,7 +188,7 @@ impl Reader<'_> {
     }
 }
 
-const RELATIVE: &str = "a relative path starts in the directory of the file that imports";
+const RELATIVE: &str = "a relative path starts in the directory of the file that names it";
 
 fn directory_of(path: &Path) -> PathBuf {
     path.parent().map_or(PathBuf::new(), Path::to_path_buf)
