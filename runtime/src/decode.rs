@@ -8,7 +8,6 @@ use rtrace_lang::hir::Hir;
 use rtrace_lang::target::Target;
 use rtrace_lang::types::{StackMode, SymbolPart, Type};
 
-use crate::controls::without_controls;
 use crate::event::{Frame, Value};
 use crate::names::{self, Names};
 use crate::symbols::{KernelSymbols, MappedCode, MappingEvent, Unknown, UserSymbols};
@@ -24,8 +23,6 @@ pub struct Decoder {
     enumerators: HashMap<u32, Vec<(Arc<str>, i64)>>,
     names: Names,
     stacks: HashMap<(u64, u64), Arc<[Frame]>>,
-    /// Control characters of strings and names are escaped.
-    for_terminal: bool,
 }
 
 /// The value at the start of `bytes`, of a type that takes nothing else to be shown.
@@ -57,7 +54,7 @@ pub fn word(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl Decoder {
-    pub fn new(hir: Arc<Hir>, for_terminal: bool) -> Decoder {
+    pub fn new(hir: Arc<Hir>) -> Decoder {
         Decoder {
             kernel: KernelSymbols::new(),
             user: UserSymbols::named(!hir.settings.cpp_demangle),
@@ -65,7 +62,6 @@ impl Decoder {
             enumerators: HashMap::new(),
             names: Names::default(),
             stacks: HashMap::new(),
-            for_terminal,
         }
     }
 
@@ -108,12 +104,6 @@ impl Decoder {
 
     /// The value at the start of `bytes`, which hold at least `ty.stored_bytes()`.
     pub fn value(&mut self, ty: &Type, bytes: &[u8], target: &dyn Target, stacks: &StackReader<'_>) -> Value {
-        let value = self.exact(ty, bytes, target, stacks);
-        if self.for_terminal { without_controls(value) } else { value }
-    }
-
-    /// The value as it is.
-    fn exact(&mut self, ty: &Type, bytes: &[u8], target: &dyn Target, stacks: &StackReader<'_>) -> Value {
         if let Some(mut value) = simple(ty, bytes) {
             let most = self.hir.settings.max_strlen as usize;
             if let Value::Str(text) = &mut value

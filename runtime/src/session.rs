@@ -24,7 +24,6 @@ mod wakeups;
 mod ways;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +35,7 @@ use rtrace_lang::hir::{Hir, SiteId};
 use rtrace_lang::source::Source;
 use rtrace_lang::target::{Attach, Trial};
 use rtrace_probes::kernel::KernelError;
+use rtrace_probes::kernel::bpf;
 use rtrace_probes::kernel::cgroup::Cgroup;
 use rtrace_probes::kernel::privileges::Privileges;
 use rtrace_probes::kernel::system;
@@ -85,6 +85,8 @@ pub struct SessionOptions {
     pub recording: Option<String>,
     /// Shows the verifier's log of a refused program.
     pub verbose: bool,
+    /// Keeps what the verifier says of each program, for `Session::verifier_logs`.
+    pub verifier_log: bool,
     /// The tool ends with the session: once that is over, SIGINT and SIGTERM change nothing any more.
     pub is_last: bool,
     /// Ends after so long.
@@ -233,7 +235,7 @@ pub struct Session<'m> {
     /// Of each map of the script: shared by all sessions that use it.
     users: Vec<Arc<()>>,
     ring: Option<RingBuf<MapData>>,
-    programs: Vec<OwnedFd>,
+    programs: Vec<bpf::LoadedProgram>,
     links: Vec<Link>,
     /// Names of sites of wildcards that the kernel does not let be probed.
     left_out: Vec<Arc<str>>,
@@ -319,7 +321,7 @@ impl<'m> Session<'m> {
         let hir = object.manifest.hir.clone();
         Ok(Session {
             machine,
-            decoder: Decoder::new(hir.clone(), options.for_terminal),
+            decoder: Decoder::new(hir.clone()),
             packets: Packets::default(),
             normals: vec![1; hir.maps.len()],
             speculations: Speculations::default(),
@@ -356,6 +358,15 @@ impl<'m> Session<'m> {
     /// Serves the maps while the script runs.
     pub fn serve(&mut self, metrics: MetricsServer) {
         self.metrics = Some(metrics);
+    }
+
+    /// Each program by its name, and what the verifier said of it: nothing unless the options ask for it.
+    pub fn verifier_logs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.object
+            .programs
+            .iter()
+            .zip(&self.programs)
+            .map(|(object, loaded)| (object.name.as_str(), loaded.log.as_str()))
     }
 
     /// Probes that the program attaches to, BEGIN and END among them.

@@ -1,5 +1,6 @@
 //! A BPF program of one rtrace, traced by another: its runs are counted exactly, by the program's number and by the
-//! name of its function. And one of the test's own, whose frame is in the stacks of what it calls.
+//! name of its function; and what the verifier said of it. And one of the test's own, whose frame is in the stacks of what it
+//! calls.
 
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -96,6 +97,25 @@ fn check_pattern(programs: &Programs, deadline: Instant) -> Result<()> {
     // The two clauses of fentry and that of fexit, each of them once: in the list, or left out.
     ensure!(named(&listed) + named(left_out) >= 3, "neither listed nor left out:\n{listed}\n{errors}");
     ensure!(listed.lines().all(|line| !left_out.contains(line)), "listed and left out:\n{listed}\n{errors}");
+    Ok(())
+}
+
+/// `-d verifier` loads, shows the log of each program with its lines of the script, and attaches nothing.
+pub fn check_verifier_log(programs: &Programs) -> Result<()> {
+    let mut command = Command::new(&programs.rtrace);
+    command.args(["-d", "verifier,types", "-e", "BEGIN { @begun = pid; }\nEND { @gone = pid; }"]);
+    let ended = Child::start(&mut command, Instant::now() + Duration::from_secs(60))?.finish()?;
+    let (output, errors) = (String::from_utf8(ended.output)?, String::from_utf8(ended.errors)?);
+    ensure!(ended.status.success() && errors.is_empty(), "it ended with {} and said {errors}", ended.status);
+    let (checked, log) = output.split_once("==== verifier\n").context("there is no stage of the verifier")?;
+    ensure!(checked.starts_with("==== hir\n"), "the stage before is {checked}");
+    let logs: Vec<&str> = log.split("program ").skip(1).collect();
+    ensure!(logs.len() == 2, "there are logs of {} programs: {log}", logs.len());
+    for (log, line) in logs.iter().zip(["; BEGIN { @begun = pid; }", "; END { @gone = pid; }"]) {
+        for part in [line, " exit\n", "processed "] {
+            ensure!(log.contains(part), "`{part}` is not in the log {log}");
+        }
+    }
     Ok(())
 }
 

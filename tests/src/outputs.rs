@@ -3,8 +3,9 @@
 //!
 //! Unsafe: openpty(3), for a terminal of a given size.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,8 +20,13 @@ use crate::environment::Programs;
 type Check = fn(&Programs) -> Result<()>;
 
 /// The tests by their names.
-pub const ALL: &[(&str, Check)] =
-    &[("burst_of_two_processors", check_burst), ("widths", check_widths), ("filling_disk", check_filling_disk)];
+pub const ALL: &[(&str, Check)] = &[
+    ("burst_of_two_processors", check_burst),
+    ("widths", check_widths),
+    ("filling_disk", check_filling_disk),
+    ("steady_errors", check_steady_errors),
+    ("commands_of_a_terminal", check_commands),
+];
 
 /// What takes a processor that does not compute in software.
 pub const OUTSIDE_GUESTS: &[(&str, Check)] = &[("a_million_lines", check_million), ("held_up_ticks", check_held_up)];
@@ -87,6 +93,67 @@ fn check_held_up(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
+/// What goes wrong at every tick is told once a second at most, with how often it did since then, and at the end in total;
+/// each place of the script by itself.
+fn check_steady_errors(programs: &Programs) -> Result<()> {
+    const SECOND: Duration = Duration::from_millis(900);
+    // Where a script goes wrong, and how often in a tick.
+    const PLACES: &[(&str, u64)] =
+        &[("1 / @zero", 1), ("2 / @zero", 1), ("*(uint64 *)@zero", 1), ("$bytes[@nine]", 1), ("@all[$i] = 1;", 3)];
+    let script = "config = { max_map_keys = 2 } \
+                  BEGIN { @zero = 0; @nine = 9; } \
+                  interval:ms:10 { @ticks++; $bytes = (uint8[8])@ticks; \
+                  $sum = 1 / @zero + 2 / @zero + *(uint64 *)@zero + $bytes[@nine]; for $i : 0..5 { @all[$i] = 1; } \
+                  if (elapsed > 3500000000) { exit(); } } \
+                  END { printf(\"ticks %d\\n\", @ticks); clear(@ticks); clear(@all); clear(@zero); clear(@nine); }";
+    let mut child = Command::new(&programs.rtrace)
+        .args(["-q", "-e", script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut told: BTreeMap<String, Vec<(Instant, String)>> = BTreeMap::new();
+    let mut warning = String::new();
+    for line in BufReader::new(child.stderr.take().context("no stderr")?).lines() {
+        let line = line?;
+        match line.strip_prefix("  --> ").and_then(|place| place.split_once(": ")) {
+            Some((_, place)) => told.entry(place.to_string()).or_default().push((Instant::now(), warning.clone())),
+            None => warning = line,
+        }
+    }
+    let ended = child.wait_with_output()?;
+    let output = String::from_utf8_lossy(&ended.stdout);
+    let ticks: u64 = output.trim().strip_prefix("ticks ").context("no count of ticks")?.parse()?;
+    if told.len() != PLACES.len() {
+        bail!("told are {:?}", told.keys());
+    }
+    for (place, in_a_tick) in PLACES {
+        let told = told.get(*place).with_context(|| format!("nothing is told of `{place}`"))?;
+        let counts = told.iter().map(|(_, warning)| {
+            let (_, count) = warning.rsplit_once(" (").context("no count")?;
+            let (count, rest) = count.split_once(' ').context("no number")?;
+            Ok((count.parse::<u64>()?, rest))
+        });
+        let counts: Vec<(u64, &str)> = counts.collect::<Result<_>>()?;
+        let ((total, last), running) = counts.split_last().context("nothing is told")?;
+        let sum: u64 = running.iter().map(|(count, _)| count).sum();
+        if *total != ticks * in_a_tick
+            || *last != "times in total)"
+            || running.iter().any(|(_, rest)| *rest != "times)")
+        {
+            bail!("`{place}` went wrong {ticks} times {in_a_tick}, and told is {told:?}");
+        }
+        let while_running = &told[..running.len()];
+        if !(2..=3).contains(&running.len()) || sum > *total {
+            bail!("`{place}` is told so often in 3.5 s: {told:?}");
+        }
+        if while_running.windows(2).any(|pair| pair[1].0 - pair[0].0 < SECOND) {
+            bail!("`{place}` is told more than once in a second: {told:?}");
+        }
+    }
+    Ok(())
+}
+
 /// A small file system of its own fills while rtrace writes: what was written stays, the rest is told.
 fn check_filling_disk(programs: &Programs) -> Result<()> {
     const BYTES: u64 = 64 * 1024;
@@ -116,6 +183,24 @@ fn check_filling_disk(programs: &Programs) -> Result<()> {
         if !line.starts_with(&format!("line {} ", number + 1)) {
             bail!("line {} is `{line}`", number + 1);
         }
+    }
+    Ok(())
+}
+
+/// On a terminal, control characters are escaped where they are shown: a command, and the name of a file, have them as they are.
+fn check_commands(programs: &Programs) -> Result<()> {
+    let directory = Directory::create("commands")?;
+    let path = directory.path.join("a\u{1}b");
+    fs::write(&path, "of the file\n")?;
+    let script = format!(
+        "BEGIN {{ $text = \"a\\x01b\"; printf(\"<%s>\", $text); system(\"printf %%s '%s' | od -An -tx1\", $text); \
+         cat(\"{}/%s\", $text); exit(); }}",
+        directory.path.display()
+    );
+    let shown = on_terminal(programs, &["--unsafe", "-q", "-e", &script], 80, "C")?;
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    if words != ["<a\\x01b>", "61", "01", "62", "of", "the", "file"] {
+        bail!("it shows {shown}");
     }
     Ok(())
 }

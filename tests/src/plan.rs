@@ -179,6 +179,9 @@ impl Plan {
         let traced = move || bpf_programs::check(&programs);
         tests.push(self.gated("bpf_programs::traced".to_string(), 3, vec![Need::Fentry], traced));
         let programs = self.programs.clone();
+        let loaded = move || bpf_programs::check_verifier_log(&programs);
+        tests.push(self.gated("bpf_programs::verifier_log".to_string(), 2, Vec::new(), loaded));
+        let programs = self.programs.clone();
         let pinned = move || pins::check(&programs);
         tests.push(self.gated("pins::iterators".to_string(), 2, vec![Need::MapEntries], pinned));
         let programs = self.programs.clone();

@@ -2,7 +2,7 @@
 //! Unsafe: reads a clock, moves a thread to a processor.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 use rtrace_compiler::object::btf::{self, DebugInfo};
@@ -113,7 +113,7 @@ pub fn programs(
     object: &Object,
     maps: &[LiveMap],
     options: &SessionOptions,
-) -> Result<Vec<OwnedFd>, SessionError> {
+) -> Result<Vec<bpf::LoadedProgram>, SessionError> {
     object.programs.iter().map(|program| load(machine, object, program, maps, options)).collect()
 }
 
@@ -123,7 +123,7 @@ fn load(
     program: &ProgramObject,
     maps: &[LiveMap],
     options: &SessionOptions,
-) -> Result<OwnedFd, SessionError> {
+) -> Result<bpf::LoadedProgram, SessionError> {
     let mut instructions = program.instructions.clone();
     for relocation in &program.relocations {
         let at = relocation.instruction as usize;
@@ -142,12 +142,17 @@ fn load(
         attach_btf_obj_fd: attach_btf.as_ref().map(|fd| fd.as_fd()),
         instructions: &instructions,
         name: &program.name,
+        log_level: if options.verifier_log { bpf::LOG_STATES | bpf::LOG_STATISTICS } else { 0 },
         ..Default::default()
     };
-    match with_lines(&config, program, options) {
-        Ok(loaded) => Ok(loaded.fd),
-        Err(error) => Err(refusal::of_program(error, object, program)),
-    }
+    let loaded = match with_lines(&config, program, options) {
+        // The log is longer than there is room for.
+        Err(error) if options.verifier_log && error.errno() == Some(libc::ENOSPC) => {
+            with_lines(&bpf::ProgramConfig { log_level: bpf::LOG_STATISTICS, ..config }, program, options)
+        }
+        loaded => loaded,
+    };
+    loaded.map_err(|error| refusal::of_program(error, object, program))
 }
 
 /// Loads with the program's own BTF, so that the verifier and the kernel's tools quote the script. BEGIN, END and timers
@@ -160,6 +165,7 @@ fn with_lines(
 ) -> Result<bpf::LoadedProgram, KernelError> {
     if program.kind == ProgramKind::TestRun
         && program.functions.len() == 1
+        && !options.verifier_log
         && let Ok(loaded) = bpf::program_load(config)
     {
         return Ok(loaded);

@@ -165,8 +165,8 @@ impl Session<'_> {
                 in_total: false,
             });
         }
-        for (program, fd) in self.object.programs.iter().zip(&self.programs) {
-            let missed = bpf::program_stats(fd.as_fd()).map_or(0, |stats| stats.recursion_misses);
+        for (program, loaded) in self.object.programs.iter().zip(&self.programs) {
+            let missed = bpf::program_stats(loaded.fd.as_fd()).map_or(0, |stats| stats.recursion_misses);
             if missed > 0 {
                 let probe = program.sites.first().map_or("", |site| &self.hir.sites[site.index()].name);
                 events.push(passed_over(

@@ -23,7 +23,7 @@ use rtrace_probes::provider_named;
 
 use crate::child::Child;
 use crate::clock;
-use crate::controls::escape_controls;
+use crate::controls::{escape_controls, without_controls};
 use crate::decode::word;
 use crate::event::{Event, MapEvent, TextKind, Value};
 use crate::maps;
@@ -295,7 +295,7 @@ impl Session<'_> {
     }
 
     pub(super) fn test_run(&self, program: usize) -> Result<(), SessionError> {
-        bpf::program_test_run(self.programs[program].as_fd(), TestRun::default())?;
+        bpf::program_test_run(self.programs[program].fd.as_fd(), TestRun::default())?;
         Ok(())
     }
 
@@ -312,7 +312,7 @@ impl Session<'_> {
             *sites_of.entry(program.span).or_default() += program.sites.len();
         }
         let progress = Progress::new(self.site_count(), self.options.progress);
-        for ((program, fd), clause) in self.object.programs.iter().zip(&self.programs).zip(&self.hir.programs) {
+        for ((program, loaded), clause) in self.object.programs.iter().zip(&self.programs).zip(&self.hir.programs) {
             // Only who asks for it pays for a cookie.
             let wants_cookie = program.wants_cookie;
             let number = |site: &SiteId| if wants_cookie { u64::from(self.hir.numbers[site.index()].0) } else { 0 };
@@ -332,7 +332,7 @@ impl Session<'_> {
                 if ending.take() {
                     return Ok(true);
                 }
-                let links = attach_to_all(provider, self.machine, fd.as_fd(), sites, is_one_of_many, &mut left)
+                let links = attach_to_all(provider, self.machine, loaded.fd.as_fd(), sites, is_one_of_many, &mut left)
                     .map_err(|error| refusal::of_probe(error, clause.span, &self.options.source))?;
                 if links.is_empty() && matches!(first.attach, Attach::Kprobe { .. }) {
                     self.left_out.extend(sites.iter().map(|(_, site)| site.name.clone()));
@@ -552,11 +552,11 @@ impl Session<'_> {
             }
             RecordKind::Message { is_error, pieces } => Event::Message {
                 is_error: *is_error,
-                text: printf::format(pieces, &self.values(&record.parts, &bytes[8..])),
+                text: printf::format(pieces, &self.exact_values(&record.parts, &bytes[8..])),
                 place: self.place(record.span),
             },
             RecordKind::Cat(pieces) => {
-                let path = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                let path = printf::format(pieces, &self.exact_values(&record.parts, &bytes[8..]));
                 let Some(text) = contents(&path, self.hir.settings.max_cat_bytes) else { return Ok(()) };
                 let text = if self.options.for_terminal { escape_controls(text) } else { text };
                 Event::Text { kind: TextKind::Cat, text }
@@ -567,7 +567,7 @@ impl Session<'_> {
                 return Ok(self.packets.append(path, time, &bytes[32..32 + there], word(bytes, 16))?);
             }
             RecordKind::Reopen(pieces) => {
-                let path = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                let path = printf::format(pieces, &self.exact_values(&record.parts, &bytes[8..]));
                 let path = std::path::Path::new(OsStr::from_bytes(&path));
                 let there = (!path.as_os_str().is_empty()).then_some(path);
                 let Err(error) = sink.reopen(there).map_err(SessionError::Output)? else { return Ok(()) };
@@ -575,7 +575,7 @@ impl Session<'_> {
                 Event::Message { is_error: false, text: text.into_bytes(), place: self.place(record.span) }
             }
             RecordKind::System(pieces) => {
-                let command = printf::format(pieces, &self.values(&record.parts, &bytes[8..]));
+                let command = printf::format(pieces, &self.exact_values(&record.parts, &bytes[8..]));
                 // The command may look at both.
                 sink.flush().map_err(SessionError::Output)?;
                 self.packets.flush()?;
@@ -594,7 +594,14 @@ impl Session<'_> {
         sink.event(&event).map_err(SessionError::Output)
     }
 
-    pub(super) fn values(&mut self, types: &[rtrace_lang::types::Type], bytes: &[u8]) -> Vec<Value> {
+    /// The values of a key or a record, as they are shown.
+    pub(super) fn values(&mut self, types: &[Type], bytes: &[u8]) -> Vec<Value> {
+        let values = self.exact_values(types, bytes);
+        if self.options.for_terminal { values.into_iter().map(without_controls).collect() } else { values }
+    }
+
+    /// The values as they are.
+    fn exact_values(&mut self, types: &[Type], bytes: &[u8]) -> Vec<Value> {
         let stacks = self.object.manifest.stacks.map(|number| &self.maps[number as usize]);
         let cpus = self.cpus;
         self.decoder.values(types, bytes, self.machine, &|hash| frames(stacks?, hash, cpus))

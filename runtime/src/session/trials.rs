@@ -133,7 +133,7 @@ impl Session<'_> {
 
     /// Nanoseconds that a program has run so far, and how often.
     fn run_time(&self, program: usize) -> Result<(u64, u64), SessionError> {
-        let statistics = bpf::program_stats(self.programs[program].as_fd())?;
+        let statistics = bpf::program_stats(self.programs[program].fd.as_fd())?;
         Ok((statistics.run_time_ns, statistics.run_count))
     }
 

@@ -17,6 +17,12 @@ const FIRST_LOG_BYTES: usize = 64 * 1024;
 /// Half of the kernel's limit (`UINT_MAX >> 2` since 5.2, 16 MB before); a longer log helps nobody.
 const LARGEST_LOG_BYTES: usize = 16 * 1024 * 1024 - 1;
 
+/// `log_level`: each instruction as often as the verifier looked at it, with what it knew then (`BPF_LOG_LEVEL2`). What it knew
+/// of a program that it takes is not in the log of level 1.
+pub const LOG_STATES: u32 = 2;
+/// `log_level`: how much there was to look at (`BPF_LOG_STATS`).
+pub const LOG_STATISTICS: u32 = 4;
+
 /// A program to load. Gaps: aya can't load instructions that are not in an ELF file, can't set the attach type of
 /// `kprobe_multi` and `uprobe_multi`, wants all of the kernel's BTF parsed for typed programs, gives no log on success
 /// and panics on a log that is not UTF-8.

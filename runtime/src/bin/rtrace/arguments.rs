@@ -160,7 +160,7 @@ pub struct Arguments {
     pub debuginfo: Option<String>,
 
     /// Print stages of the compilation and stop: ast, hir, ir, bpf, asm, manifest, or several with commas between, or all;
-    /// elf=FILE writes an object file
+    /// verifier loads the programs and prints what the kernel's verifier says; elf=FILE writes an object file
     #[arg(long, value_name = "STAGE", alias = "debug", short_alias = 'd')]
     pub emit: Option<String>,
 

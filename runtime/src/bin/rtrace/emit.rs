@@ -7,26 +7,24 @@ use rtrace_lang::source::Source;
 use rtrace_lang::{ast, hir};
 use rtrace_runtime::driver::{Driven, Stage};
 use rtrace_runtime::output::notices;
+use rtrace_runtime::session::Session;
 
 use crate::arguments;
 use crate::script::{fail, near_and_all, print};
 
 /// The stages by name, but for `elf=FILE`.
-pub const STAGES: &[&str] = &["ast", "hir", "ir", "bpf", "asm", "manifest"];
+pub const STAGES: &[&str] = &["ast", "hir", "ir", "bpf", "asm", "manifest", VERIFIER];
+
+/// What the kernel's verifier says, which it is asked for.
+pub const VERIFIER: &str = "verifier";
 
 /// Stages of bpftrace's `-d`, and what comes nearest to each.
 const OF_BPFTRACE: &[(&str, &str)] =
     &[("parse", "ast"), ("types", "hir"), ("codegen", "ir"), ("codegen-opt", "ir"), ("dis", "asm")];
 
 /// Stages of bpftrace's that are none here, and where to look.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("libbpf", "programs are loaded without it: `-v` says what is loaded, and how it is attached"),
-    (
-        "verifier",
-        "`-v` shows the verifier's log of a program that it refuses, and `--bug-report FILE` writes it to a file; with \
-         `--dry-run` nothing is attached",
-    ),
-];
+const ELSEWHERE: &[(&str, &str)] =
+    &[("libbpf", "programs are loaded without it: `-v` says what is loaded, and how it is attached")];
 
 /// The stages that `--emit` names, or the exit status.
 pub fn stages(asked: &str) -> Result<Vec<&str>, i32> {
@@ -38,7 +36,8 @@ pub fn stages(asked: &str) -> Result<Vec<&str>, i32> {
         let meant = OF_BPFTRACE.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours);
         match STAGES.iter().find(|stage| **stage == meant) {
             Some(stage) => stages.push(*stage),
-            None if name == "all" => stages.extend(STAGES),
+            // What rtrace does itself takes no privilege.
+            None if name == "all" => stages.extend(STAGES.iter().filter(|stage| **stage != VERIFIER)),
             None => return Err(no_stage(name)),
         }
     }
@@ -67,10 +66,13 @@ pub fn needed(stages: &[&str]) -> Stage {
     stages.iter().map(of).max().unwrap_or(Stage::Compile)
 }
 
-/// Prints stages; gives the exit status.
+/// Prints stages, all but the verifier's; gives the exit status.
 pub fn run(stages: &[&str], driven: &Driven, source: &Source) -> i32 {
     let mut out = String::new();
     for stage in stages {
+        if *stage == VERIFIER {
+            continue;
+        }
         if stages.len() > 1 {
             out.push_str(&format!("==== {stage}\n"));
         }
@@ -92,6 +94,18 @@ pub fn run(stages: &[&str], driven: &Driven, source: &Source) -> i32 {
             // Where the script has no mistake, all that it was taken to is there.
             (_, _, None) => {}
         }
+    }
+    print(out.as_bytes())
+}
+
+/// Prints what the verifier said of each program; gives the exit status.
+pub fn verifier(stages: &[&str], session: &Session<'_>) -> i32 {
+    let mut out = String::new();
+    if stages.len() > 1 {
+        out.push_str(&format!("==== {VERIFIER}\n"));
+    }
+    for (name, log) in session.verifier_logs() {
+        out.push_str(&format!("program {name}\n{log}"));
     }
     print(out.as_bytes())
 }

@@ -290,7 +290,7 @@ pub fn emit_text(arguments: &Arguments, name: &str, text: &str, stage: &str, sha
     arguments.emit = Some(stage.to_string());
     match prepared(&arguments, name, text, None, None, sharing) {
         Ok(Outcome::Shown(status)) | Err(status) => status,
-        Ok(Outcome::Ready(_)) => MISTAKE,
+        Ok(Outcome::Ready(prepared)) => run_prepared(&arguments, prepared, None).unwrap_or_else(|status| status),
     }
 }
 
@@ -401,8 +401,12 @@ fn prepared(
         let only_machine = driven.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|d| d.machine);
         return Err(if only_machine { MACHINE } else { MISTAKE });
     }
+    let verifier_log = stages.as_ref().is_some_and(|stages| stages.contains(&emit::VERIFIER));
     if let Some(stages) = &stages {
-        return Ok(Outcome::Shown(emit::run(stages, &driven, &source)));
+        let status = emit::run(stages, &driven, &source);
+        if !verifier_log || status != 0 {
+            return Ok(Outcome::Shown(status));
+        }
     }
     if arguments.check {
         return Ok(Outcome::Shown(0));
@@ -430,6 +434,7 @@ fn prepared(
             .flatten(),
         quiet: arguments.quiet,
         verbose: arguments.verbose,
+        verifier_log,
         is_last: false,
         duration: arguments.duration,
         count: arguments.count,
@@ -486,6 +491,9 @@ fn run_in_kernel(
         }
         Err(error) => return Err(failed(&error, bug)),
     };
+    if let Some(stages) = &arguments.emit {
+        return Ok(emit::verifier(&emit::stages(stages)?, &session));
+    }
     if arguments.dry_run {
         return Ok(0);
     }
