@@ -41,7 +41,9 @@ const DIALOGUE: &[(&str, &[&str])] = &[
     (":sleep 100ms", &[]),
     (":top @k 1", &["@k[1, a]: "]),
     (":watch @once 20ms 2", &["@once[b]: 7\n@once[b]: 7\n"]),
-    (":emit hir", &["program interval_0"]),
+    (":emit hir p1", &["program interval_0"]),
+    (":emit", &[":emit takes a stage", "stages: ast"]),
+    ("help hist", &["hist(value, bits = 0)\n"]),
     ("interval:ms:10 { @n++; if (@n == 3) { exit(); } }", &["p2: 1 probe\n"]),
     (":wait p2", &["@n: 3\n", "p2 has ended\n"]),
     (":stop p1", &["@once[b]: 7\n"]),
@@ -51,6 +53,8 @@ const DIALOGUE: &[(&str, &[&str])] = &[
     (":stop p7", &["there is no program p7\n", "programs: p1, p2\n"]),
     // What ends by itself is no program that stays.
     ("BEGIN { @x = 5; }", &["@x: 5\n"]),
+    (":emit hir", &["program begin_0"]),
+    (":emit verifier", &["program begin_0\n", "processed "]),
 ];
 
 /// Each line is answered, in its order, whatever came of those before.

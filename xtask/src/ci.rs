@@ -99,6 +99,8 @@ fn tests_here() -> Result<()> {
     let mut command = cargo(&["test", "--workspace"]);
     command.env("RTRACE_REQUIRE_TIERS", TIERS_HERE).env("RTRACE_WORKLOADS", workloads::directory());
     command.env("RTRACE_PROMETHEUS", prometheus()?);
+    // Cargo has built it for the tests of its package, and the cases need not build it once more with fewer features.
+    command.env("RTRACE_BIN", workspace::target().join("debug/rtrace"));
     process::show(&mut command)
 }
 

@@ -213,6 +213,7 @@ impl Prompt {
         match line.trim() {
             "help" | "?" => return commands::run(self, ":help"),
             "exit" | "quit" => return Flow::Leave,
+            asked if asked.starts_with("help ") => return commands::run(self, &format!(":{asked}")),
             word if commands::COMMANDS.iter().any(|command| command.name[1..] == *word) => {
                 fail(&format!("`{word}` is no value"), &[format!("the command has a colon: :{word}")]);
                 return Flow::Stay;
@@ -339,11 +340,11 @@ impl Prompt {
     fn no_map(&self, map: &str) {
         let names = self.map_names();
         let near = near_misses(map, names.iter().map(String::as_str));
-        let help = did_you_mean(&near).or_else(|| match names.is_empty() {
-            true => None,
-            false => Some(format!("maps: {}", names.join(", "))),
+        let help = did_you_mean(&near).unwrap_or_else(|| match names.is_empty() {
+            true => format!("a map goes with its program; one that stays: interval:s:1 {{ {map} = count(); }}"),
+            false => format!("maps: {}", names.join(", ")),
         });
-        fail(&format!("no program that runs has a map {map}"), &help.into_iter().collect::<Vec<_>>());
+        fail(&format!("no program that runs has a map {map}"), &[help]);
     }
 
     fn map_names(&self) -> Vec<String> {

@@ -13,10 +13,12 @@ use rtrace_runtime::output::Sink;
 use rtrace_runtime::output::flame::Flame;
 use rtrace_runtime::session::Interrupt;
 
+use crate::emit::STAGES;
 use crate::listing;
 use crate::script::{self, fail};
 
 use super::complete::type_of_value;
+use super::programs::Program;
 use super::text::{duration, valued};
 use super::{Flow, Prompt};
 
@@ -104,12 +106,12 @@ pub static COMMANDS: &[Command] = &[
         name: ":emit",
         words: "STAGE [p1]",
         takes: Takes::StageAndProgram,
-        doc: "a stage of the compilation: ast, hir, ir, bpf, asm or manifest",
+        doc: "a stage of the compilation: ast, hir, ir, bpf, asm, manifest or verifier",
         run: emit,
     },
     Command { name: ":save", words: "FILE", takes: Takes::File, doc: "write the programs to a script", run: save },
     Command { name: ":load", words: "FILE", takes: Takes::File, doc: "run a script", run: load },
-    Command { name: ":help", words: "", takes: Takes::Nothing, doc: "this text", run: help },
+    Command { name: ":help", words: "[NAME]", takes: Takes::Builtin, doc: "this text, or the same as :doc", run: help },
     Command {
         name: ":quit",
         words: "",
@@ -161,7 +163,7 @@ fn list(prompt: &mut Prompt, words: &str) -> Flow {
 fn no_program(prompt: &Prompt, name: &str) -> Flow {
     let names: Vec<&str> = prompt.programs.all.iter().map(|program| program.name.as_str()).collect();
     let help = match names.is_empty() {
-        true => vec!["none has been typed yet: interval:s:1 { print(\"tick\"); }".to_string()],
+        true => vec!["none is there; one that stays: interval:s:1 { print(\"tick\"); }".to_string()],
         false => vec![format!("programs: {}", names.join(", "))],
     };
     let message = if name.is_empty() { "which program?".to_string() } else { format!("there is no program {name}") };
@@ -385,14 +387,17 @@ fn all_builtins(prompt: &mut Prompt, _: &str) -> Flow {
 }
 
 fn emit(prompt: &mut Prompt, words: &str) -> Flow {
+    if words.is_empty() {
+        fail(":emit takes a stage: :emit asm", &[format!("stages: {}", STAGES.join(", "))]);
+        return Flow::Stay;
+    }
     let (stage, name) = words.split_once(char::is_whitespace).unwrap_or((words, ""));
-    let program = match name.trim() {
-        "" => prompt.programs.all.last(),
-        name => prompt.programs.all.iter().find(|program| program.name == name),
+    let of = |program: &Program| (program.name.clone(), program.text.clone());
+    let found = match name.trim() {
+        "" => prompt.programs.over.clone().or_else(|| prompt.programs.all.last().map(of)),
+        name => prompt.programs.all.iter().find(|program| program.name == name).map(of),
     };
-    let Some((name, text)) = program.map(|program| (program.name.clone(), program.text.clone())) else {
-        return no_program(prompt, name.trim());
-    };
+    let Some((name, text)) = found else { return no_program(prompt, name.trim()) };
     // The program has compiled: what is left to fail is the name of the stage, which is told.
     let _ = script::emit_text(&prompt.arguments, &name, &text, stage, prompt.programs.sharing(Some(&name)));
     Flow::Stay
@@ -422,7 +427,10 @@ fn load(prompt: &mut Prompt, file: &str) -> Flow {
     Flow::Stay
 }
 
-fn help(prompt: &mut Prompt, _: &str) -> Flow {
+fn help(prompt: &mut Prompt, name: &str) -> Flow {
+    if !name.is_empty() && !name.starts_with(':') {
+        return doc(prompt, name);
+    }
     let mut text = "\
 A program stays while you go on:     tracepoint:sched:sched_switch { @[comm] = count(); }
 Values and maps are answered:        @    @[\"bash\"]    1 << 20    sizeof(struct sock)

@@ -78,6 +78,8 @@ impl Program {
 
 pub struct Programs {
     pub all: Vec<Program>,
+    /// The last that was typed, its name and its text, if it has ended by itself.
+    pub over: Option<(String, String)>,
     pub printer: Printer,
     /// The number of the last name.
     named: u32,
@@ -85,7 +87,7 @@ pub struct Programs {
 
 impl Programs {
     pub fn new(printer: Printer) -> Programs {
-        Programs { all: Vec::new(), printer, named: 0 }
+        Programs { all: Vec::new(), over: None, printer, named: 0 }
     }
 
     pub fn named(&mut self, name: &str) -> Option<&mut Program> {
@@ -118,11 +120,13 @@ impl Programs {
         if ends_by_itself(&prepared.object.manifest.hir) {
             // What stays when it has ended is told.
             prepared.options.quiet = pins(&prepared.object.manifest.hir).next().is_none();
+            self.over = Some((name, text.to_string()));
             let _ = run_here(*prepared, Box::new(self.printer.lines()));
             return;
         }
         if let Some(running) = start(*prepared, &name, &self.printer) {
             self.named += 1;
+            self.over = None;
             self.tell_started(&name, &running);
             self.all.push(Program { name, text: text.to_string(), running: Some(running) });
         }
