@@ -243,6 +243,8 @@ pub struct Aggregation {
     pub kind: AggregationKind,
     /// The values are signed.
     pub signed: bool,
+    /// A slot of its own, behind the value, tells 0 from no value: that of a sum without keys.
+    pub is_marked: bool,
     pub shape: Shape,
 }
 
@@ -278,7 +280,7 @@ impl Aggregation {
     /// 64-bit slots of one cell.
     pub fn slots(&self) -> u32 {
         match self.row().fold {
-            Fold::Count | Fold::Sum => 1,
+            Fold::Count | Fold::Sum => 1 + u32::from(self.is_marked),
             Fold::Min | Fold::Max | Fold::CountAndSum => 2,
             Fold::Squares => 4,
             Fold::Powers => 1 + self.one_sign(),

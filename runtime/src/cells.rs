@@ -362,7 +362,8 @@ mod tests {
 
     #[test]
     fn a_carry_between_processors_is_not_lost() {
-        let aggregation = Aggregation { kind: AggregationKind::Stddev, signed: true, shape: Shape::Plain };
+        let aggregation =
+            Aggregation { kind: AggregationKind::Stddev, signed: true, is_marked: false, shape: Shape::Plain };
         let part: Vec<u8> = [1, 2, u64::MAX, 5].iter().flat_map(|slot: &u64| slot.to_le_bytes()).collect();
         let merged = merge(&aggregation, &[part.clone(), part].concat());
         assert_eq!(merged, Some(vec![2, 4, u64::MAX - 1, 11]));
@@ -372,7 +373,8 @@ mod tests {
     fn intervals_of_two_processors() {
         let shape = |function| Shape::Series { interval: 10, count: 2, function };
         let merged = |function, parts: &[[u64; 6]]| {
-            let aggregation = Aggregation { kind: AggregationKind::Tseries, signed: true, shape: shape(function) };
+            let aggregation =
+                Aggregation { kind: AggregationKind::Tseries, signed: true, is_marked: false, shape: shape(function) };
             let bytes: Vec<u8> = parts.iter().flatten().flat_map(|slot| slot.to_le_bytes()).collect();
             merge(&aggregation, &bytes).expect("there are values")
         };
@@ -389,7 +391,7 @@ mod tests {
     fn percentiles_stay_within_their_bound() {
         let shape =
             Shape::Quantiles(rtrace_lang::aggregations::Percentiles([1000, 50_000, 99_000, 100_000, 0, 0, 0, 0]));
-        let aggregation = Aggregation { kind: AggregationKind::Quantiles, signed: true, shape };
+        let aggregation = Aggregation { kind: AggregationKind::Quantiles, signed: true, is_marked: false, shape };
         let mut slots = vec![0; aggregation.slots() as usize];
         let values: Vec<i64> = (1..=1000).map(|n| (n - 300) * 12_345).collect();
         for value in &values {

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::case::{Case, Expected};
 use crate::child::{Child, Ended};
@@ -134,7 +134,9 @@ fn check(case: &Case, programs: &Programs, stdout: Option<Expected>, ended: &End
     let errors = prepare(case, programs, &ended.errors);
     check_status(case, ended, &errors)?;
     if let Some(kind) = stdout {
-        compare(case, kind, &prepare(case, programs, &ended.output))?;
+        // What it said may tell why.
+        compare(case, kind, &prepare(case, programs, &ended.output))
+            .map_err(|error| anyhow!("{error}\nit says on stderr:\n{errors}"))?;
     }
     if case.expects(Expected::Errors) {
         return compare(case, Expected::Errors, &errors);

@@ -167,7 +167,13 @@ impl Lower<'_> {
         let one = self.b.int(1);
         let (value, weight) = (value.unwrap_or(one), weight.unwrap_or(one));
         let bucket = match aggregation.row().fold {
-            Fold::Count | Fold::Sum => return self.add(cell, 0, value, atomic),
+            Fold::Count | Fold::Sum => {
+                self.add(cell, 0, value, atomic);
+                if aggregation.is_marked {
+                    self.b.store(cell, 8, 8, one);
+                }
+                return;
+            }
             Fold::CountAndSum => {
                 self.add(cell, 0, one, atomic);
                 return self.add(cell, 8, value, atomic);

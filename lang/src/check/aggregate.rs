@@ -45,7 +45,8 @@ impl Body<'_, '_, '_> {
             Some(argument) => Some(self.folded(row, argument)?),
         };
         let signed = value.as_ref().is_none_or(|value| value.ty != Type::U64);
-        let aggregation = Aggregation { kind: row.kind, signed, shape };
+        let is_marked = row.kind == AggregationKind::Sum && key.is_empty();
+        let aggregation = Aggregation { kind: row.kind, signed, is_marked, shape };
         let bytes = u64::from(aggregation.slots()) * 8;
         if bytes > u64::from(LARGEST_CELL_BYTES) && row.kind != AggregationKind::Tseries {
             self.report(

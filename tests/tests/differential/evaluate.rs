@@ -420,6 +420,7 @@ fn fold(aggregation: &Aggregation, slots: &mut [Datum], value: i64, weight: i64)
     // Order of the values: unsigned ones above all others are large, not negative.
     let rank = |value: i64| if aggregation.signed { i128::from(value) } else { i128::from(value as u64) };
     let changes: Vec<(usize, i64)> = match aggregation.row().fold {
+        Fold::Count | Fold::Sum if aggregation.is_marked => vec![(0, slot(0).wrapping_add(value)), (1, 1)],
         Fold::Count | Fold::Sum => vec![(0, slot(0).wrapping_add(value))],
         Fold::CountAndSum => vec![(0, slot(0) + 1), (1, slot(1).wrapping_add(value))],
         Fold::Min if slot(1) != 0 && rank(slot(0)) <= rank(value) => Vec::new(),
