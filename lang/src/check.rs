@@ -223,6 +223,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         diagnostics.extend(groups::too_many(&groups, &programs, checker.items.settings.max_bpf_progs));
     }
     dedup(&mut diagnostics);
+    explain_builtins(&mut diagnostics, &checker.written);
     let settings = checker.items.settings.clone();
     let records = std::mem::take(&mut checker.records);
     let options = std::mem::take(&mut checker.script_options);
@@ -237,6 +238,17 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         panic!("the checker made a program that is not well formed: {breach}\n{}", crate::hir::dump(&hir));
     }
     Check { hir: Some(hir), options, diagnostics }
+}
+
+/// What is wrong within what a builtin expands to is not in the script: what the builtin takes is.
+fn explain_builtins(diagnostics: &mut [Diagnostic], written: &Written) {
+    for diagnostic in diagnostics.iter_mut().filter(|diagnostic| diagnostic.code == Code::TypeMismatch) {
+        let Some(row) = written.get(&diagnostic.span) else { continue };
+        let named = format!("{}(", row.name);
+        if !diagnostic.message.contains(&named) && !diagnostic.help.iter().any(|help| help.contains(&named)) {
+            diagnostic.help.push(format!("{}: {}", row.signature, row.doc));
+        }
+    }
 }
 
 /// A clause of several programs is checked once for each: what they say alike is said once.

@@ -167,7 +167,7 @@ impl Need {
             Need::Openssl => typed_lines::openssl().is_some(),
             Need::Gnutls => typed_lines::wget().is_some(),
             Need::Promtool => scrapes::promtool().is_some(),
-            Need::Go => formats::go().is_some(),
+            Need::Go => formats::go_pprof().is_some(),
             Need::Browser => browser::program().is_some(),
             Need::Prometheus => prometheus::server().is_some(),
             Need::Node => real_programs::node().is_some(),

@@ -5,7 +5,7 @@ mod pprof;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -83,10 +83,16 @@ pub fn check_pprof(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// The program that has pprof.
-pub fn go() -> Option<PathBuf> {
+/// Go's pprof: the program that the environment names, or the tool of a `go` that is on the PATH.
+pub fn go_pprof() -> Option<Command> {
+    if let Some(path) = std::env::var_os("RTRACE_PPROF") {
+        return Some(Command::new(path));
+    }
     let directories = std::env::var_os("PATH")?;
-    std::env::split_paths(&directories).map(|directory| directory.join("go")).find(|path| path.is_file())
+    let go = std::env::split_paths(&directories).map(|directory| directory.join("go")).find(|path| path.is_file())?;
+    let mut command = Command::new(go);
+    command.args(["tool", "pprof"]);
+    Some(command)
 }
 
 /// What `go tool pprof` reads in a profile.
@@ -99,10 +105,10 @@ pub fn check_go_pprof(programs: &Programs) -> Result<()> {
     let directory = Directory::create("pprof")?;
     let path = directory.path.join("out.pb.gz");
     fs::write(&path, &ended.output)?;
-    let mut command = Command::new(go().context("there is no go")?);
+    let mut command = go_pprof().context("there is no pprof")?;
     // It keeps what it has built and downloaded at home.
-    command.args(["tool", "pprof", "-raw"]).arg(&path).env("HOME", &directory.path);
-    let output = command.output().context("cannot run go")?;
+    command.arg("-raw").arg(&path).env("HOME", &directory.path);
+    let output = command.output().context("cannot run pprof")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let lines: Vec<String> = text.lines().map(words).collect();

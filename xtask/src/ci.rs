@@ -98,19 +98,29 @@ fn tests_here() -> Result<()> {
     workloads::build()?;
     let mut command = cargo(&["test", "--workspace"]);
     command.env("RTRACE_REQUIRE_TIERS", TIERS_HERE).env("RTRACE_WORKLOADS", workloads::directory());
-    command.env("RTRACE_PROMETHEUS", prometheus()?);
+    command.env("RTRACE_PROMETHEUS", unpacked(&PROMETHEUS)?);
+    command.env("RTRACE_PPROF", unpacked(&PPROF)?);
     // Cargo has built it for the tests of its package, and the cases need not build it once more with fewer features.
     command.env("RTRACE_BIN", workspace::target().join("debug/rtrace"));
     process::show(&mut command)
 }
 
-/// A Prometheus that scrapes what the tests serve. It is unpacked beside everything else: the package itself would start one on
-/// the machine.
-fn prometheus() -> Result<PathBuf> {
-    const PROMETHEUS: Program =
-        Program { name: "prometheus", suite: "bookworm", package: "prometheus", binary: "usr/bin/prometheus" };
+/// A Prometheus that scrapes what the tests serve.
+const PROMETHEUS: Program =
+    Program { name: "prometheus", suite: "bookworm", package: "prometheus", binary: "usr/bin/prometheus" };
+
+/// `go tool pprof`, which opens the profiles that the tests write.
+const PPROF: Program = Program {
+    name: "pprof",
+    suite: "bookworm",
+    package: "golang-1.19-go",
+    binary: "usr/lib/go-1.19/pkg/tool/linux_amd64/pprof",
+};
+
+/// Unpacked beside everything else: the package itself might start a server on the machine.
+fn unpacked(program: &Program) -> Result<PathBuf> {
     let _lock = workspace::lock_guests()?;
-    debian::program(&PROMETHEUS)
+    debian::program(program)
 }
 
 fn tests_in_guest(version: &str) -> Result<()> {
