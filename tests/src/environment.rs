@@ -325,7 +325,8 @@ impl Programs {
     }
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+/// A program by its name.
+pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
 }

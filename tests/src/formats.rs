@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::child::{Child, Ended};
 use crate::directives::{Workload, WorkloadMode};
 use crate::directory::Directory;
-use crate::environment::Programs;
+use crate::environment::{Programs, on_path};
 use crate::workload;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -88,9 +88,7 @@ pub fn go_pprof() -> Option<Command> {
     if let Some(path) = std::env::var_os("RTRACE_PPROF") {
         return Some(Command::new(path));
     }
-    let directories = std::env::var_os("PATH")?;
-    let go = std::env::split_paths(&directories).map(|directory| directory.join("go")).find(|path| path.is_file())?;
-    let mut command = Command::new(go);
+    let mut command = Command::new(on_path("go")?);
     command.args(["tool", "pprof"]);
     Some(command)
 }

@@ -14,6 +14,7 @@ use rtrace_lang::parse::parse;
 use rtrace_probes::provider_named;
 use serde_json::Value;
 
+use crate::environment::on_path;
 use crate::reference::editors;
 
 /// What a word is, and what the files call that: the grammar's scopes begin so, Vim's groups are these.
@@ -213,8 +214,7 @@ pub fn check(directories: &[&Path]) -> Result<()> {
 
 /// Where Vim is installed.
 pub fn vim() -> Option<PathBuf> {
-    let directories = std::env::var_os("PATH")?;
-    std::env::split_paths(&directories).map(|directory| directory.join("vim")).find(|path| path.is_file())
+    on_path("vim")
 }
 
 /// The same by Vim, of the examples.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::directory::Directory;
-use crate::environment::Programs;
+use crate::environment::{Programs, on_path};
 use crate::scrapes;
 
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -43,11 +43,7 @@ const QUERIES: &[(&str, f64)] = &[
 
 /// The server's program: the one that the environment names, or that is on the PATH.
 pub fn server() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("RTRACE_PROMETHEUS") {
-        return Some(PathBuf::from(path));
-    }
-    let directories = std::env::var_os("PATH")?;
-    std::env::split_paths(&directories).map(|directory| directory.join("prometheus")).find(|path| path.is_file())
+    std::env::var_os("RTRACE_PROMETHEUS").map(PathBuf::from).or_else(|| on_path("prometheus"))
 }
 
 /// Starts both, lets the workload run, and waits until what was scraped is what happened.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::child::Child;
 use crate::directives::{Workload, WorkloadMode};
-use crate::environment::Programs;
+use crate::environment::{Programs, on_path};
 use crate::formats::exposition;
 use crate::workload::{self, Waiting};
 
@@ -31,10 +31,9 @@ const SCRIPT: &str = "uprobe:workload:workload_call {\n\
 
 const CALLS: u32 = 12;
 
-/// What Prometheus comes with.
+/// What Prometheus comes with: the program that the environment names, or that is on the PATH.
 pub fn promtool() -> Option<PathBuf> {
-    let directories = std::env::var_os("PATH")?;
-    std::env::split_paths(&directories).map(|directory| directory.join("promtool")).find(|path| path.is_file())
+    std::env::var_os("RTRACE_PROMTOOL").map(PathBuf::from).or_else(|| on_path("promtool"))
 }
 
 /// Scrapes a script while it runs, and reads what comes.

@@ -99,6 +99,7 @@ fn tests_here() -> Result<()> {
     let mut command = cargo(&["test", "--workspace"]);
     command.env("RTRACE_REQUIRE_TIERS", TIERS_HERE).env("RTRACE_WORKLOADS", workloads::directory());
     command.env("RTRACE_PROMETHEUS", unpacked(&PROMETHEUS)?);
+    command.env("RTRACE_PROMTOOL", unpacked(&PROMTOOL)?);
     command.env("RTRACE_PPROF", unpacked(&PPROF)?);
     // Cargo has built it for the tests of its package, and the cases need not build it once more with fewer features.
     command.env("RTRACE_BIN", workspace::target().join("debug/rtrace"));
@@ -108,6 +109,10 @@ fn tests_here() -> Result<()> {
 /// A Prometheus that scrapes what the tests serve.
 const PROMETHEUS: Program =
     Program { name: "prometheus", suite: "bookworm", package: "prometheus", binary: "usr/bin/prometheus" };
+
+/// What checks the text of metrics.
+const PROMTOOL: Program =
+    Program { name: "promtool", suite: "bookworm", package: "prometheus", binary: "usr/bin/promtool" };
 
 /// `go tool pprof`, which opens the profiles that the tests write.
 const PPROF: Program = Program {
