@@ -50,6 +50,7 @@ pub fn lex(text: &str) -> Lexed {
         run: 0,
         defined: Default::default(),
         conditions: 0,
+        defines_c: false,
     };
     lexer.script();
     shape::shape(&mut lexer.tokens);
@@ -91,6 +92,8 @@ struct Lexer<'a> {
     defined: Defined,
     /// `#if`s that are open here.
     conditions: usize,
+    /// In a definition of a type of C's.
+    defines_c: bool,
 }
 
 /// How a block that follows a probe list is written.
@@ -276,11 +279,21 @@ impl Lexer<'_> {
 
     /// `fn`, `macro`, `struct` and the like: ordinary tokens up to the closing brace or semicolon.
     fn definition(&mut self) {
-        let mut depth = 0usize;
         // What a typedef names stands behind the members.
         let ends_at_brace = !self.text[self.at..].starts_with("typedef");
+        self.defines_c =
+            ["struct", "union", "enum", "typedef"].iter().any(|word| self.text[self.at..].starts_with(word));
+        self.definition_to_its_end(ends_at_brace);
+        self.defines_c = false;
+    }
+
+    fn definition_to_its_end(&mut self, ends_at_brace: bool) {
+        let mut depth = 0usize;
         loop {
-            self.attributes();
+            match self.defines_c {
+                true => self.attributes_and_qualifiers(),
+                false => self.attributes(),
+            }
             let Some(token) = self.word() else { return };
             match token {
                 Token::LBrace | Token::LParen | Token::LBracket => depth += 1,
@@ -514,6 +527,7 @@ impl Lexer<'_> {
                     Token::Int(0)
                 }
             },
+            Ok(token) if self.is_of_c(&token, slice) => Token::Ident(slice.to_string()),
             Ok(token) => token,
             Err(()) => {
                 let c = self.text[start..].chars().next().unwrap_or('?');

@@ -13,8 +13,8 @@ use crate::types::{EnumRef, Space, StructKind, Type};
 
 use super::typenames::{Resolver, c_wide};
 
-/// Bytes of a struct that a script may define: it is copied as a whole.
-const LARGEST_STRUCT: u32 = 64 * 1024;
+/// Bytes of a struct that a script may define: more than any of the kernel's has.
+const LARGEST_STRUCT: u32 = 1024 * 1024;
 
 pub fn definitions(script: &Script, target: &dyn Target, diagnostics: &mut Vec<Diagnostic>) -> ScriptTypes {
     let mut definer = Definer { target, types: ScriptTypes::default(), diagnostics };

@@ -1,4 +1,5 @@
-//! What headers of C have beside types: functions, variables and attributes. Passes over what a script has no use for.
+//! What headers of C have beside types: functions, variables, attributes and qualifiers. Passes over what a script has no use
+//! for.
 
 use super::number::{Number, parse_number};
 use super::shape::TYPE_WORDS;
@@ -6,7 +7,36 @@ use super::{Lexer, Token, Trivia};
 use crate::ast::Layout;
 use crate::span::Span;
 
+/// What says of a type of C how it may be used, and nothing of its shape; and what the kernel's headers mark its pointers with.
+const QUALIFIERS: &[&str] = &[
+    "const",
+    "volatile",
+    "restrict",
+    "__const",
+    "__volatile__",
+    "__restrict",
+    "__restrict__",
+    "__extension__",
+    "__user",
+    "__kernel",
+    "__iomem",
+    "__percpu",
+    "__rcu",
+    "__bitwise",
+    "__force",
+];
+
+/// Words of C that a definition of types may have and the language has, too.
+const WORDS: &[&str] = &["struct", "union", "enum", "typedef", "sizeof", "typeof"];
+
 impl Lexer<'_> {
+    /// Whether a word of the language is a name here: of a field, or in a definition of C's, which has words of its own.
+    pub(super) fn is_of_c(&self, token: &Token, word: &str) -> bool {
+        let is_word = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let is_field = matches!(self.tokens.last(), Some((Token::Dot | Token::Arrow, _)));
+        is_word && !matches!(token, Token::Ident(_)) && (is_field || self.defines_c && !WORDS.contains(&word))
+    }
+
     /// A function or a variable of C's, of which a script has no use: passed over up to its end.
     pub(super) fn declaration(&mut self) {
         let (start, tokens) = (self.at, self.tokens.len());
@@ -32,8 +62,18 @@ impl Lexer<'_> {
 
     /// C's attributes: of all of them only `packed` and `aligned` change what a struct looks like.
     pub(super) fn attributes(&mut self) {
-        while self.skip_blank() && self.text[self.at..].starts_with("__attribute__") {
+        while self.skip_blank() {
             let start = self.at;
+            match first_word(&self.text[start..]) {
+                "__attribute__" | "__aligned" => {}
+                // The kernel's word for the attribute.
+                word @ "__packed" => {
+                    self.at += word.len();
+                    self.push(Token::Layout(Layout { is_packed: true, aligned: 0 }), start, self.at);
+                    continue;
+                }
+                _ => return,
+            }
             let mut depth = 0usize;
             let open = self.text[start..].find('(').map_or(self.text.len(), |n| start + n);
             let closed = self.text[open..].char_indices().find_map(|(offset, c)| {
@@ -51,6 +91,26 @@ impl Lexer<'_> {
             }
         }
     }
+
+    /// Attributes, and qualifiers among them: of what C defines.
+    pub(super) fn attributes_and_qualifiers(&mut self) {
+        loop {
+            self.attributes();
+            let word = first_word(&self.text[self.at..]);
+            if !QUALIFIERS.contains(&word) {
+                return;
+            }
+            let start = self.at;
+            self.at += word.len();
+            self.trivia.push((Trivia::Attribute, Span::new(start, self.at)));
+        }
+    }
+}
+
+/// The word that a text begins with.
+fn first_word(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+    &text[..end]
 }
 
 /// Whether an item of C begins here that defines no type: a function, its prototype, a variable, or a struct that is only named.
