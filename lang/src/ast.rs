@@ -111,7 +111,7 @@ pub struct Parameter {
 pub struct Member {
     pub ty: TypeName,
     pub name: Option<Name>,
-    pub bits: Option<u64>,
+    pub bits: Option<Expr>,
     pub layout: Layout,
     /// What a struct, union or enum that is written in place has.
     pub inner: Option<Inner>,

@@ -242,6 +242,7 @@ impl Expander<'_> {
     fn members(&mut self, members: &mut [Member]) {
         for member in members {
             self.type_name(&mut member.ty);
+            member.bits.iter_mut().for_each(|bits| self.expr(bits));
             match &mut member.inner {
                 Some(Inner::Members(members, _)) => self.members(members),
                 Some(Inner::Enumerators(members)) => {

@@ -241,7 +241,7 @@ pub(crate) fn index(start: u32, end: u32, base: Expr, mut indices: Vec<Expr>) ->
 pub(crate) struct Declarator {
     pub name: Option<Name>,
     pub suffixes: Vec<TypeSuffix>,
-    pub bits: Option<u64>,
+    pub bits: Option<Expr>,
     pub layout: Layout,
     /// The suffixes are those of a pointer to a function.
     pub is_function: bool,
@@ -281,7 +281,7 @@ pub(crate) fn declared(
 pub(crate) fn declared_last(
     mut words: Vec<String>,
     suffixes: Vec<TypeSuffix>,
-    bits: Option<u64>,
+    bits: Option<Expr>,
     layout: Layout,
     more: Vec<Declarator>,
     all: Layout,

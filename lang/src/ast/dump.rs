@@ -46,7 +46,7 @@ fn dump_item(item: &Item, out: &mut String) {
             let _ = writeln!(out, "{} {}", if *is_union { "union" } else { "struct" }, name.text);
             for member in members {
                 let name = member.name.as_ref().map_or("", |name| name.text.as_str());
-                let bits = member.bits.map_or(String::new(), |bits| format!(" : {bits}"));
+                let bits = member.bits.as_ref().map_or(String::new(), |bits| format!(" : {}", text(bits)));
                 let _ = writeln!(out, "  {} {name}{bits}", ty_text(&member.ty));
             }
         }
