@@ -104,7 +104,9 @@ enum BlockForm {
 
 impl Lexer<'_> {
     fn script(&mut self) {
-        if self.text.starts_with("#!") {
+        // A byte order mark, which some editors write.
+        self.at = self.text.len() - self.text.trim_start_matches('\u{feff}').len();
+        if self.text[self.at..].starts_with("#!") {
             self.at = self.text.find('\n').unwrap_or(self.text.len());
             self.trivia.push((Trivia::Lines, Span::new(0, self.at)));
         }

@@ -109,6 +109,18 @@ impl Child {
         unsafe { libc::kill(self.process.id() as i32, number) };
     }
 
+    /// How it has ended, if it has or does so now.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        let patience = Instant::now() + GRACE;
+        while Instant::now() < patience {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(LOOK);
+        }
+        None
+    }
+
     /// Waits for its end; past the deadline it is ended, and that is an error.
     pub fn finish(mut self) -> Result<Ended> {
         self.input = None;
@@ -138,12 +150,8 @@ impl Child {
             return;
         }
         self.signal(libc::SIGTERM);
-        let patience = Instant::now() + GRACE;
-        while Instant::now() < patience {
-            if let Ok(Some(_)) = self.process.try_wait() {
-                return;
-            }
-            std::thread::sleep(LOOK);
+        if self.status().is_some() {
+            return;
         }
         // Nothing can be done about a child that even this does not end.
         let _ = self.process.kill();

@@ -2,7 +2,7 @@
 //! in tier 3. Output is compared as it is; what a case replaces is replaced in both texts' stead once, here.
 
 use std::process::Command;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use crate::case::{Case, Expected};
 use crate::child::{Child, Ended};
 use crate::directives::WorkloadMode;
-use crate::environment::Programs;
+use crate::environment::{Need, Programs};
 use crate::expectation::compare;
 use crate::schema::Schema;
 use crate::workload;
@@ -62,6 +62,9 @@ pub fn by_schema(case: &Case, programs: &Programs, schema: &Schema) -> Result<()
     schema.check(&ended.output)
 }
 
+/// Held by cases with watchpoints: a processor has four for all that is traced at once.
+static WATCHPOINTS: Mutex<()> = Mutex::new(());
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// The one that the case asks for.
@@ -73,6 +76,8 @@ fn run(case: &Case, programs: &Programs, form: Form) -> Result<Ended> {
     // One that has failed is over.
     let _alone = case.running.lock().unwrap_or_else(PoisonError::into_inner);
     let directives = &case.directives;
+    let watches = directives.needs.contains(&Need::Watchpoints);
+    let _watching = watches.then(|| WATCHPOINTS.lock().unwrap_or_else(PoisonError::into_inner));
     let deadline = Instant::now() + directives.timeout.unwrap_or(TIMEOUT);
     let mut command = rtrace(programs, case);
     if form == Form::Json {

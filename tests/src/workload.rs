@@ -34,8 +34,11 @@ impl Waiting {
     /// Lets it do its work, and returns when that is done; the process still lives.
     pub fn go(&mut self) -> Result<()> {
         self.child.send_line("go")?;
-        self.child.await_output("done")?;
-        Ok(())
+        let done = self.child.await_output("done");
+        match done.is_err().then(|| self.child.status()).flatten() {
+            Some(status) => bail!("the workload ended with {status} before it was done"),
+            None => done.map(drop),
+        }
     }
 
     /// Lets it end, which it must do well.

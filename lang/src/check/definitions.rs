@@ -74,9 +74,10 @@ impl Definer<'_> {
             .map(|member| {
                 let ty = self.member_type(member);
                 let name = member.name.as_ref().map_or("", |name| &name.text);
-                let bits = member.bits.as_ref().map(|bits| {
-                    self.resolver().constant(bits, &[], "the width of a bit field").clamp(0, 64) as u8
-                });
+                let bits = member
+                    .bits
+                    .as_ref()
+                    .map(|bits| self.resolver().constant(bits, &[], "the width of a bit field").clamp(0, 64) as u8);
                 NewField {
                     name: name.into(),
                     alignment: self.alignment_of(&member.ty),
