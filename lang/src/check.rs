@@ -120,7 +120,7 @@ pub fn check(script: &Script, target: &dyn Target, options: &CheckOptions) -> Ch
         &mut diagnostics,
     );
     let (mut expanded, written) = expand(&translated, &mut diagnostics);
-    entries::add(&mut expanded, &mut diagnostics);
+    entries::add(&mut expanded, target, &mut diagnostics);
     let ast = &expanded;
     let types = definitions::definitions(ast, target, &mut diagnostics);
     let items = items::items(ast, options, &mut diagnostics);

@@ -10,6 +10,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::expand::THREAD;
 use crate::probe::ProbeSpec;
 use crate::span::Span;
+use crate::target::{Feature, Target};
 
 /// What begins the names of the maps that keep values between entry and return. No script can write such a name.
 pub const KEPT: &str = "entry ";
@@ -37,13 +38,19 @@ const WAITS: &[(&str, &str, &str)] = &[
 const SYSCALL_EXIT: &str = "sys_exit_";
 const SYSCALL_ENTER: &str = "sys_enter_";
 
-/// Puts the clauses of entries before the clauses that ask for them.
-pub fn add(script: &mut Script, diagnostics: &mut Vec<Diagnostic>) {
+/// Puts the clauses of entries before the clauses that ask for them. Where a kretprobe stands in for fexit, its arguments by
+/// name are what they were at the entry.
+pub fn add(script: &mut Script, target: &dyn Target, diagnostics: &mut Vec<Diagnostic>) {
+    let stands_in = !target.has(Feature::Trampolines) && target.has(Feature::Kprobes);
     let mut items = Vec::new();
     let mut clauses = 0;
     for mut item in std::mem::take(&mut script.items) {
         match &mut item {
             Item::Clause(clause) => {
+                if stands_in && clause.probes.iter().all(is_fexit) {
+                    clause.predicate.iter_mut().for_each(|predicate| Arguments.expr(predicate));
+                    Arguments.block(&mut clause.body);
+                }
                 let mut found = Uses { clause: clauses, lock: lock_of(clause), expressions: Vec::new() };
                 if let Some(predicate) = &mut clause.predicate {
                     found.expr(predicate);
@@ -70,6 +77,25 @@ pub fn add(script: &mut Script, diagnostics: &mut Vec<Diagnostic>) {
         items.push(item);
     }
     script.items = items;
+}
+
+fn is_fexit(spec: &ProbeSpec) -> bool {
+    matches!(spec.provider.to_ascii_lowercase().as_str(), "fexit" | "kretfunc")
+}
+
+/// Asks for arguments as they were at the entry.
+struct Arguments;
+
+impl Rewrite for Arguments {
+    fn expr(&mut self, e: &mut Expr) {
+        match &e.kind {
+            ExprKind::Call { name, .. } if name.text == "entry" => {}
+            ExprKind::Field { base, .. } if base.kind == ExprKind::Ident("args".to_string()) => {
+                *e = expr(call("entry", vec![e.clone()]), e.span);
+            }
+            _ => walk_expr(self, e),
+        }
+    }
 }
 
 /// The expressions that a clause asks for, each once; their uses are replaced by variables.
