@@ -175,6 +175,7 @@ impl Resolver<'_> {
     pub fn constant(&mut self, e: &ast::Expr, known: &[(Arc<str>, i64)], what: &str) -> i64 {
         match &e.kind {
             ExprKind::Int(value) | ExprKind::Duration(value) => return *value as i64,
+            ExprKind::Bool(value) => return i64::from(*value),
             ExprKind::Ident(name) => {
                 let own = known.iter().find(|(known, _)| **known == **name).map(|(_, value)| *value);
                 let before = || self.types.enumerator(name).map(|(value, _)| value);
@@ -192,6 +193,14 @@ impl Resolver<'_> {
                     UnaryOp::Dereference | UnaryOp::AddressOf => {}
                 }
             }
+            ExprKind::Ternary { condition, then, otherwise } => {
+                let holds = self.constant(condition, known, what);
+                return match then {
+                    _ if holds == 0 => self.constant(otherwise, known, what),
+                    Some(then) => self.constant(then, known, what),
+                    None => holds,
+                };
+            }
             ExprKind::Binary { op, left, right } => {
                 let (left, right) = (self.constant(left, known, what), self.constant(right, known, what));
                 let op = match op {
@@ -204,7 +213,16 @@ impl Resolver<'_> {
                     ast::BinaryOp::ShiftLeft => Some(BinaryOp::ShiftLeft),
                     ast::BinaryOp::ShiftRight => Some(BinaryOp::ShiftRightSigned),
                     ast::BinaryOp::Divide => Some(BinaryOp::DivideSigned),
-                    _ => None,
+                    ast::BinaryOp::Remainder => Some(BinaryOp::RemainderSigned),
+                    ast::BinaryOp::Equal => Some(BinaryOp::Equal),
+                    ast::BinaryOp::NotEqual => Some(BinaryOp::NotEqual),
+                    ast::BinaryOp::Less => Some(BinaryOp::LessSigned),
+                    ast::BinaryOp::LessEqual => Some(BinaryOp::LessEqualSigned),
+                    ast::BinaryOp::Greater => return i64::from(left > right),
+                    ast::BinaryOp::GreaterEqual => return i64::from(left >= right),
+                    ast::BinaryOp::And => return i64::from(left != 0 && right != 0),
+                    ast::BinaryOp::Or => return i64::from(left != 0 || right != 0),
+                    ast::BinaryOp::Xor | ast::BinaryOp::Match | ast::BinaryOp::NotMatch => None,
                 };
                 if let Some(op) = op {
                     return op.apply(left, right);

@@ -33,8 +33,13 @@ impl Lexer<'_> {
     /// Whether a word of the language is a name here: of a field, or in a definition of C's, which has words of its own.
     pub(super) fn is_of_c(&self, token: &Token, word: &str) -> bool {
         let is_word = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        let is_field = matches!(self.tokens.last(), Some((Token::Dot | Token::Arrow, _)));
-        is_word && !matches!(token, Token::Ident(_)) && (is_field || self.defines_c && !WORDS.contains(&word))
+        let before = self.tokens.last().map(|(token, _)| token);
+        let is_field = matches!(before, Some(Token::Dot | Token::Arrow));
+        // The kernel has enumerators of these names.
+        let is_value =
+            matches!(token, Token::True | Token::False) && !matches!(before, Some(Token::LBrace | Token::Comma));
+        let is_name = self.defines_c && !WORDS.contains(&word) && !is_value;
+        is_word && !matches!(token, Token::Ident(_)) && (is_field || is_name)
     }
 
     /// A function or a variable of C's, of which a script has no use: passed over up to its end.
