@@ -1,6 +1,7 @@
 //! Tiers 1 to 3: the `rtrace` binary as a child process, on a case's script. Traces only what the case starts, except
 //! in tier 3. Output is compared as it is; what a case replaces is replaced in both texts' stead once, here.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::directives::WorkloadMode;
 use crate::environment::{Need, Programs};
 use crate::expectation::compare;
 use crate::schema::Schema;
-use crate::workload;
+use crate::workload::{self, Unfinished};
 
 /// How long a case may take where it does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -62,6 +63,9 @@ pub fn by_schema(case: &Case, programs: &Programs, schema: &Schema) -> Result<()
     schema.check(&ended.output)
 }
 
+/// How often a case with watchpoints is begun at most.
+const ATTEMPTS: usize = 3;
+
 /// Held by cases with watchpoints: a processor has four for all that is traced at once.
 static WATCHPOINTS: Mutex<()> = Mutex::new(());
 
@@ -75,9 +79,26 @@ enum Form {
 fn run(case: &Case, programs: &Programs, form: Form) -> Result<Ended> {
     // One that has failed is over.
     let _alone = case.running.lock().unwrap_or_else(PoisonError::into_inner);
+    if !case.directives.needs.contains(&Need::Watchpoints) {
+        return run_once(case, programs, form);
+    }
+    let _watching = WATCHPOINTS.lock().unwrap_or_else(PoisonError::into_inner);
+    // About one in a million times a virtual processor does not say which address was written, and the kernel sends SIGTRAP,
+    // whoever watches.
+    let is_spurious = |error: &anyhow::Error| {
+        error.downcast_ref::<Unfinished>().is_some_and(|unfinished| unfinished.status.signal() == Some(libc::SIGTRAP))
+    };
+    for _ in 1..ATTEMPTS {
+        match run_once(case, programs, form) {
+            Err(error) if is_spurious(&error) => {}
+            outcome => return outcome,
+        }
+    }
+    run_once(case, programs, form)
+}
+
+fn run_once(case: &Case, programs: &Programs, form: Form) -> Result<Ended> {
     let directives = &case.directives;
-    let watches = directives.needs.contains(&Need::Watchpoints);
-    let _watching = watches.then(|| WATCHPOINTS.lock().unwrap_or_else(PoisonError::into_inner));
     let deadline = Instant::now() + directives.timeout.unwrap_or(TIMEOUT);
     let mut command = rtrace(programs, case);
     if form == Form::Json {

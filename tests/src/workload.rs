@@ -2,7 +2,7 @@
 //! handshake is described in `tests/workloads/workload.c`.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +16,20 @@ pub struct Waiting {
     child: Child,
     pub pid: u32,
 }
+
+/// A workload that did not get to its end.
+#[derive(Debug)]
+pub struct Unfinished {
+    pub status: ExitStatus,
+}
+
+impl std::fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the workload ended with {} before it was done", self.status)
+    }
+}
+
+impl std::error::Error for Unfinished {}
 
 /// Starts it; it waits for `go`.
 pub fn start(workload: &Workload, programs: &Programs, deadline: Instant) -> Result<Waiting> {
@@ -36,7 +50,7 @@ impl Waiting {
         self.child.send_line("go")?;
         let done = self.child.await_output("done");
         match done.is_err().then(|| self.child.status()).flatten() {
-            Some(status) => bail!("the workload ended with {status} before it was done"),
+            Some(status) => bail!(Unfinished { status }),
             None => done.map(drop),
         }
     }
