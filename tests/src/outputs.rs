@@ -29,7 +29,8 @@ pub const ALL: &[(&str, Check)] = &[
 ];
 
 /// What takes a processor that does not compute in software.
-pub const OUTSIDE_GUESTS: &[(&str, Check)] = &[("a_million_lines", check_million), ("held_up_ticks", check_held_up)];
+pub const OUTSIDE_GUESTS: &[(&str, Check)] =
+    &[("a_million_lines", check_million), ("short_ticks", check_short), ("held_up_ticks", check_held_up)];
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -67,6 +68,20 @@ fn check_million(programs: &Programs) -> Result<()> {
     bail!("of each of five runs some were lost, {lost} of the last one")
 }
 
+/// Ten thousand ticks a second are run.
+fn check_short(programs: &Programs) -> Result<()> {
+    let script = "interval:us:100 { @++; } END { printf(\"ticks %d of %d\\n\", @, elapsed / 100000); clear(@); }";
+    let mut command = Command::new(&programs.rtrace);
+    command.args(["-e", script, "--duration", "2s"]);
+    let ended = Child::start(&mut command, Instant::now() + PATIENCE)?.finish()?;
+    let (ran, passed) = all_are_there(&ended.output, &ended.errors)?;
+    // Of a wake-up each millisecond or two, each with one tick, it would be a tenth.
+    if ran < passed / 2 {
+        bail!("{ran} of {passed} ticks ran");
+    }
+    Ok(())
+}
+
 /// Ticks that come while nobody reads the output are made up for, up to a number, and the others are told: none goes missing.
 fn check_held_up(programs: &Programs) -> Result<()> {
     let script = "interval:us:100 { @++; printf(\"%0400d\\n\", 1); } \
@@ -79,7 +94,14 @@ fn check_held_up(programs: &Programs) -> Result<()> {
         .spawn()?;
     std::thread::sleep(Duration::from_millis(2500));
     let ended = child.wait_with_output()?;
-    let (output, errors) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    all_are_there(&ended.stdout, &ended.stderr)?;
+    Ok(())
+}
+
+/// The ticks that the script says have run, and those that are told as missed, are as many as have passed. How many ran, and
+/// how many have passed.
+fn all_are_there(output: &[u8], errors: &[u8]) -> Result<(u64, u64)> {
+    let (output, errors) = (String::from_utf8_lossy(output), String::from_utf8_lossy(errors));
     let counts =
         output.lines().find_map(|line| line.strip_prefix("ticks ")?.split_once(" of ")).context("no counts")?;
     let (ran, passed): (u64, u64) = (counts.0.parse()?, counts.1.parse()?);
@@ -90,7 +112,7 @@ fn check_held_up(programs: &Programs) -> Result<()> {
     if (ran + missed).abs_diff(passed) > passed / 20 {
         bail!("{ran} ran and {missed} were missed, of {passed}");
     }
-    Ok(())
+    Ok((ran, passed))
 }
 
 /// What goes wrong at every tick is told once a second at most, with how often it did since then, and at the end in total;
