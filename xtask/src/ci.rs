@@ -4,7 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -50,6 +50,9 @@ const TIERS: &[Step] = &[
 /// The tiers of which a skipped test is a failure.
 const TIERS_HERE: &str = "0,1,2";
 const TIERS_IN_GUESTS: &str = "1,2,3";
+
+/// For all tests in a guest, whose processors are computed: three times what they take on an idle machine.
+const TIME_IN_GUESTS: Duration = Duration::from_secs(1200);
 
 /// Runs all steps, a failure notwithstanding, and prints how many passed.
 pub fn main(arguments: &CiArguments) -> Result<()> {
@@ -131,6 +134,7 @@ fn unpacked(program: &Program) -> Result<PathBuf> {
 fn tests_in_guest(version: &str) -> Result<()> {
     let kernel = kernels::parse(version).map_err(anyhow::Error::msg)?;
     let mut guest = Guest::new(kernel, &["rtrace-cases", "--tiers", TIERS_IN_GUESTS]);
+    guest.timeout = TIME_IN_GUESTS;
     guest.environment.push(format!("RTRACE_REQUIRE_TIERS={TIERS_IN_GUESTS}"));
     let report = vm::run(&guest, &mut io::stdout())?;
     match report.status {

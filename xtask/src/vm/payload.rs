@@ -18,9 +18,6 @@ use crate::workspace;
 /// stays as it is.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The profile of that build.
-const PROFILE: &str = "guest";
-
 /// The packages whose binaries a guest gets.
 const PACKAGES: &[&str] = &["rtrace-runtime", "rtrace-tests"];
 
@@ -65,7 +62,7 @@ pub fn build() -> Result<()> {
 /// Cargo for programs that run in a guest.
 pub fn static_cargo(task: &str) -> Command {
     let mut command = Command::new(workspace::cargo());
-    command.args([task, "--profile", PROFILE, "--target", TARGET]);
+    command.args([task, "--release", "--target", TARGET]);
     command.arg("--target-dir").arg(build_directory()).current_dir(workspace::root());
     command.env("RUSTFLAGS", "-C target-feature=+crt-static");
     command
@@ -73,7 +70,7 @@ pub fn static_cargo(task: &str) -> Command {
 
 /// Fills the guest's new root for one run.
 pub fn stage(guest: &Guest, root: &Path) -> Result<()> {
-    let programs = build_directory().join(TARGET).join(PROFILE);
+    let programs = build_directory().join(TARGET).join("release");
     for name in ["rtrace", "rtrace-cases"] {
         let from = programs.join(name);
         if from.is_file() {
