@@ -41,13 +41,12 @@ const SYSCALL_ENTER: &str = "sys_enter_";
 /// Puts the clauses of entries before the clauses that ask for them. Where a kretprobe stands in for fexit, its arguments by
 /// name are what they were at the entry.
 pub fn add(script: &mut Script, target: &dyn Target, diagnostics: &mut Vec<Diagnostic>) {
-    let stands_in = !target.has(Feature::Trampolines) && target.has(Feature::Kprobes);
     let mut items = Vec::new();
     let mut clauses = 0;
     for mut item in std::mem::take(&mut script.items) {
         match &mut item {
             Item::Clause(clause) => {
-                if stands_in && clause.probes.iter().all(is_fexit) {
+                if clause.probes.iter().all(is_fexit) && kretprobes_stand_in(target) {
                     clause.predicate.iter_mut().for_each(|predicate| Arguments.expr(predicate));
                     Arguments.block(&mut clause.body);
                 }
@@ -77,6 +76,10 @@ pub fn add(script: &mut Script, target: &dyn Target, diagnostics: &mut Vec<Diagn
         items.push(item);
     }
     script.items = items;
+}
+
+fn kretprobes_stand_in(target: &dyn Target) -> bool {
+    !target.has(Feature::Trampolines) && target.has(Feature::Kprobes)
 }
 
 fn is_fexit(spec: &ProbeSpec) -> bool {
