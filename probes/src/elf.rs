@@ -13,9 +13,11 @@ pub use locate::{Located, has_mapped, locate, locate_expected, near_names};
 pub use names::{Language, shown as shown_name};
 pub use notes::Note;
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use object::read::elf::ElfFile64;
@@ -132,17 +134,20 @@ impl Binary {
 
     /// The functions that the file defines, from all symbol tables, sorted by name, without duplicates.
     pub fn functions(&self) -> &[Function] {
-        self.functions.get_or_init(|| {
-            let Ok(object) = object::File::parse(self.bytes.as_slice()) else { return Vec::new() };
-            let mut functions = functions_of(&object);
-            functions.extend(stripped::functions(self, &object));
-            functions.retain(|function| self.file_offset(function.address).is_some());
-            // The dynamic symbol table has some of them once more.
-            let place = |function: &Function| (function.address, function.size, !function.is_exported);
-            functions.sort_unstable_by(|a, b| a.name.cmp(&b.name).then_with(|| place(a).cmp(&place(b))));
-            functions.dedup_by(|a, b| (&a.name, a.address, a.size) == (&b.name, b.address, b.size));
-            functions
-        })
+        self.functions.get_or_init(|| self.read_functions(|_, _| true))
+    }
+
+    /// Those of the functions that are wanted by their names and addresses: nothing is kept of the others.
+    fn read_functions(&self, is_wanted: impl Fn(&[u8], Range<u64>) -> bool) -> Vec<Function> {
+        let Ok(object) = object::File::parse(self.bytes.as_slice()) else { return Vec::new() };
+        let mut functions = functions_of(&object, &is_wanted);
+        functions.extend(stripped::functions(self, &object, &is_wanted));
+        functions.retain(|function| self.file_offset(function.address).is_some());
+        // The dynamic symbol table has some of them once more.
+        let place = |function: &Function| (function.address, function.size, !function.is_exported);
+        functions.sort_unstable_by(|a, b| a.name.cmp(&b.name).then_with(|| place(a).cmp(&place(b))));
+        functions.dedup_by(|a, b| (&a.name, a.address, a.size) == (&b.name, b.address, b.size));
+        functions
     }
 
     /// Whether the name is one that is bound to one of several functions when a program starts (STT_GNU_IFUNC): its own code only
@@ -152,8 +157,10 @@ impl Binary {
             let Ok(object) = object::File::parse(self.bytes.as_slice()) else { return BTreeSet::new() };
             let chooses = |symbol: object::Symbol<'_, '_>| {
                 let object::SymbolFlags::Elf { st_info, .. } = symbol.flags() else { return None };
-                let is_one = st_info & 0xf == STT_GNU_IFUNC && !symbol.is_undefined();
-                symbol.name().ok()?.split('@').next().filter(|_| is_one).map(str::to_string)
+                if st_info & 0xf != STT_GNU_IFUNC || symbol.is_undefined() {
+                    return None;
+                }
+                symbol.name().ok()?.split('@').next().map(str::to_string)
             };
             object.symbols().chain(object.dynamic_symbols()).filter_map(chooses).collect()
         });
@@ -161,14 +168,13 @@ impl Binary {
     }
 
     /// Functions of that name: as in the symbol table, or demangled, with or without its parameters.
-    pub fn functions_named(&self, name: &str) -> Vec<&Function> {
-        let functions = self.functions();
-        let first = functions.partition_point(|function| function.name.as_str() < name);
-        let exact: Vec<&Function> = functions[first..].iter().take_while(|function| function.name == name).collect();
+    pub fn functions_named(&self, name: &str) -> Vec<Cow<'_, Function>> {
+        let exact = self.read_functions(|known, _| known == name.as_bytes());
         if !exact.is_empty() {
-            return exact;
+            return exact.into_iter().map(Cow::Owned).collect();
         }
-        functions.iter().filter(|function| names::is_demangled(name, &function.name)).collect()
+        let is_meant = |function: &&Function| names::is_demangled(name, &function.name);
+        self.functions().iter().filter(is_meant).map(Cow::Borrowed).collect()
     }
 
     /// The names of C++ and Rust, as people write them.
@@ -186,9 +192,22 @@ impl Binary {
     }
 
     /// The function whose code has that address, by its plainest name.
-    pub fn function_at(&self, address: u64) -> Option<&Function> {
-        let inside = |function: &&Function| (function.address..function.address + function.size).contains(&address);
-        self.functions().iter().filter(inside).min_by_key(|function| function.plainness())
+    pub fn function_at(&self, address: u64) -> Option<Function> {
+        self.functions_at(&BTreeSet::from([address])).remove(&address)
+    }
+
+    /// The functions whose code has those addresses, by them.
+    pub fn functions_at(&self, addresses: &BTreeSet<u64>) -> BTreeMap<u64, Function> {
+        let mut found: BTreeMap<u64, Function> = BTreeMap::new();
+        for function in self.read_functions(|_, code| addresses.range(code).next().is_some()) {
+            for address in addresses.range(function.address..function.address.saturating_add(function.size)) {
+                let known = found.get(address);
+                if known.is_none_or(|known| function.plainness() < known.plainness()) {
+                    found.insert(*address, function.clone());
+                }
+            }
+        }
+        found
     }
 
     /// Where in the file the code at an address is.
@@ -342,19 +361,23 @@ impl Binary {
     }
 }
 
-/// The functions of the symbol tables of a file.
 /// The type of such a symbol (gABI supplement, elf.h).
 const STT_GNU_IFUNC: u8 = 10;
 
-fn functions_of(object: &object::File<'_>) -> Vec<Function> {
+/// The functions of the symbol tables of a file that are wanted by their names and addresses.
+fn functions_of(object: &object::File<'_>, is_wanted: &impl Fn(&[u8], Range<u64>) -> bool) -> Vec<Function> {
     let is_function = |symbol: &object::Symbol<'_, '_>| {
         symbol.kind() == SymbolKind::Text && symbol.is_definition() && symbol.address() != 0
     };
     let function = |symbol: object::Symbol<'_, '_>, is_exported: bool| {
         // `memcpy@@GLIBC_2.14` of a linked file's table is `memcpy` in the dynamic one.
-        let name = symbol.name().ok()?.split('@').next()?.to_string();
-        let is_named = !name.is_empty();
-        is_named.then(|| Function { name, address: symbol.address(), size: symbol.size(), is_exported })
+        let name = symbol.name_bytes().ok()?.split(|byte| *byte == b'@').next()?;
+        let (address, size) = (symbol.address(), symbol.size());
+        if name.is_empty() || !is_wanted(name, address..address.saturating_add(size)) {
+            return None;
+        }
+        let name = str::from_utf8(name).ok()?.to_string();
+        Some(Function { name, address, size, is_exported })
     };
     let own = object.symbols().filter(is_function).filter_map(|symbol| function(symbol, false));
     let exported = object.dynamic_symbols().filter(is_function).filter_map(|symbol| function(symbol, true));
@@ -376,7 +399,7 @@ mod tests {
         let own = Binary::open(Path::new("/proc/self/exe")).unwrap();
         let found = own.functions_named("rtrace_probes::elf::tests::elf_test_target");
         assert_eq!(found.len(), 1);
-        let function = found[0];
+        let function = &found[0];
         let offset = own.file_offset(function.address);
         assert_eq!(offset.and_then(|offset| own.address_at(offset)), Some(function.address));
         assert_eq!(own.function_at(function.address).map(|found| found.address), Some(function.address));
@@ -403,7 +426,7 @@ mod tests {
         let libc = Binary::open(&locate("libc", None).unwrap()[0].path).unwrap();
         let found = libc.functions_named("malloc");
         assert!(found.len() == 1 && found[0].is_exported, "{found:?}");
-        assert_eq!(libc.function_at(found[0].address).map(|function| &*function.name), Some("malloc"));
+        assert_eq!(libc.function_at(found[0].address).map(|function| function.name).as_deref(), Some("malloc"));
     }
 
     #[test]

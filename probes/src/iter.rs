@@ -1,6 +1,7 @@
 //! `iter`: goes once through all objects of a kind that the kernel keeps (tasks, their files and mappings, sockets, BPF
 //! programs), when everything is attached. The tool makes the kernel walk; the context is a struct `bpf_iter__NAME`.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
@@ -212,11 +213,10 @@ fn link_info(kind: &str, pid: Option<u32>) -> Vec<u32> {
 
 /// Kinds of objects and the BTF ids of their functions, by name.
 fn kinds(btf: &Btf) -> Vec<(&str, u32)> {
-    let structs = btf.records().filter(|record| record.kind == Kind::Struct);
-    let mut kinds: Vec<(&str, u32)> = structs
-        .filter_map(|record| btf.name(&record).strip_prefix(CONTEXT))
-        .filter_map(|kind| Some((kind, btf.find(Kind::Func, &format!("{FUNCTION}{kind}"))?.id)))
-        .collect();
+    let contexts = btf.beginning_with(CONTEXT, Kind::Struct);
+    let functions: HashMap<&str, u32> = btf.beginning_with(FUNCTION, Kind::Func).into_iter().collect();
+    let mut kinds: Vec<(&str, u32)> =
+        contexts.into_iter().filter_map(|(kind, _)| Some((kind, *functions.get(kind)?))).collect();
     kinds.sort_unstable();
     kinds.dedup_by_key(|(kind, _)| *kind);
     kinds

@@ -166,10 +166,10 @@ fn is_merged(library: &str) -> bool {
 }
 
 /// A place in a file that a program is attached to.
-struct Point<'a> {
+struct Point {
     /// As the specification, or the symbol table, writes it.
     written: String,
-    function: &'a str,
+    function: String,
     /// In the file.
     offset: u64,
     /// Where the function is entered, and the kernel waits for its return.
@@ -289,14 +289,18 @@ impl Uprobe {
                 .flatten();
             typed.unwrap_or_else(if self.is_return { return_layout } else { entry_layout })
         };
-        let make = |point: Point<'_>| {
+        let make = |point: Point| {
             let source = wanted.line.map(|line| format!("@{}", line.file)).unwrap_or_default();
             ProbeSite {
                 name: format!("{}:{}{source}:{}", self.name(), file.name.display(), point.written).into(),
-                function: if options.mangled_names { point.function.into() } else { shown_name(point.function).into() },
+                function: if options.mangled_names {
+                    point.function.as_str().into()
+                } else {
+                    shown_name(&point.function).into()
+                },
                 provider: self.name(),
                 program: ProgramKind::Kprobe { multi, user: true },
-                layout: layout(point.function, point.offset),
+                layout: layout(&point.function, point.offset),
                 selector: None,
                 attach: Attach::Uprobe {
                     path: path.clone(),
@@ -336,28 +340,31 @@ impl Uprobe {
         }])
     }
 
-    fn points<'a>(
+    fn points(
         &self,
         machine: &Machine,
-        binary: &'a Binary,
+        binary: &Binary,
         file: &Located,
-        wanted: &Wanted<'a>,
+        wanted: &Wanted<'_>,
         options: &ResolveOptions,
-    ) -> Result<Vec<Point<'a>>, ResolveError> {
+    ) -> Result<Vec<Point>, ResolveError> {
         if let Some(line) = wanted.line {
             let written = line.column.map_or(line.line.to_string(), |column| format!("{}:{column}", line.line));
+            let addresses = line::addresses(machine, binary, line)?;
+            let functions = binary.functions_at(&addresses.iter().copied().collect());
             let point = |address: u64| {
-                let function = binary.function_at(address).map_or("?", |function| &function.name);
+                let function = functions.get(&address).map_or("?", |function| &function.name).to_string();
                 let offset = binary.file_offset(address)?;
                 Some(Point { written: written.clone(), function, offset, is_return: false })
             };
-            return Ok(line::addresses(machine, binary, line)?.into_iter().filter_map(point).collect());
+            return Ok(addresses.into_iter().filter_map(point).collect());
         }
         if wanted.function.starts_with("0x") {
             let address = hexadecimal(self, wanted)?;
-            let offset = self.checked(binary, binary.function_at(address), address, wanted, options)?;
-            let function = binary.function_at(address).map_or(wanted.function, |function| &function.name);
+            let function = binary.function_at(address);
+            let offset = self.checked(binary, function.as_ref(), address, wanted, options)?;
             let written = wanted.function.to_string();
+            let function = function.map_or_else(|| written.clone(), |function| function.name);
             return Ok(vec![Point { written, function, offset, is_return: self.is_return }]);
         }
         let is_go = self.is_return && binary.is_go();
@@ -373,11 +380,11 @@ impl Uprobe {
             let address = function.address.saturating_add(wanted.offset);
             let offset = self.checked(binary, Some(function), address, wanted, options)?;
             let written = format!("{}+{}", wanted.function, wanted.offset);
-            return Ok(vec![Point { written, function: &function.name, offset, is_return: false }]);
+            return Ok(vec![Point { written, function: function.name.clone(), offset, is_return: false }]);
         }
         // Overloads share a demangled name, and parts of a program may have functions of one name.
         let mut places: Vec<(u64, bool, &str)> = Vec::new();
-        for function in functions {
+        for function in &functions {
             let offsets = self.offsets(binary, function, is_go).into_iter();
             places.extend(offsets.map(|(offset, is_return)| (offset, is_return, &*function.name)));
         }
@@ -389,8 +396,12 @@ impl Uprobe {
             error.help.push("The kernel's own probes of returns crash programs of Go, which this one is.".to_string());
             return Err(error);
         }
-        let point =
-            |(offset, is_return, function)| Point { written: wanted.function.to_string(), function, offset, is_return };
+        let point = |(offset, is_return, function): (u64, bool, &str)| Point {
+            written: wanted.function.to_string(),
+            function: function.to_string(),
+            offset,
+            is_return,
+        };
         Ok(places.into_iter().map(point).collect())
     }
 
@@ -405,21 +416,21 @@ impl Uprobe {
     }
 
     /// All functions that match a pattern, each place once under the plainest of its names that do; or, for listings, under each.
-    fn matching<'a>(
+    fn matching(
         &self,
-        binary: &'a Binary,
+        binary: &Binary,
         wanted: &Wanted<'_>,
         is_go: bool,
         with_aliases: bool,
-    ) -> Result<Vec<Point<'a>>, ResolveError> {
-        let mut by_offset: BTreeMap<(u64, &str), (Point<'_>, &Function)> = BTreeMap::new();
+    ) -> Result<Vec<Point>, ResolveError> {
+        let mut by_offset: BTreeMap<(u64, &str), (Point, &Function)> = BTreeMap::new();
         let is_meant = |function: &&Function| {
             wanted.language.is_none_or(|language| Language::of(&function.name) == Some(language))
         };
         for function in binary.functions_matching(wanted.function).into_iter().filter(is_meant) {
             for (offset, is_return) in self.offsets(binary, function, is_go) {
                 let name = &function.name;
-                let point = || (Point { written: name.clone(), function: name, offset, is_return }, function);
+                let point = || (Point { written: name.clone(), function: name.clone(), offset, is_return }, function);
                 match by_offset.entry((offset, if with_aliases { name } else { "" })) {
                     Entry::Occupied(mut known) if function.plainness() < known.get().1.plainness() => {
                         known.insert(point());
@@ -439,7 +450,7 @@ impl Uprobe {
             let near: Vec<String> = near.iter().map(|name| format!("{}:{path}:{name}", self.name())).collect();
             return Err(not_found(message, &near, Some(wanted.part)));
         }
-        let mut points: Vec<Point<'_>> = by_offset.into_values().map(|(point, _)| point).collect();
+        let mut points: Vec<Point> = by_offset.into_values().map(|(point, _)| point).collect();
         points.sort_by(|a, b| a.written.cmp(&b.written));
         Ok(points)
     }

@@ -189,11 +189,13 @@ impl Usdt {
         let multi = uprobe::multi_kind(machine, options);
         let mut layouts: HashMap<Layout, Arc<Layout>> = HashMap::new();
         let mut sites = Vec::new();
-        for note in notes.iter().filter(|note| wanted.matches(note)) {
+        let notes: Vec<&Note> = notes.iter().filter(|note| wanted.matches(note)).collect();
+        let functions = binary.functions_at(&notes.iter().map(|note| note.address).collect());
+        for note in notes {
             let Some(offset) = binary.file_offset(note.address) else { continue };
             let layout = layout(binary, note);
             let shared = layouts.entry(layout).or_insert_with_key(|layout| Arc::new(layout.clone()));
-            let function = binary.function_at(note.address).map_or(&*note.name, |function| &function.name);
+            let function = functions.get(&note.address).map_or(&*note.name, |function| &function.name);
             sites.push(ProbeSite {
                 name: format!("usdt:{}:{}:{}", file.name.display(), note.namespace, note.name).into(),
                 function: function.into(),

@@ -2,6 +2,7 @@
 //! that Fedora and others leave there, or in a file of its own with the debug information.
 
 use std::io::Read;
+use std::ops::Range;
 
 use object::{Object, ObjectSection};
 
@@ -13,8 +14,12 @@ const COMPRESSED_SECTION: &str = ".gnu_debugdata";
 /// More than the largest of them: what unpacks to more is not one.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// The functions that are named elsewhere; none if the file has its own full symbol table.
-pub fn functions(binary: &Binary, object: &object::File<'_>) -> Vec<Function> {
+/// The functions that are named elsewhere and are wanted; none if the file has its own full symbol table.
+pub fn functions(
+    binary: &Binary,
+    object: &object::File<'_>,
+    is_wanted: &impl Fn(&[u8], Range<u64>) -> bool,
+) -> Vec<Function> {
     if object.symbol_table().is_some() {
         return Vec::new();
     }
@@ -22,14 +27,14 @@ pub fn functions(binary: &Binary, object: &object::File<'_>) -> Vec<Function> {
     if let Some(bytes) = compressed(object)
         && let Ok(inner) = object::File::parse(&*bytes)
     {
-        found.extend(functions_of(&inner));
+        found.extend(functions_of(&inner, is_wanted));
     }
     for path in dwarf::debug_files(binary.path(), object) {
         let Ok(bytes) = FileBytes::open(&path) else { continue };
         let Ok(other) = object::File::parse(bytes.as_slice()) else { continue };
         // A file of another build would give wrong addresses.
         if other.build_id().ok() == object.build_id().ok() && other.symbol_table().is_some() {
-            found.extend(functions_of(&other));
+            found.extend(functions_of(&other, is_wanted));
             break;
         }
     }

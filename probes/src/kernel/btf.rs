@@ -1,6 +1,6 @@
 //! The kernel's type information (BTF), read lazily from a memory map: a look-up by name searches the string section
-//! and then walks the type headers, and an index from ids to offsets is made only when a chain of types must be
-//! followed. Never copies the blob and never parses all of it. Format: Documentation/bpf/btf.rst.
+//! and then the types, through an index from ids to offsets that the first look-up makes. Never copies the blob and never
+//! converts all of it. Format: Documentation/bpf/btf.rst.
 //!
 //! Damaged data never panic: every read is checked and a broken record ends the walk.
 
@@ -61,39 +61,48 @@ pub enum Kind {
     Enum64,
 }
 
-impl Kind {
-    fn from_number(number: u32) -> Option<Kind> {
-        const KINDS: [Kind; 19] = [
-            Kind::Int,
-            Kind::Ptr,
-            Kind::Array,
-            Kind::Struct,
-            Kind::Union,
-            Kind::Enum,
-            Kind::Fwd,
-            Kind::Typedef,
-            Kind::Volatile,
-            Kind::Const,
-            Kind::Restrict,
-            Kind::Func,
-            Kind::FuncProto,
-            Kind::Var,
-            Kind::Datasec,
-            Kind::Float,
-            Kind::DeclTag,
-            Kind::TypeTag,
-            Kind::Enum64,
-        ];
-        KINDS.get(number.checked_sub(1)? as usize).copied()
-    }
+/// All kinds, in the order of their numbers, which begin at 1.
+const KINDS: [Kind; 19] = [
+    Kind::Int,
+    Kind::Ptr,
+    Kind::Array,
+    Kind::Struct,
+    Kind::Union,
+    Kind::Enum,
+    Kind::Fwd,
+    Kind::Typedef,
+    Kind::Volatile,
+    Kind::Const,
+    Kind::Restrict,
+    Kind::Func,
+    Kind::FuncProto,
+    Kind::Var,
+    Kind::Datasec,
+    Kind::Float,
+    Kind::DeclTag,
+    Kind::TypeTag,
+    Kind::Enum64,
+];
 
-    /// Bytes that follow the header of a type of this kind with `count` parts.
-    fn tail_bytes(self, count: usize) -> usize {
+/// `Kind::tail` of each kind: a walk over a hundred thousand types takes half the time without a branch for each.
+const TAILS: [(u32, u32); KINDS.len()] = {
+    let mut tails = [(0, 0); KINDS.len()];
+    let mut at = 0;
+    while at < KINDS.len() {
+        tails[at] = KINDS[at].tail();
+        at += 1;
+    }
+    tails
+};
+
+impl Kind {
+    /// Bytes that follow the header of a type of this kind, and how many more for each of its parts.
+    const fn tail(self) -> (u32, u32) {
         match self {
-            Kind::Int | Kind::Var | Kind::DeclTag => 4,
-            Kind::Array => 12,
-            Kind::Struct | Kind::Union | Kind::Datasec | Kind::Enum64 => 12 * count,
-            Kind::Enum | Kind::FuncProto => 8 * count,
+            Kind::Int | Kind::Var | Kind::DeclTag => (4, 0),
+            Kind::Array => (12, 0),
+            Kind::Struct | Kind::Union | Kind::Datasec | Kind::Enum64 => (0, 12),
+            Kind::Enum | Kind::FuncProto => (0, 8),
             Kind::Ptr
             | Kind::Fwd
             | Kind::Typedef
@@ -102,7 +111,7 @@ impl Kind {
             | Kind::Restrict
             | Kind::Func
             | Kind::Float
-            | Kind::TypeTag => 0,
+            | Kind::TypeTag => (0, 0),
         }
     }
 }
@@ -135,9 +144,6 @@ fn word_at(bytes: &[u8], at: usize) -> Option<u32> {
 /// Answers to look-ups by name, None for what is not there.
 type Known<K, V> = Mutex<HashMap<K, Option<V>>>;
 
-/// The offset and the id of a type.
-type Place = (u32, u32);
-
 /// The value of an enumerator and the id of its enum.
 type Enumerator = (i64, u32);
 
@@ -152,10 +158,10 @@ pub struct Btf {
     first_string: u32,
     /// Which blob this is, in the upper bits of the ids that leave this module: 0 is vmlinux.
     source: u32,
-    /// Offsets of all types from `first_id` on, when something has needed them.
+    /// Offsets of all types from `first_id` on, when the first one is looked for.
     index: OnceLock<Vec<u32>>,
-    /// Offsets and ids of types that were looked up by name, while they are few.
-    found: Known<(Kind, Box<str>), Place>,
+    /// Ids of types that were looked up by name, while they are few.
+    found: Known<(Kind, Box<str>), u32>,
     names: OnceLock<Names>,
     /// Whether pointers carry the tag `user`; kernels built by compilers without such tags don't say.
     has_user_tags: OnceLock<bool>,
@@ -264,8 +270,9 @@ impl Btf {
     }
 
     /// The types of this blob, in the order of their ids; those of the base are not among them.
-    pub fn records(&self) -> Records<'_> {
-        Records { types: self.types(), at: 0, id: self.first_id }
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        let types = self.types();
+        self.index().iter().zip(self.first_id..).filter_map(|(at, id)| Some(read_record(types, *at as usize, id)?.0))
     }
 
     /// The type of that id, of this blob or its base.
@@ -279,16 +286,14 @@ impl Btf {
 
     fn index(&self) -> &[u32] {
         self.index.get_or_init(|| {
-            let mut records = self.records();
-            // A type takes 36 bytes on the average of a kernel.
-            let mut offsets = Vec::with_capacity(self.types.len() / 36);
-            loop {
-                let at = records.at as u32;
-                if records.next().is_none() {
-                    break offsets;
-                }
-                offsets.push(at);
+            // A type takes 25 bytes on the average of a kernel.
+            let mut offsets = Vec::with_capacity(self.types.len() / 25);
+            let mut at = 0;
+            while let Some((_, next)) = read_record(self.types(), at, 0) {
+                offsets.push(at as u32);
+                at = next;
             }
+            offsets
         })
     }
 
@@ -297,54 +302,56 @@ impl Btf {
         if name.is_empty() {
             return None;
         }
-        let (at, id) = match self.names.get() {
+        let id = match self.names.get() {
             Some(names) => names.find(self, kind, name)?,
             None => self.remembered(kind, name)?,
         };
-        read_record(self.types(), at as usize, id).map(|(record, _)| record)
+        self.record(id)
     }
 
-    fn remembered(&self, kind: Kind, name: &str) -> Option<Place> {
+    fn remembered(&self, kind: Kind, name: &str) -> Option<u32> {
         let key = (kind, Box::from(name));
         let known = self.found.lock().expect("no holder panics").get(&key).copied();
-        if let Some(place) = known {
-            return place;
+        if let Some(id) = known {
+            return id;
         }
-        let place = self.search(kind, name);
+        let id = self.search(kind, name);
         let mut found = self.found.lock().expect("no holder panics");
-        found.insert(key, place);
+        found.insert(key, id);
         if found.len() >= names::MOST_WALKS {
             self.names.get_or_init(|| Names::of(self));
         }
-        place
+        id
     }
 
-    /// The offset and the id of the first type of that kind and name.
-    fn search(&self, kind: Kind, name: &str) -> Option<Place> {
+    /// The id of the first type of that kind and name.
+    fn search(&self, kind: Kind, name: &str) -> Option<u32> {
         let own = string_offset(self.strings(), name).map(|at| at + self.first_string);
         let inherited = self.base.as_ref().and_then(|base| string_offset(base.strings(), name));
         if own.is_none() && inherited.is_none() {
             return None;
         }
-        let mut records = self.records();
-        loop {
-            let at = records.at as u32;
-            let record = records.next()?;
-            if record.kind == kind && (Some(record.name_offset) == own || Some(record.name_offset) == inherited) {
-                return Some((at, record.id));
-            }
-        }
+        let is_named = |record: &Record<'_>| Some(record.name_offset) == own || Some(record.name_offset) == inherited;
+        self.records().find(|record| is_named(record) && record.kind == kind).map(|record| record.id)
     }
 
     /// Tracepoints with a typed prototype: the name of the event and the id of its `btf_trace_EVENT` typedef.
     pub fn trace_events(&self) -> &HashMap<String, u32> {
         self.trace_events.get_or_init(|| {
-            let prefix = "btf_trace_";
-            self.records()
-                .filter(|record| record.kind == Kind::Typedef)
-                .filter_map(|record| Some((self.name(&record).strip_prefix(prefix)?.to_string(), record.id)))
-                .collect()
+            let events = self.beginning_with("btf_trace_", Kind::Typedef);
+            events.into_iter().map(|(event, id)| (event.to_string(), id)).collect()
         })
+    }
+
+    /// The types of that kind whose names begin so, in the order of their ids: the rest of the name, and the id. Few of a
+    /// kernel's names do, so that the names are searched before the types.
+    pub fn beginning_with(&self, prefix: &str, kind: Kind) -> Vec<(&str, u32)> {
+        let mut offsets =
+            self.base.as_ref().map_or_else(Vec::new, |base| offsets_beginning_with(base.strings(), prefix));
+        offsets.extend(offsets_beginning_with(self.strings(), prefix).iter().map(|at| at + self.first_string));
+        let records = self.records().filter(|record| record.kind == kind);
+        let named = records.filter(|record| offsets.binary_search(&record.name_offset).is_ok());
+        named.filter_map(|record| Some((self.string(record.name_offset).strip_prefix(prefix)?, record.id))).collect()
     }
 }
 
@@ -352,12 +359,9 @@ impl Btf {
     /// The functions that call the programs of tracepoints: the name of the event and the id of one of them.
     pub fn trace_callers(&self) -> &HashMap<String, u32> {
         self.trace_callers.get_or_init(|| {
-            let event = |name: &str| {
-                let prefixes = ["__traceiter_", "__probestub_"];
-                prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).map(str::to_string)
-            };
-            let functions = self.records().filter(|record| record.kind == Kind::Func);
-            functions.filter_map(|record| Some((event(self.name(&record))?, record.id))).collect()
+            let prefixes = ["__traceiter_", "__probestub_"];
+            let callers = prefixes.iter().flat_map(|prefix| self.beginning_with(prefix, Kind::Func));
+            callers.map(|(event, id)| (event.to_string(), id)).collect()
         })
     }
 }
@@ -371,22 +375,9 @@ fn string_offset(strings: &[u8], name: &str) -> Option<u32> {
     memmem::find(strings, &pattern).map(|at| at as u32 + 1)
 }
 
-/// A walk over the types of a blob.
-pub struct Records<'a> {
-    types: &'a [u8],
-    at: usize,
-    id: u32,
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = Record<'a>;
-
-    fn next(&mut self) -> Option<Record<'a>> {
-        let (record, next) = read_record(self.types, self.at, self.id)?;
-        self.at = next;
-        self.id += 1;
-        Some(record)
-    }
+/// Where the names that begin so do, in ascending order.
+fn offsets_beginning_with(strings: &[u8], prefix: &str) -> Vec<u32> {
+    memmem::find_iter(strings, &[b"\0", prefix.as_bytes()].concat()).map(|at| at as u32 + 1).collect()
 }
 
 /// The record at an offset, and the offset of the next one.
@@ -394,9 +385,10 @@ fn read_record(types: &[u8], at: usize, id: u32) -> Option<(Record<'_>, usize)> 
     let name_offset = word_at(types, at)?;
     let info = word_at(types, at + 4)?;
     let size_or_type = word_at(types, at + 8)?;
-    let kind = Kind::from_number(info >> 24 & 0x1f)?;
+    let number = (info >> 24 & 0x1f).checked_sub(1)? as usize;
+    let (kind, (fixed, each)) = (*KINDS.get(number)?, *TAILS.get(number)?);
     let tail = at + TYPE_BYTES;
-    let next = tail + kind.tail_bytes((info & 0xffff) as usize);
+    let next = tail + (fixed + each * (info & 0xffff)) as usize;
     let tail = types.get(tail..next)?;
     Some((Record { id, kind, flag: info >> 31 != 0, name_offset, size_or_type, tail }, next))
 }

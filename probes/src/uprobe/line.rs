@@ -73,8 +73,9 @@ pub fn addresses(machine: &Machine, binary: &Binary, wanted: Line<'_>) -> Result
         return Err(no_code(format!("line {line} of {file} has no code"), "no code", help, 2));
     }
     let mut first: BTreeMap<u64, u64> = BTreeMap::new();
+    let functions = binary.functions_at(&found.addresses.iter().copied().collect());
     for address in found.addresses {
-        let function = binary.function_at(address).map_or(address, |function| function.address);
+        let function = functions.get(&address).map_or(address, |function| function.address);
         first.entry(function).or_insert(address);
     }
     Ok(first.into_values().collect())

@@ -2,38 +2,28 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{Btf, Kind, Place, read_record};
+use super::{Btf, Kind};
 
 /// After so many walks the table has paid for itself.
 pub(super) const MOST_WALKS: usize = 64;
 
-/// Sorted hashes of names, each with the offset and the id of its type.
-pub(super) struct Names(Vec<(u64, Place)>);
+/// Sorted hashes of names, each with the id of its type.
+pub(super) struct Names(Vec<(u64, u32)>);
 
 impl Names {
     pub(super) fn of(btf: &Btf) -> Names {
-        let mut names = Vec::new();
-        let mut records = btf.records();
-        loop {
-            let at = records.at as u32;
-            let Some(record) = records.next() else { break };
-            if record.name_offset != 0 {
-                names.push((hash(btf.name(&record)), (at, record.id)));
-            }
-        }
+        let named = btf.records().filter(|record| record.name_offset != 0);
+        let mut names: Vec<_> = named.map(|record| (hash(btf.name(&record)), record.id)).collect();
         names.sort_unstable();
         Names(names)
     }
 
     /// The first type of that kind and name.
-    pub(super) fn find(&self, btf: &Btf, kind: Kind, name: &str) -> Option<Place> {
+    pub(super) fn find(&self, btf: &Btf, kind: Kind, name: &str) -> Option<u32> {
         let wanted = hash(name);
         let first = self.0.partition_point(|(hash, _)| *hash < wanted);
-        let alike = self.0[first..].iter().take_while(|(hash, _)| *hash == wanted).map(|(_, place)| *place);
-        alike.into_iter().find(|(at, id)| {
-            let record = read_record(btf.types(), *at as usize, *id);
-            record.is_some_and(|(record, _)| record.kind == kind && btf.name(&record) == name)
-        })
+        let mut alike = self.0[first..].iter().take_while(|(hash, _)| *hash == wanted).map(|(_, id)| *id);
+        alike.find(|id| btf.record(*id).is_some_and(|record| record.kind == kind && btf.name(&record) == name))
     }
 }
 

@@ -121,14 +121,14 @@ fn many_names_are_found_as_few_are() {
     for record in records().step_by(step) {
         let walked = few.search(record.kind, few.name(&record)).unwrap();
         let known = many.find(record.kind, few.name(&record)).unwrap();
-        assert_eq!((walked.1, few.name(&record)), (known.id, many.name(&known)));
+        assert_eq!((walked, few.name(&record)), (known.id, many.name(&known)));
         found += 1;
     }
     assert!(found >= super::names::MOST_WALKS && many.names.get().is_some() && few.names.get().is_none());
     // The table itself, with all kinds that a name has.
     for record in records().step_by(step) {
         for kind in [Kind::Struct, Kind::Func, Kind::Typedef, Kind::Enum] {
-            let walked = few.search(kind, few.name(&record)).map(|place| place.1);
+            let walked = few.search(kind, few.name(&record));
             assert_eq!(walked, many.find(kind, few.name(&record)).map(|known| known.id), "{}", few.name(&record));
         }
     }
@@ -202,4 +202,20 @@ fn reads_the_running_kernel() {
     assert!(matches!(&**to, Type::Struct(regs) if &*regs.name == "pt_regs"));
     assert!(btf.enumerator_named("BPF_MAP_TYPE_HASH").is_some_and(|(value, _)| value == 1));
     println!("user tags: {} after {:?}", btf.has_user_tags(), started.elapsed());
+}
+
+#[test]
+fn names_that_begin_alike() {
+    let btf = Btf::from_bytes(small_blob(), 0).unwrap();
+    assert_eq!(btf.beginning_with("btf_trace_", Kind::Typedef), [("open", 13)]);
+    assert_eq!(btf.beginning_with("tas", Kind::Struct), [("k", 5)]);
+    assert!(btf.beginning_with("tas", Kind::Union).is_empty() && btf.beginning_with("ask", Kind::Struct).is_empty());
+    let Ok(kernel) = Btf::open_vmlinux() else { return };
+    let walked: Vec<(&str, u32)> = kernel
+        .records()
+        .filter(|record| record.kind == Kind::Func)
+        .filter_map(|record| Some((kernel.name(&record).strip_prefix("vfs_")?, record.id)))
+        .collect();
+    assert_eq!(kernel.beginning_with("vfs_", Kind::Func), walked);
+    assert!(walked.len() > 20);
 }
