@@ -99,6 +99,7 @@ pub struct Machine {
     privileges: OnceLock<Privileges>,
     /// A process that does not run its program yet.
     expected: Option<(u32, PathBuf)>,
+    is_for_compiling: bool,
 }
 
 impl Machine {
@@ -126,6 +127,15 @@ impl Machine {
     pub fn use_traceable_functions(&self, text: String) {
         let _ = self.traceable.set(Some(FunctionList::new(text, false)));
         let _ = self.traceable_addresses.set(None);
+    }
+
+    /// From now on nothing is to be attached: what only privileges would tell is taken from what everybody may read.
+    pub fn compile_only(&mut self) {
+        self.is_for_compiling = true;
+    }
+
+    pub(crate) fn is_for_compiling(&self) -> bool {
+        self.is_for_compiling
     }
 
     /// Leaves out probes whose names do not fit.
@@ -578,8 +588,13 @@ impl Target for Machine {
 
     fn has(&self, feature: Feature) -> bool {
         let answer = self.features.has(feature, || self.btf().map(Arc::as_ref));
-        // Who may load nothing cannot ask for a helper: what is missing then is the privilege, which loading names.
-        answer || matches!(feature, Feature::Helper(_)) && self.features.may_not_load()
+        // Who may load nothing cannot ask: what is missing then is the privilege, which loading names.
+        let is_assumed = match feature {
+            Feature::Helper(_) => true,
+            Feature::Trampolines | Feature::Iterators => self.is_for_compiling,
+            _ => false,
+        };
+        answer || is_assumed && self.features.may_not_load()
     }
 
     fn type_names(&self) -> Vec<(TypeTag, String)> {

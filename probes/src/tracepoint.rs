@@ -5,6 +5,7 @@
 
 mod fields;
 mod syscalls;
+mod untold;
 
 use std::ffi::CString;
 use std::os::fd::BorrowedFd;
@@ -13,10 +14,10 @@ use std::sync::Arc;
 use rtrace_lang::probe::{ProbeSpec, wildcard_match};
 use rtrace_lang::target::{Attach, Feature, Layout, ProbeSite, ProgramKind, ResolveError, ResolveOptions, Target};
 
+use crate::kernel::KernelError;
 use crate::kernel::bpf;
 use crate::kernel::perf::{self, PerfKind, PerfScope};
 use crate::kernel::tracefs::Tracefs;
-use crate::kernel::{KernelError, syscalls as numbers};
 use crate::listing::{self, ListedProbe};
 use crate::machine::Machine;
 use crate::nearest::{near_matches, near_misses};
@@ -63,8 +64,8 @@ impl Provider for Tracepoint {
         let tracefs = match machine.tracefs_for(self.name()) {
             Ok(tracefs) => tracefs,
             // The names of system calls are known without it, and so is how to attach to them.
-            Err(error) if category == "syscalls" && !options.uses_arguments => {
-                return syscalls_without_tracefs(machine, event).ok_or(error);
+            Err(error) if machine.is_for_compiling() || category == "syscalls" && !options.uses_arguments => {
+                return untold::sites(machine, category, event, options).ok_or(error);
             }
             Err(error) => return Err(error),
         };
@@ -152,41 +153,41 @@ fn site(
     event: &str,
     options: &ResolveOptions,
 ) -> Result<Option<ProbeSite>, KernelError> {
+    let format = if options.uses_arguments { Some(tracefs.format(category, event)?) } else { None };
     if category == "syscalls"
-        && let Some(site) = syscalls::site(machine, event, options.uses_arguments.then_some(tracefs))?
+        && let Some(site) = syscalls::site(machine, event, format.as_deref())
     {
         return Ok(Some(site));
     }
     let known = |event: &str| machine.btf().is_some_and(|btf| btf.trace_events().contains_key(event));
     // A perf tracepoint's program is not left in the middle.
     let passes_over = || machine.avoids_raw_tracepoints() && !is_without_preemption(category, event);
-    if !options.uses_arguments && !tracefs.is_dynamic(category, event) && known(event) && !passes_over() {
-        return Ok(Some(ProbeSite {
-            name: format!("tracepoint:{category}:{event}").into(),
-            function: event.into(),
-            provider: TRACEPOINT.name(),
-            program: ProgramKind::RawTracepoint,
-            layout: empty_layout(),
-            selector: None,
-            attach: Attach::RawTracepoint { event: event.into() },
-        }));
+    if format.is_none() && !tracefs.is_dynamic(category, event) && known(event) && !passes_over() {
+        return Ok(Some(bare_site(category, event)));
     }
     let Some(id) = tracefs.event_id(category, event)? else { return Ok(None) };
-    let layout = if options.uses_arguments {
-        let arguments = fields::arguments(machine, &tracefs.format(category, event)?, fields::space_of(category));
-        Arc::new(Layout { arguments, ..Layout::default() })
-    } else {
-        empty_layout()
+    let layout = match format {
+        Some(format) => {
+            let arguments = fields::arguments(machine, &format, fields::space_of(category));
+            Arc::new(Layout { arguments, ..Layout::default() })
+        }
+        None => empty_layout(),
     };
-    Ok(Some(ProbeSite {
+    let attach = Attach::Tracepoint { id };
+    Ok(Some(ProbeSite { program: ProgramKind::Tracepoint, layout, attach, ..bare_site(category, event) }))
+}
+
+/// An event for a clause that uses no arguments.
+fn bare_site(category: &str, event: &str) -> ProbeSite {
+    ProbeSite {
         name: format!("tracepoint:{category}:{event}").into(),
         function: event.into(),
         provider: TRACEPOINT.name(),
-        program: ProgramKind::Tracepoint,
-        layout,
+        program: ProgramKind::RawTracepoint,
+        layout: empty_layout(),
         selector: None,
-        attach: Attach::Tracepoint { id },
-    }))
+        attach: Attach::RawTracepoint { event: event.into() },
+    }
 }
 
 /// Whether the event fires where no task can be taken off: in interrupts, and while the scheduler is at work on a queue. There a perf
@@ -199,17 +200,6 @@ fn is_without_preemption(category: &str, event: &str) -> bool {
             .any(|first| event.starts_with(first)),
         _ => false,
     }
-}
-
-/// The events of system calls from the table of their numbers; None where none matches or BTF is missing too.
-fn syscalls_without_tracefs(machine: &Machine, pattern: &str) -> Option<Vec<ProbeSite>> {
-    let mut events: Vec<String> =
-        numbers::names().flat_map(|name| [format!("sys_enter_{name}"), format!("sys_exit_{name}")]).collect();
-    events.retain(|event| wildcard_match(pattern, event));
-    events.sort_unstable();
-    let site = |event: &String| syscalls::site(machine, event, None).ok().flatten();
-    let sites: Option<Vec<ProbeSite>> = events.iter().map(site).collect();
-    sites.filter(|sites| !sites.is_empty())
 }
 
 /// Categories and events that match, in order. Events of `ftrace` itself can't be attached to.

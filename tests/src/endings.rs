@@ -38,6 +38,7 @@ pub const OUTSIDE_GUESTS: &[(&str, Check)] = &[
     ("no_capabilities", check_no_capabilities),
     ("few_files", check_few_files),
     ("dry_run_without_capabilities", check_dry_run_without_capabilities),
+    ("compiling_without_capabilities", check_compiling_without_capabilities),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -454,6 +455,45 @@ fn check_dry_run_without_capabilities(programs: &Programs) -> Result<()> {
         let errors = errors(&ended);
         if ended.status.code() != Some(status) || !errors.contains(message) {
             bail!("{script} ended with {}: {errors}", ended.status);
+        }
+    }
+    Ok(())
+}
+
+/// Scripts compile into the same programs, also where neither tracefs may be read nor the kernel be asked what it can do.
+fn check_compiling_without_capabilities(programs: &Programs) -> Result<()> {
+    let as_for_root = [
+        "tracepoint:sched:sched_switch { @[args.prev_comm, args.next_pid] = count(); }",
+        "tracepoint:sched:sched_process_exec { @[str(args.filename)] = count(); }",
+        "tracepoint:sched:sched_wakeup { @[args.comm, args.target_cpu] = count(); }",
+        "tracepoint:sched:sched_process_* { @[comm] = count(); }",
+        "tracepoint:syscalls:sys_enter_openat { printf(\"%s %d\\n\", str(args.filename), args.dfd); }",
+        "tracepoint:syscalls:sys_exit_read /args.ret > 0/ { @ = sum(args.ret); }",
+        "tracepoint:raw_syscalls:sys_enter { @[args.id, args.args[1]] = count(); }",
+        "rawtracepoint:sched_switch { @ = count(); }",
+        "syscall::openat:entry { @[copyinstr(arg1)] = count(); }",
+    ];
+    for script in as_for_root {
+        let emitted = ["--emit", "manifest,bpf"];
+        let ended = as_nobody(programs, "", &emitted, script)?;
+        let of_root = run(Command::new(&programs.rtrace).args(emitted).args(["-e", script]))?;
+        if ended.status.code() != Some(0) || ended.output != of_root.output || ended.output.is_empty() {
+            let shown = String::from_utf8_lossy(&ended.output).into_owned();
+            bail!("{script} ended with {}: {}{shown}", ended.status, errors(&ended));
+        }
+    }
+    let others = [
+        ("fentry:vfs_read { @ = sum(args.count); }", 0, ""),
+        ("fexit:vfs_read { @ = sum(retval); }", 0, ""),
+        ("iter:task { print(ctx.task.pid); }", 0, ""),
+        ("tracepoint:sched:sched_switch { @ = count(args.nothing); }", 1, "error[R0"),
+        ("tracepoint:sched:sched_switch { @ = sum(args.prev_pidd); }", 1, "no argument `prev_pidd`"),
+        ("tracepoint:sched:* { @ = count(); }", 2, "needs to read /sys/kernel/tracing, which is not permitted"),
+    ];
+    for (script, status, message) in others {
+        let ended = as_nobody(programs, "", &["--check"], script)?;
+        if ended.status.code() != Some(status) || !errors(&ended).contains(message) {
+            bail!("{script} ended with {}: {}", ended.status, errors(&ended));
         }
     }
     Ok(())

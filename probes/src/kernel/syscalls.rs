@@ -1,5 +1,5 @@
 //! Which number each system call event of tracefs (`sys_enter_NAME`, `sys_exit_NAME`) has, on x86-64. The numbers are
-//! ABI and never change. Holds no argument types: those are in the events' format files.
+//! ABI and never change. The parameters are those of a kernel whose format files, which rule, can't be read.
 
 /// Where the event is named as the call is in libc: `SYS_read` is `sys_enter_read`.
 macro_rules! same_name {
@@ -99,6 +99,15 @@ pub fn number(name: &str) -> Option<u64> {
     let same = SAME_NAME.iter().find(|(constant, _)| constant.strip_prefix("SYS_") == Some(name));
     let other = || OTHER_NAME.iter().find(|(other, _)| *other == name);
     same.or_else(other).map(|(_, number)| *number as u64)
+}
+
+/// A call in a line, as the format files of Linux 6.18 declare its parameters: `openat(int dfd, const char * filename, ...)`.
+static PROTOTYPES: &str = include_str!("syscalls/prototypes.txt");
+
+/// The declarations of a call's parameters, with `, ` between them; None where they are not known.
+pub fn parameters(name: &str) -> Option<&'static str> {
+    let of_call = |line: &'static str| line.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+    PROTOTYPES.lines().find_map(of_call)
 }
 
 /// All names, in no particular order.

@@ -10,7 +10,7 @@ use crate::kernel::tracefs::{FieldPlace, FormatField};
 use crate::machine::Machine;
 
 /// Bytes of a `__data_loc` word.
-const LOCATION_BYTES: u32 = 4;
+pub(super) const LOCATION_BYTES: u32 = 4;
 
 /// Where the pointers in a category's records point: only those of system calls are the caller's.
 pub(super) fn space_of(category: &str) -> Space {

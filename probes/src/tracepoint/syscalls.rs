@@ -17,16 +17,15 @@ use rtrace_lang::target::{
 };
 use rtrace_lang::types::Type;
 
-use super::{TRACEPOINT, fields};
-use crate::kernel::KernelError;
+use super::{bare_site, fields};
 use crate::kernel::bpf::{self, ProgramConfig};
 use crate::kernel::btf::Kind;
 use crate::kernel::features::RETURN_ZERO;
 use crate::kernel::syscalls as numbers;
-use crate::kernel::tracefs::{FormatField, Tracefs};
+use crate::kernel::tracefs::FormatField;
 use crate::kprobe;
 use crate::machine::Machine;
-use crate::provider::{AttachError, Link, Provider};
+use crate::provider::{AttachError, Link};
 
 /// Where the arguments of a 64-bit system call are: di si dx r10 r8 r9.
 const ARGUMENT_OFFSETS: [u32; 6] = [112, 104, 96, 56, 72, 64];
@@ -74,17 +73,13 @@ struct Call {
     is_exit: bool,
 }
 
-/// The site of an event of a system call, with its arguments by name where tracefs is there to tell them. None where its number is
-/// not known, or the types of the kernel are not.
-pub(super) fn site(
-    machine: &Machine,
-    event: &str,
-    tracefs: Option<&Tracefs>,
-) -> Result<Option<ProbeSite>, KernelError> {
-    let Some(call) = Call::of_event(event) else { return Ok(None) };
-    let Some(way) = call.way(machine) else { return Ok(None) };
-    let layout = match tracefs {
-        Some(tracefs) => Arc::new(call.layout(machine, way, &tracefs.format("syscalls", event)?)),
+/// The site of an event of a system call, with its arguments by name where the fields of the event's record are given. None where
+/// its number is not known, or the types of the kernel are not.
+pub(super) fn site(machine: &Machine, event: &str, format: Option<&[FormatField]>) -> Option<ProbeSite> {
+    let call = Call::of_event(event)?;
+    let way = call.way(machine)?;
+    let layout = match format {
+        Some(format) => Arc::new(call.layout(machine, way, format)),
         None => call.bare_layout(way),
     };
     let (program, attach) = match way {
@@ -97,15 +92,7 @@ pub(super) fn site(
             Attach::Kprobe { function: call.function().into(), offset: 0, is_return: false, is_matched: false },
         ),
     };
-    Ok(Some(ProbeSite {
-        name: format!("tracepoint:syscalls:{event}").into(),
-        function: event.into(),
-        provider: TRACEPOINT.name(),
-        program,
-        layout,
-        selector: Some(call.number),
-        attach,
-    }))
+    Some(ProbeSite { program, layout, selector: Some(call.number), attach, ..bare_site("syscalls", event) })
 }
 
 /// Attaches to the function that fires the event, and to the event a program that does nothing: without one the kernel does not

@@ -63,7 +63,9 @@ fn serve(connection: &Connection) -> Result<(), Failure> {
     let (id, _) = connection.initialize_start()?;
     let server = json!({ "name": "rtrace", "version": env!("CARGO_PKG_VERSION") });
     connection.initialize_finish(id, json!({ "capabilities": capabilities, "serverInfo": server }))?;
-    let mut server = Server { documents: HashMap::new(), completion: Completion::new(Machine::new(), None) };
+    let mut machine = Machine::new();
+    machine.compile_only();
+    let mut server = Server { documents: HashMap::new(), completion: Completion::new(machine, None) };
     for message in &connection.receiver {
         match message {
             Message::Request(request) => {

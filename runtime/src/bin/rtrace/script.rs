@@ -168,6 +168,9 @@ pub fn machine(arguments: &Arguments) -> Result<Machine, i32> {
             .map_err(|error| fail(&format!("--probe-filter is no regular expression: {error}"), &[help]))?;
         machine.use_filter(move |name| regex.is_match(name));
     }
+    if is_only_shown(arguments) {
+        machine.compile_only();
+    }
     Ok(machine)
 }
 
