@@ -2,6 +2,7 @@
 //! where in the file they are. Maps files and touches only the parts that are needed. Never touches a process's memory.
 
 mod archive;
+mod dlang;
 mod locate;
 mod names;
 mod notes;

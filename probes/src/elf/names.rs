@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::dlang;
+
 /// True if `wanted` is what a mangled name says: `ns::f(int)`, or `ns::f`.
 pub fn is_demangled(wanted: &str, mangled: &str) -> bool {
     demangled(mangled).iter().any(|name| name == wanted)
@@ -50,7 +52,7 @@ pub fn demangled(mangled: &str) -> Vec<String> {
             found.push(text);
         }
     }
-    found.extend(d_name(mangled));
+    found.extend(dlang::demangle(mangled));
     found.dedup();
     found
 }
@@ -65,21 +67,6 @@ pub fn shown(mangled: &str) -> Cow<'_, str> {
         names.into_iter().last()
     };
     name.map_or(Cow::Borrowed(mangled), Cow::Owned)
-}
-
-/// `_D3std5stdio7writelnFZv` is `std.stdio.writeln` (D's ABI, name mangling). None for templates and back references.
-fn d_name(mangled: &str) -> Option<String> {
-    let mut rest = mangled.strip_prefix("_D")?;
-    let mut parts = Vec::new();
-    while rest.starts_with(|c: char| c.is_ascii_digit()) {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let length: usize = rest[..digits].parse().ok()?;
-        let part = rest[digits..].get(..length).filter(|part| !part.is_empty() && !part.starts_with("__T"))?;
-        parts.push(part);
-        rest = &rest[digits + length..];
-    }
-    // A type follows; Q refers back to a part before.
-    (!parts.is_empty() && !rest.is_empty() && !rest.starts_with('Q')).then(|| parts.join("."))
 }
 
 /// The parameters at the end of a demangled C++ name: `(int, char const*) const`.
