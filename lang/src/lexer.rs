@@ -498,6 +498,7 @@ impl Lexer<'_> {
 
     /// Reads one ordinary token and pushes it; None at the end of the text.
     fn word(&mut self) -> Option<Token> {
+        self.qualifiers();
         if !self.skip_blank() {
             return None;
         }

@@ -97,6 +97,20 @@ impl Lexer<'_> {
         }
     }
 
+    /// What a script's type says behind a name of C's, or a star, of how it may be used: `(struct file const *)`.
+    pub(super) fn qualifiers(&mut self) {
+        use Token::{Enum, Ident, Star, Struct, Union};
+        let is_within_type = matches!(&*self.tokens, [.., (Star, _)] | [.., (Struct | Union | Enum, _), (Ident(_), _)]);
+        while is_within_type && self.skip_blank() {
+            let (start, word) = (self.at, first_word(&self.text[self.at..]));
+            if !matches!(word, "const" | "volatile") {
+                return;
+            }
+            self.at += word.len();
+            self.trivia.push((Trivia::Attribute, Span::new(start, self.at)));
+        }
+    }
+
     /// Attributes, and qualifiers among them: of what C defines.
     pub(super) fn attributes_and_qualifiers(&mut self) {
         loop {

@@ -148,7 +148,12 @@ fn load(
     let loaded = match with_lines(&config, program, options) {
         // The log is longer than there is room for.
         Err(error) if options.verifier_log && error.errno() == Some(libc::ENOSPC) => {
-            with_lines(&bpf::ProgramConfig { log_level: bpf::LOG_STATISTICS, ..config }, program, options)
+            let brief = bpf::ProgramConfig { log_level: bpf::LOG_STATISTICS, ..config };
+            with_lines(&brief, program, options).map(|loaded| {
+                let most = bpf::LARGEST_LOG_BYTES >> 20;
+                let log = format!("its log is longer than {most} MiB; how much there was to look at:\n{}", loaded.log);
+                bpf::LoadedProgram { log, ..loaded }
+            })
         }
         loaded => loaded,
     };

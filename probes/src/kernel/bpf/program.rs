@@ -14,8 +14,8 @@ use crate::kernel::KernelError;
 /// The verifier's log begins with this many bytes and grows to `LARGEST_LOG_BYTES`.
 const FIRST_LOG_BYTES: usize = 64 * 1024;
 
-/// Half of the kernel's limit (`UINT_MAX >> 2` since 5.2, 16 MB before); a longer log helps nobody.
-const LARGEST_LOG_BYTES: usize = 16 * 1024 * 1024 - 1;
+/// A quarter of the kernel's limit (`UINT_MAX >> 2` since 5.2); a longer log helps nobody.
+pub const LARGEST_LOG_BYTES: usize = 256 * 1024 * 1024 - 1;
 
 /// `log_level`: each instruction as often as the verifier looked at it, with what it knew then (`BPF_LOG_LEVEL2`). What it knew
 /// of a program that it takes is not in the log of level 1.
