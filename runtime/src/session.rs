@@ -11,6 +11,7 @@ mod refusal;
 mod remote;
 mod replaced;
 mod report;
+mod ring;
 mod run;
 mod shared;
 mod speculations;
@@ -28,7 +29,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aya::maps::{Map as AyaMap, MapData, RingBuf};
 use rtrace_compiler::object::{Object, STOPPED_OFFSET};
 use rtrace_lang::diagnostic::Diagnostic;
 use rtrace_lang::hir::{Hir, SiteId};
@@ -52,6 +52,7 @@ use crate::symbols::MappingEvents;
 use globals::GlobalData;
 use recording::RecordingLine;
 use replaced::TracedFile;
+use ring::Ring;
 use speculations::Speculations;
 use turns::Turns;
 use unloaded::TracedModule;
@@ -234,7 +235,7 @@ pub struct Session<'m> {
     maps: Vec<LiveMap>,
     /// Of each map of the script: shared by all sessions that use it.
     users: Vec<Arc<()>>,
-    ring: Option<RingBuf<MapData>>,
+    ring: Option<Ring>,
     programs: Vec<bpf::LoadedProgram>,
     links: Vec<Link>,
     /// Names of sites of wildcards that the kernel does not let be probed.
@@ -308,14 +309,7 @@ impl<'m> Session<'m> {
         let programs = load::programs(machine, &object, &maps, &options)?;
         let unwind = object.manifest.unwind.map(|at| UnwindTables::new(at, &maps)).transpose()?;
         let ring = match object.manifest.ring {
-            Some(number) => {
-                let fd = maps[number as usize]
-                    .fd()
-                    .try_clone_to_owned()
-                    .map_err(|error| SessionError::System("dup", error))?;
-                let data = MapData::from_fd(fd).map_err(SessionError::Ring)?;
-                Some(RingBuf::try_from(AyaMap::RingBuf(data)).map_err(SessionError::Ring)?)
-            }
+            Some(number) => Some(Ring::new(&maps[number as usize])?),
             None => None,
         };
         let hir = object.manifest.hir.clone();

@@ -1,6 +1,6 @@
 //! The life of a session: BEGIN, attach, events as they come, detach, END, and the maps at the end.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -62,9 +62,6 @@ const OBJECTS_AT_ONCE: usize = 64;
 
 /// Processes that are looked at between two looks at the events.
 const PROCESSES_AT_ONCE: usize = 32;
-
-/// Bytes of records that wait in the tool's memory to be printed, about: a million short ones.
-const MOST_WAITING: usize = 128 << 20;
 
 /// Pause of the reader after events: an event is shown at most this much later, and the next ones come together.
 const BREATH: Duration = Duration::from_millis(2);
@@ -166,7 +163,7 @@ impl Session<'_> {
         let mut fds = vec![ending.as_raw_fd()];
         fds.extend(wakeups.iter().map(|(_, wakeup)| wakeup.as_raw_fd()));
         let ring_at = self.ring.as_ref().map(|ring| {
-            fds.push(ring.as_fd().as_raw_fd());
+            fds.push(ring.as_raw_fd());
             fds.len() - 1
         });
         let mappings_at = fds.len();
@@ -199,7 +196,7 @@ impl Session<'_> {
             let ready = signals::wait(&fds, left).map_err(|error| SessionError::System("poll", error))?;
             self.run_due(wakeups, |number| ready[1 + number], ending, sink)?;
             if ring_at.is_some_and(|at| ready[at]) {
-                self.drain(sink)?;
+                self.take_records(sink)?;
                 // A reader that is always there first is woken for every single event, at the expense of the traced.
                 std::thread::sleep(BREATH);
             }
@@ -436,39 +433,7 @@ impl Session<'_> {
         self.globals.get(EXIT_OFFSET) & EXIT_CALLED != 0
     }
 
-    /// Hands on every event that is in the ring buffer.
-    pub(super) fn drain(&mut self, sink: &mut dyn Sink) -> Result<(), SessionError> {
-        let Some(mut ring) = self.ring.take() else { return Ok(()) };
-        let mut result = Ok(());
-        // A record is copied out before it is looked at, so that its room is free while it is printed: a burst goes
-        // into the tool's memory at once, and is printed from there.
-        let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
-        let mut waiting_bytes = 0;
-        loop {
-            while waiting_bytes < MOST_WAITING {
-                match ring.next() {
-                    Some(item) => {
-                        waiting_bytes += item.len() + size_of::<Vec<u8>>();
-                        waiting.push_back(item.to_vec());
-                    }
-                    None => break,
-                }
-            }
-            // What the records point at was mapped before they were sent.
-            self.note_mappings();
-            let Some(bytes) = waiting.pop_front() else { break };
-            waiting_bytes -= bytes.len() + size_of::<Vec<u8>>();
-            result = self.record(&bytes, sink);
-            if result.is_err() {
-                break;
-            }
-        }
-        self.ring = Some(ring);
-        result?;
-        Ok(self.packets.flush()?)
-    }
-
-    fn record(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), SessionError> {
+    pub(super) fn record(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), SessionError> {
         if self.has_printed_enough() {
             return Ok(());
         }
