@@ -7,14 +7,18 @@ use rtrace_lang::aggregations::{
 };
 
 use rtrace_probes::kernel::KernelError;
+use smallvec::SmallVec;
 
 use crate::decode::word;
 use crate::event::{Bucket, Cell, Point};
 
+/// The slots of a cell. There may be a million cells of a few.
+pub type Slots = SmallVec<[u64; 4]>;
+
 /// The slots of a cell, merged over processors: zeros where none has a value; None where there is no processor.
-pub fn merge(aggregation: &Aggregation, values: &[u8]) -> Option<Vec<u64>> {
+pub fn merge(aggregation: &Aggregation, values: &[u8]) -> Option<Slots> {
     let slots = aggregation.slots() as usize;
-    let mut merged = vec![0u64; slots];
+    let mut merged = Slots::from_elem(0, slots);
     let mut any = false;
     for part in values.chunks_exact(slots * 8) {
         match aggregation.row().merge {
@@ -36,7 +40,7 @@ pub fn merge(aggregation: &Aggregation, values: &[u8]) -> Option<Vec<u64>> {
                 let (new, old) = (word(part, 0), merged[0]);
                 let smallest = aggregation.row().merge == Merge::Smallest;
                 if merged[1] == 0 || is_better(new, old, smallest, aggregation.signed) {
-                    merged = vec![new, 1];
+                    merged.copy_from_slice(&[new, 1]);
                 }
             }
             Merge::Series => {
@@ -366,7 +370,7 @@ mod tests {
             Aggregation { kind: AggregationKind::Stddev, signed: true, is_marked: false, shape: Shape::Plain };
         let part: Vec<u8> = [1, 2, u64::MAX, 5].iter().flat_map(|slot: &u64| slot.to_le_bytes()).collect();
         let merged = merge(&aggregation, &[part.clone(), part].concat());
-        assert_eq!(merged, Some(vec![2, 4, u64::MAX - 1, 11]));
+        assert_eq!(merged.as_deref(), Some([2, 4, u64::MAX - 1, 11].as_slice()));
     }
 
     #[test]
@@ -380,7 +384,7 @@ mod tests {
         };
         // The second place of the first processor is of an older round.
         let parts = [[5, 70, 9, 2, 1, 1], [5, 60, 4, 4, 33, 2]];
-        assert_eq!(merged(SeriesFunction::Last, &parts), [5, 70, 9, 4, 33, 2]);
+        assert_eq!(merged(SeriesFunction::Last, &parts).as_slice(), [5, 70, 9, 4, 33, 2]);
         assert_eq!(merged(SeriesFunction::Sum, &parts)[..2], [5, 130]);
         assert_eq!(merged(SeriesFunction::Avg, &parts)[..3], [5, 130, 13]);
         assert_eq!(merged(SeriesFunction::Min, &parts)[..2], [5, 60]);

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use rtrace_lang::aggregations::{Aggregation, AggregationKind};
 use rtrace_lang::types::Type;
-use smallvec::SmallVec;
 
-use crate::cells;
+use crate::cells::{self, Slots};
 use crate::controls::without_controls;
 use crate::decode::{simple, word};
 use crate::event::{Cell, Value};
@@ -127,9 +126,6 @@ pub struct Packed {
     order: Vec<u32>,
 }
 
-/// Words of a value that are kept: the slots of those aggregations that are a few numbers.
-type Words = SmallVec<[u64; 4]>;
-
 impl Shape {
     /// None where values take more than their bytes to be shown, or more bytes than what is shown of them.
     pub fn new(key: &[Type], value: PackedValue, divisor: u64, for_terminal: bool) -> Option<Shape> {
@@ -157,10 +153,10 @@ impl Shape {
     }
 
     /// What is kept of a value as the kernel has it; None where no processor has one.
-    fn words(&self, value: &[u8]) -> Option<Words> {
+    fn words(&self, value: &[u8]) -> Option<Slots> {
         match &self.value {
             PackedValue::Number(_) => Some([word(value, 0)].into_iter().collect()),
-            PackedValue::Merged(aggregation) => cells::merge(aggregation, value).map(Words::from_vec),
+            PackedValue::Merged(aggregation) => cells::merge(aggregation, value),
         }
     }
 
@@ -183,6 +179,12 @@ impl Shape {
             if self.for_terminal { without_controls(value) } else { value }
         };
         self.key.iter().map(part).collect()
+    }
+
+    /// The first part of a key, of which alone `maps::rank` makes something.
+    fn first_part(&self, bytes: &[u8]) -> Option<Value> {
+        let ty = self.key.first()?;
+        simple(ty, &bytes[..ty.stored_bytes() as usize])
     }
 
     /// As `maps::order` compares the parts.
@@ -251,15 +253,15 @@ impl Packed {
     /// Puts the entries in order: by two numbers of each first, as `rank` gives them, which settles most.
     pub fn sort(&mut self, rank: impl Fn(&[Value], &Cell) -> (i128, u64)) {
         let ranked = |place: &u32| {
-            let (key, cell) = self.row(*place);
-            let (value, key) = rank(&key, &cell);
+            let key = self.shape.first_part(self.key_at(*place));
+            let (value, key) = rank(key.as_slice(), &self.shape.cell(self.words_at(*place)));
             (value, key, *place)
         };
-        let mut ranks: Vec<(i128, u64, u32)> = self.order.iter().map(ranked).collect();
-        ranks.sort_unstable_by(|a, b| {
-            let by_key = || self.shape.compare(self.key_at(a.2), self.key_at(b.2));
-            (a.0, a.1).cmp(&(b.0, b.1)).then_with(by_key).then(a.2.cmp(&b.2))
-        });
+        let mut ranks: Vec<Ranked> = self.order.iter().map(ranked).collect();
+        by_numbers(&mut ranks);
+        for same in ranks.chunk_by_mut(|a, b| (a.0, a.1) == (b.0, b.1)).filter(|same| same.len() > 1) {
+            same.sort_by(|a, b| self.shape.compare(self.key_at(a.2), self.key_at(b.2)));
+        }
         // They are read one behind the other, which is faster where they lie so.
         let (mut keys, mut words) = (Vec::with_capacity(self.keys.len()), Vec::with_capacity(self.words.len()));
         for (_, _, place) in ranks {
@@ -267,6 +269,43 @@ impl Packed {
             words.extend_from_slice(self.words_at(place));
         }
         (self.keys, self.words) = (keys, words);
+    }
+}
+
+/// Two numbers that an entry is in order by, and which one it is.
+type Ranked = (i128, u64, u32);
+
+/// Fewer are sorted as soon by comparing them.
+const FEWEST_SORTED_BY_DIGITS: usize = 4096;
+
+/// Puts entries in order of their numbers; those of the same numbers stay in theirs. A million mostly differ in a few bytes alone, each of
+/// which takes one pass.
+fn by_numbers(ranks: &mut Vec<Ranked>) {
+    let values = ranks.iter().map(|(value, ..)| *value);
+    let (Some(smallest), Some(largest)) = (values.clone().min(), values.max()) else { return };
+    let is_narrow = largest.checked_sub(smallest).is_some_and(|range| u64::try_from(range).is_ok());
+    if ranks.len() < FEWEST_SORTED_BY_DIGITS || !is_narrow {
+        ranks.sort_by_key(|(value, key, _)| (*value, *key));
+        return;
+    }
+    let number = |(value, key, _): &Ranked| ((value - smallest) as u128) << 64 | u128::from(*key);
+    let first = number(&ranks[0]);
+    let differing = ranks.iter().fold(0, |bits, ranked| bits | (number(ranked) ^ first));
+    let mut sorted = ranks.clone();
+    for shift in (0..u128::BITS).step_by(8).filter(|shift| differing >> shift & 0xff != 0) {
+        let digit = |ranked: &Ranked| (number(ranked) >> shift) as u8 as usize;
+        let mut places = [0usize; 256];
+        ranks.iter().for_each(|ranked| places[digit(ranked)] += 1);
+        let mut next = 0;
+        for place in &mut places {
+            next += std::mem::replace(place, next);
+        }
+        for ranked in ranks.iter() {
+            let place = &mut places[digit(ranked)];
+            sorted[*place] = *ranked;
+            *place += 1;
+        }
+        std::mem::swap(ranks, &mut sorted);
     }
 }
 
@@ -325,6 +364,29 @@ mod tests {
         rows.keep_last(2);
         rows.reverse();
         assert_eq!(shown(&rows), [of(-7, "z", 5), of(7, "b", -1)]);
+    }
+
+    #[test]
+    fn many_are_in_the_order_of_few() {
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for (value_bits, key_bits) in [(0, 20), (8, 64), (64, 8), (64, 64), (120, 64), (0, 0)] {
+            let mut ranks: Vec<Ranked> = Vec::new();
+            for place in 0..3 * FEWEST_SORTED_BY_DIGITS as u32 {
+                let value = (i128::from(random()) << 64 | i128::from(random())) & ((1 << value_bits) - 1);
+                ranks.push((value - 1000, random() & ((1_u128 << key_bits) - 1) as u64, place));
+            }
+            let mut expected = ranks.clone();
+            expected.sort_by_key(|(value, key, _)| (*value, *key));
+            by_numbers(&mut ranks);
+            assert!(ranks == expected, "{value_bits} and {key_bits} bits");
+        }
+        by_numbers(&mut Vec::new());
     }
 
     #[test]
