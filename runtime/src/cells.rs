@@ -163,10 +163,12 @@ pub fn cell(aggregation: &Aggregation, slots: &[u64], divisor: u64) -> Cell {
 }
 
 fn divided(value: u64, divisor: u64, signed: bool) -> i64 {
-    if signed {
-        (i128::from(value as i64) / i128::from(divisor.max(1))) as i64
+    if divisor <= 1 {
+        value as i64
+    } else if signed {
+        (i128::from(value as i64) / i128::from(divisor)) as i64
     } else {
-        (value / divisor.max(1)) as i64
+        (value / divisor) as i64
     }
 }
 

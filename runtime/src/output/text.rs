@@ -48,7 +48,10 @@ impl Text {
                 }
             }
             out.push(b'\n');
-            self.writer.write_all(String::from_utf8_lossy(&out).as_bytes())?;
+            match std::str::from_utf8(&out) {
+                Ok(_) => self.writer.write_all(&out)?,
+                Err(_) => self.writer.write_all(String::from_utf8_lossy(&out).as_bytes())?,
+            }
         }
         Ok(())
     }
@@ -120,6 +123,11 @@ fn add_text(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("memory takes all that is written to it");
 }
 
+/// There may be millions.
+fn add_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
 /// A frame of a stack, as its mode prints it.
 fn frame_line(frame: &Frame, mode: StackMode) -> String {
     let address = frame.address;
@@ -149,8 +157,8 @@ pub(super) fn body(cell: &Cell) -> String {
 
 fn add_body(out: &mut Vec<u8>, cell: &Cell, bars: Bars) {
     let number = |out: &mut Vec<u8>, value: i64, signed: bool| match signed {
-        true => add_text(out, format_args!("{value}")),
-        false => add_text(out, format_args!("{}", value as u64)),
+        true => add_number(out, value),
+        false => add_number(out, value as u64),
     };
     match cell {
         Cell::Value(value) => add(out, value),
@@ -192,8 +200,8 @@ pub(super) fn render(value: &Value) -> Vec<u8> {
 
 fn add(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Int(n) | Value::Enum { name: None, number: n } => add_text(out, format_args!("{n}")),
-        Value::Uint(n) => add_text(out, format_args!("{n}")),
+        Value::Int(n) | Value::Enum { name: None, number: n } => add_number(out, *n),
+        Value::Uint(n) => add_number(out, *n),
         Value::Bool(b) => add_text(out, format_args!("{b}")),
         Value::Str(bytes) => out.extend_from_slice(bytes),
         Value::Buffer(bytes) => out.extend(printf::escaped(bytes, false)),
