@@ -87,6 +87,20 @@ impl LiveMap {
         bpf::map_lookup_batch(self.fd(), self.object.key_bytes as usize, self.value_bytes(cpus), visit)
     }
 
+    /// As `for_each`; of many entries some go to `first` and the others to `second`, at the same time.
+    pub fn for_each_half(
+        &self,
+        cpus: u32,
+        first: &mut dyn FnMut(&[u8], &[u8]),
+        second: &mut (dyn FnMut(&[u8], &[u8]) + Send),
+    ) -> Result<(), KernelError> {
+        if !matches!(self.object.kind, MapKind::Hash | MapKind::PerCpuHash) {
+            return self.for_each(cpus, first);
+        }
+        let (key_bytes, value_bytes) = (self.object.key_bytes as usize, self.value_bytes(cpus));
+        bpf::map_lookup_halves(self.fd(), key_bytes, value_bytes, self.object.entries, first, second)
+    }
+
     /// The value of one key.
     pub fn get(&self, key: &[u8], cpus: u32) -> Result<Option<Vec<u8>>, KernelError> {
         let mut value = vec![0; self.value_bytes(cpus)];

@@ -238,6 +238,14 @@ impl Packed {
         }
     }
 
+    /// Adds all entries of another one of the same shape.
+    pub fn append(&mut self, mut other: Packed) {
+        self.keys.append(&mut other.keys);
+        self.words.append(&mut other.words);
+        self.word_count = self.word_count.max(other.word_count);
+        self.order = (0..(self.order.len() + other.order.len()) as u32).collect();
+    }
+
     fn key_at(&self, place: u32) -> &[u8] {
         &self.keys[place as usize * self.key_bytes..][..self.key_bytes]
     }

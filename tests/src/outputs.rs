@@ -26,6 +26,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("filling_disk", check_filling_disk),
     ("steady_errors", check_steady_errors),
     ("commands_of_a_terminal", check_commands),
+    ("many_keys", check_many_keys),
 ];
 
 /// What takes a processor that does not compute in software.
@@ -172,6 +173,28 @@ fn check_steady_errors(programs: &Programs) -> Result<()> {
         if while_running.windows(2).any(|pair| pair[1].0 - pair[0].0 < SECOND) {
             bail!("`{place}` is told more than once in a second: {told:?}");
         }
+    }
+    Ok(())
+}
+
+/// So many keys that two threads read them are all shown once, in the order of their values and then of the keys.
+fn check_many_keys(programs: &Programs) -> Result<()> {
+    const KEYS: i64 = 100_000;
+    let workload = programs.workloads.join("workload");
+    let script = "config = { max_map_keys = 120000 } \
+                  tracepoint:syscalls:sys_enter_getppid /@calls < 100000/ { @[@calls - 50000] = sum((int64)@calls % 7 - 3); @calls++; } \
+                  END { clear(@calls); }";
+    let mut command = Command::new(&programs.rtrace);
+    command.args(["-q", "-e", script, "-c", &format!("{} threads 1 {KEYS}", workload.display())]);
+    let ended = Child::start(&mut command, Instant::now() + PATIENCE)?.finish()?;
+    let mut expected: Vec<(i64, i64)> = (0..KEYS).map(|call| (call % 7 - 3, call - KEYS / 2)).collect();
+    expected.sort_unstable();
+    let expected = expected.into_iter().map(|(value, key)| format!("@[{key}]: {value}"));
+    let output = String::from_utf8_lossy(&ended.output);
+    let shown: Vec<&str> = output.lines().filter(|line| !line.is_empty()).collect();
+    let differing = expected.zip(&shown).enumerate().find(|(_, (expected, shown))| expected != *shown);
+    if shown.len() as i64 != KEYS || differing.is_some() || !ended.status.success() {
+        bail!("{} lines, the first that differs is {differing:?}; {}", shown.len(), ended.status);
     }
     Ok(())
 }

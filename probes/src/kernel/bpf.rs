@@ -5,11 +5,13 @@
 //!
 //! Unsafe: the system call, and the unions that its attribute is made of.
 
+mod batch;
 mod link;
 mod loaded;
 mod map;
 mod program;
 
+pub use batch::*;
 pub use link::*;
 pub use loaded::*;
 pub use map::*;

@@ -100,8 +100,11 @@ impl Session<'_> {
         let may_be_cut = map.key.iter().any(|ty| self.decoder.may_be_cut(ty));
         let is_plain = !map.key.is_empty() && !map.has_short_keys() && !may_be_cut;
         let Some(shape) = shape.filter(|_| is_plain) else { return Ok(None) };
-        let mut packed = Packed::new(shape);
-        self.maps[at].for_each(self.cpus, &mut |key, value| packed.push(key, value))?;
+        let (mut packed, mut others) = (Packed::new(shape.clone()), Packed::new(shape));
+        let mut push = |key: &[u8], value: &[u8]| packed.push(key, value);
+        let mut push_other = |key: &[u8], value: &[u8]| others.push(key, value);
+        self.maps[at].for_each_half(self.cpus, &mut push, &mut push_other)?;
+        packed.append(others);
         packed.sort(|key, cell| maps::rank(map, table.by, key, cell));
         Ok(Some(packed))
     }

@@ -1,9 +1,8 @@
-//! Maps: made, read, written, and walked many keys at a time. Knows nothing of what keys and values mean.
+//! Maps: made, read and written key by key. Knows nothing of what keys and values mean.
 //!
 //! Unsafe: the unions that the system call's attribute is made of.
 
 use std::ffi::CString;
-use std::mem;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,15 +11,6 @@ use aya_obj::generated::{bpf_attr, bpf_cmd};
 
 use super::{address, bpf, bpf_fd, empty_attribute, object_name, raw, slice_address, with_memory_limit};
 use crate::kernel::KernelError;
-
-/// The kernel's own, internal "not supported" (include/linux/errno.h), which reaches user space from map operations.
-const ENOTSUPP: i32 = 524;
-
-/// Keys that one batch call asks for; the time per key does not fall further beyond this.
-const BATCH_KEYS: usize = 4096;
-
-/// Bytes of keys and values that one batch call asks for, where the values are large.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// What a map is made of. Gap: aya's typed maps need key and value types at compile time.
 #[derive(Clone, Debug, Default)]
@@ -142,192 +132,26 @@ pub fn map_freeze(map: BorrowedFd<'_>) -> Result<(), KernelError> {
     bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attribute).map(|_| ())
 }
 
-/// Calls `visit` with each key and value of a hash or array map, in the map's own order. `value_bytes` is the length
-/// as `map_lookup` gives it (all CPUs of a per-CPU map). Many keys a call where the kernel can (5.6 for hashes), key by
-/// key elsewhere. Gap: aya has no batch operations, which are six times faster.
-pub fn map_lookup_batch(
-    map: BorrowedFd<'_>,
-    key_bytes: usize,
-    value_bytes: usize,
-    visit: &mut dyn FnMut(&[u8], &[u8]),
-) -> Result<(), KernelError> {
-    batch(bpf_cmd::BPF_MAP_LOOKUP_BATCH, map, key_bytes, value_bytes, visit)
-}
-
-/// As `map_lookup_batch`, and removes each key before `visit` sees it; of a hash map, what is visited is exactly what
-/// was removed where the kernel has the batch operation. An array's elements can't be removed: that is an error.
-pub fn map_lookup_and_delete_batch(
-    map: BorrowedFd<'_>,
-    key_bytes: usize,
-    value_bytes: usize,
-    visit: &mut dyn FnMut(&[u8], &[u8]),
-) -> Result<(), KernelError> {
-    batch(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_BATCH, map, key_bytes, value_bytes, visit)
-}
-
-fn batch(
-    command: bpf_cmd,
-    map: BorrowedFd<'_>,
-    key_bytes: usize,
-    value_bytes: usize,
-    visit: &mut dyn FnMut(&[u8], &[u8]),
-) -> Result<(), KernelError> {
-    let mut capacity = (BATCH_BYTES / (key_bytes + value_bytes).max(1)).clamp(16, BATCH_KEYS);
-    // The position is a bucket's number of 4 bytes in a hash and a key in an array.
-    let mut position = vec![0_u8; key_bytes.max(8)];
-    let mut next_position = position.clone();
-    let mut keys = vec![0_u8; capacity * key_bytes];
-    let mut values = vec![0_u8; capacity * value_bytes];
-    let mut started = false;
-    loop {
-        let mut attribute = empty_attribute();
-        // SAFETY: this is the member that the batch commands read and write. The buffers hold `capacity` elements.
-        let request = unsafe { &mut attribute.batch };
-        request.in_batch = if started { address(position.as_ptr()) } else { 0 };
-        request.out_batch = address(next_position.as_mut_ptr());
-        request.keys = address(keys.as_mut_ptr());
-        request.values = address(values.as_mut_ptr());
-        request.count = capacity as u32;
-        request.map_fd = raw(map);
-        let result = bpf(command, &mut attribute);
-        // SAFETY: the same member; the kernel has written the number of elements that it copied.
-        let count = unsafe { attribute.batch.count } as usize;
-        let errno = result.as_ref().err().and_then(KernelError::errno);
-        match errno {
-            None | Some(libc::ENOENT) => {}
-            // A bucket holds more keys than the buffer: nothing of it was copied.
-            Some(libc::ENOSPC) if capacity < BATCH_KEYS << 8 => {
-                capacity *= 2;
-                keys.resize(capacity * key_bytes, 0);
-                values.resize(capacity * value_bytes, 0);
-                continue;
-            }
-            Some(libc::EINVAL | libc::EOPNOTSUPP | ENOTSUPP) if !started => {
-                return one_by_one(command, map, key_bytes, value_bytes, visit);
-            }
-            Some(_) => return result.map(|_| ()),
-        }
-        let count = count.min(capacity);
-        for index in 0..count {
-            visit(
-                &keys[index * key_bytes..(index + 1) * key_bytes],
-                &values[index * value_bytes..(index + 1) * value_bytes],
-            );
-        }
-        if errno.is_some() {
-            return Ok(());
-        }
-        mem::swap(&mut position, &mut next_position);
-        started = true;
-    }
-}
-
-/// What `batch` does, for a kernel or a kind of map without the batch commands.
-fn one_by_one(
-    command: bpf_cmd,
-    map: BorrowedFd<'_>,
-    key_bytes: usize,
-    value_bytes: usize,
-    visit: &mut dyn FnMut(&[u8], &[u8]),
-) -> Result<(), KernelError> {
-    let delete = command == bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_BATCH;
-    let mut key = vec![0_u8; key_bytes];
-    let mut next = vec![0_u8; key_bytes];
-    let mut value = vec![0_u8; value_bytes];
-    let mut have_key = false;
-    while map_next_key(map, have_key.then_some(&key[..]), &mut next)? {
-        mem::swap(&mut key, &mut next);
-        // After a removal the walk starts again: the removed key has no successor.
-        have_key = !delete;
-        if !map_lookup(map, &key, &mut value)? {
-            continue;
-        }
-        if delete && !map_delete(map, &key)? {
-            continue;
-        }
-        visit(&key, &value);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::system;
     use aya_obj::generated::bpf_map_type;
-    use std::collections::HashMap;
     use std::os::fd::AsFd;
-
-    const KEYS: u64 = 10_000;
-
-    fn filled(kind: bpf_map_type, key_bytes: u32, value_bytes: usize) -> Option<OwnedFd> {
-        let config =
-            MapConfig { kind: kind as u32, key_bytes, value_bytes: 8, entries: KEYS as u32, ..MapConfig::default() };
-        let map = match map_create(&config) {
-            Ok(map) => map,
-            Err(error) => {
-                println!("skipped: {error}");
-                return None;
-            }
-        };
-        for key in 0..KEYS {
-            let value: Vec<u8> = (0..value_bytes / 8).flat_map(|cpu| (key * 3 + cpu as u64).to_ne_bytes()).collect();
-            map_update(map.as_fd(), &key.to_ne_bytes()[..key_bytes as usize], &value, 0).unwrap();
-        }
-        Some(map)
-    }
-
-    fn number(bytes: &[u8]) -> u64 {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        u64::from_ne_bytes(word)
-    }
-
-    #[test]
-    fn every_key_once_in_all_kinds_of_maps() {
-        let cpus = system::possible_cpus().unwrap().len();
-        for (kind, key_bytes, value_bytes) in [
-            (bpf_map_type::BPF_MAP_TYPE_HASH, 8, 8),
-            (bpf_map_type::BPF_MAP_TYPE_PERCPU_HASH, 8, 8 * cpus),
-            (bpf_map_type::BPF_MAP_TYPE_ARRAY, 4, 8),
-            (bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8 * cpus),
-        ] {
-            let Some(map) = filled(kind, key_bytes, value_bytes) else { return };
-            let mut seen = HashMap::new();
-            let mut visit = |key: &[u8], value: &[u8]| {
-                let key = number(key);
-                let last_cpu = value_bytes / 8 - 1;
-                assert_eq!(number(&value[..8]), key * 3);
-                assert_eq!(number(&value[last_cpu * 8..]), key * 3 + last_cpu as u64);
-                assert_eq!(seen.insert(key, ()), None, "{kind:?}");
-            };
-            let started = std::time::Instant::now();
-            map_lookup_batch(map.as_fd(), key_bytes as usize, value_bytes, &mut visit).unwrap();
-            println!("{kind:?}: {:?}", started.elapsed());
-            assert_eq!(seen.len() as u64, KEYS);
-        }
-    }
-
-    #[test]
-    fn draining_leaves_nothing() {
-        for is_batch in [true, false] {
-            let Some(map) = filled(bpf_map_type::BPF_MAP_TYPE_HASH, 8, 8) else { return };
-            let mut sum = 0;
-            let mut visit = |_: &[u8], value: &[u8]| sum += number(value);
-            if is_batch {
-                map_lookup_and_delete_batch(map.as_fd(), 8, 8, &mut visit).unwrap();
-            } else {
-                one_by_one(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_BATCH, map.as_fd(), 8, 8, &mut visit).unwrap();
-            }
-            assert_eq!(sum, 3 * KEYS * (KEYS - 1) / 2);
-            assert!(!map_next_key(map.as_fd(), None, &mut [0; 8]).unwrap());
-        }
-    }
 
     #[test]
     fn absent_keys_and_frozen_maps() {
-        let Some(map) = filled(bpf_map_type::BPF_MAP_TYPE_HASH, 8, 8) else { return };
-        let absent = KEYS.to_ne_bytes();
+        let config = MapConfig {
+            kind: bpf_map_type::BPF_MAP_TYPE_HASH as u32,
+            key_bytes: 8,
+            value_bytes: 8,
+            entries: 8,
+            ..MapConfig::default()
+        };
+        let map = match map_create(&config) {
+            Ok(map) => map,
+            Err(error) => return println!("skipped: {error}"),
+        };
+        let absent = 7_u64.to_ne_bytes();
         assert!(!map_lookup(map.as_fd(), &absent, &mut [0; 8]).unwrap());
         assert!(!map_delete(map.as_fd(), &absent).unwrap());
         map_freeze(map.as_fd()).unwrap();
