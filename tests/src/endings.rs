@@ -196,7 +196,7 @@ pub fn count_burst(programs: &Programs, work: &[&str], calls: u64) -> Result<()>
     let mut command = Command::new(&programs.rtrace);
     command.args(["-f", "json", "-p", &waiting.pid.to_string(), "-e", script]);
     let child = Child::start(&mut command, deadline)?;
-    child.await_output("{\"type\":\"attached_probes\"")?;
+    child.await_output("{\"type\": \"attached_probes\"")?;
     // Nothing is read while the burst lasts.
     child.signal(libc::SIGSTOP);
     waiting.go()?;

@@ -53,8 +53,8 @@ fn check_million(programs: &Programs) -> Result<()> {
         command.args(["-c", &format!("{} threads 2 {}", workload.display(), EVENTS / 2)]);
         let ended = Child::start(&mut command, Instant::now() + PATIENCE)?.finish()?;
         let output = String::from_utf8_lossy(&ended.output);
-        let printed = output.lines().filter(|line| line.starts_with("{\"type\":\"printf\"")).count() as u64;
-        let told = output.lines().rfind(|line| line.starts_with("{\"type\":\"lost_events\""));
+        let printed = output.lines().filter(|line| line.starts_with("{\"type\": \"printf\"")).count() as u64;
+        let told = output.lines().rfind(|line| line.starts_with("{\"type\": \"lost_events\""));
         lost = match told {
             Some(line) => serde_json::from_str::<serde_json::Value>(line)?["count"].as_u64().context("no count")?,
             None => 0,

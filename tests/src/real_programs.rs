@@ -91,7 +91,7 @@ pub fn check_node(programs: &Programs) -> Result<()> {
     let ended = Child::start(&mut command, Instant::now() + TIMEOUT)?.finish()?;
     let output = String::from_utf8_lossy(&ended.output);
     let (mut named, mut all) = (0, 0);
-    for line in output.lines().filter(|line| line.starts_with("{\"type\":\"map\"")) {
+    for line in output.lines().filter(|line| line.starts_with("{\"type\": \"map\"")) {
         let line: serde_json::Value = serde_json::from_str(line)?;
         if let Some(count) = line["data"]["@all"].as_u64() {
             all = count;

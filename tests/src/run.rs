@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What rtrace says once everything is attached.
 const ATTACHED: &str = "Attached ";
-const ATTACHED_AS_JSON: &str = "{\"type\":\"attached_probes\"";
+const ATTACHED_AS_JSON: &str = "{\"type\": \"attached_probes\"";
 
 /// Tier 1: everything is loaded into the kernel, nothing attached.
 pub fn load(case: &Case, programs: &Programs) -> Result<()> {

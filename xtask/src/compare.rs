@@ -3,7 +3,6 @@
 //! script says why, and has the difference. It compares what is printed; what goes to standard error is each program's own.
 
 mod difference;
-mod json;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -111,12 +110,13 @@ impl Script {
         let mut lines: Vec<String> = match form {
             Form::Text | Form::Terminal => text.split('\n').map(str::to_string).collect(),
             Form::Json => {
-                text.lines().filter(|line| !line.contains("\"attached_probes\"")).map(json::squeezed).collect()
+                text.lines().filter(|line| !line.contains("\"attached_probes\"")).map(str::to_string).collect()
             }
         };
         if self.directive("sort").is_some() {
             if form == Form::Json {
-                lines = lines.iter().flat_map(|line| line.split([',', '{', '}'])).map(str::to_string).collect();
+                let parts = lines.iter().flat_map(|line| line.split([',', '{', '}']));
+                lines = parts.map(|part| part.trim().to_string()).collect();
             }
             lines.sort();
         }

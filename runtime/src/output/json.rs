@@ -34,30 +34,30 @@ impl Sink for Json {
                     TextKind::System => "syscall",
                 };
                 let text = if *kind == TextKind::Join { text.strip_suffix(b"\n").unwrap_or(text) } else { text };
-                format!("{{\"type\":\"{name}\",\"data\":{}}}", quoted(text))
+                format!("{{\"type\": \"{name}\", \"data\": {}}}", quoted(text))
             }
-            Event::Value(inner) => format!("{{\"type\":\"value\",\"data\":{}}}", value(inner)),
+            Event::Value(inner) => format!("{{\"type\": \"value\", \"data\": {}}}", value(inner)),
             Event::Map(event) => match map(event) {
                 Some(data) => {
                     let name = event.aggregation.map_or("map", type_name);
-                    format!("{{\"type\":\"{name}\",\"data\":{{{}:{data}}}}}", quoted(event.name.as_bytes()))
+                    format!("{{\"type\": \"{name}\", \"data\": {{{}: {data}}}}}", quoted(event.name.as_bytes()))
                 }
                 None => return Ok(()),
             },
             Event::Attached(count) => {
-                format!("{{\"type\":\"attached_probes\",\"count\":{count},\"data\":{{\"probes\":{count}}}}}")
+                format!("{{\"type\": \"attached_probes\", \"count\": {count}, \"data\": {{\"probes\": {count}}}}}")
             }
             Event::Trials(TrialEvent::Tested { name, nanoseconds, has_passed, output }) => {
                 let (name, output) = (quoted(name.as_bytes()), quoted(output));
                 format!(
-                    "{{\"type\":\"test_result\",\"data\":{{{name}:{{\"duration\":{nanoseconds},\"passed\":{has_passed},\
-                     \"output\":{output}}}}}}}"
+                    "{{\"type\": \"test_result\", \"data\": {{{name}: {{\"duration\": {nanoseconds}, \"passed\": {has_passed}, \
+                     \"output\": {output}}}}}}}"
                 )
             }
             Event::Trials(TrialEvent::Measured { name, nanoseconds, runs }) => {
                 let name = quoted(name.as_bytes());
                 format!(
-                    "{{\"type\":\"benchmark_result\",\"data\":{{{name}:{{\"average\":{nanoseconds},\"iters\":{runs}}}}}}}"
+                    "{{\"type\": \"benchmark_result\", \"data\": {{{name}: {{\"average\": {nanoseconds}, \"iters\": {runs}}}}}}}"
                 )
             }
             Event::Trials(TrialEvent::Started { .. } | TrialEvent::Finished { .. })
@@ -65,12 +65,14 @@ impl Sink for Json {
             | Event::Cleared(_) => return Ok(()),
             Event::Message { is_error, text, place } => {
                 let name = if *is_error { "errorf" } else { "warnf" };
-                format!("{{\"type\":\"{name}\",\"msg\":{}{}}}", quoted(text), at(place))
+                format!("{{\"type\": \"{name}\", \"msg\": {}{}}}", quoted(text), at(place))
             }
             Event::Lost { count, in_total, place } => {
                 let place = at(place);
                 let total = total(*in_total);
-                format!("{{\"type\":\"lost_events\",\"count\":{count},\"data\":{{\"events\":{count}}}{total}{place}}}")
+                format!(
+                    "{{\"type\": \"lost_events\", \"count\": {count}, \"data\": {{\"events\": {count}}}{total}{place}}}"
+                )
             }
             Event::Problem { message, helper, place, count, in_total } => {
                 let total = total(*in_total);
@@ -78,11 +80,11 @@ impl Sink for Json {
                 let message = quoted(message.as_bytes());
                 let (name, helper) = match helper {
                     Some(Helper { name, error }) => {
-                        ("helper_error", format!(",\"helper\":\"{name}\",\"retcode\":{error}"))
+                        ("helper_error", format!(", \"helper\": \"{name}\", \"retcode\": {error}"))
                     }
                     None => ("runtime_error", String::new()),
                 };
-                format!("{{\"type\":\"{name}\",\"msg\":{message}{helper},\"count\":{count}{total}{place}}}")
+                format!("{{\"type\": \"{name}\", \"msg\": {message}{helper}, \"count\": {count}{total}{place}}}")
             }
         };
         self.writer.write_all(line.as_bytes())?;
@@ -98,7 +100,7 @@ impl Sink for Json {
 
 fn at(place: &Place) -> String {
     let file = quoted(place.file.as_bytes());
-    format!(",\"filename\":{file},\"line\":{},\"col\":{}", place.line, place.column)
+    format!(", \"filename\": {file}, \"line\": {}, \"col\": {}", place.line, place.column)
 }
 
 fn type_name(kind: AggregationKind) -> &'static str {
@@ -121,7 +123,7 @@ fn type_name(kind: AggregationKind) -> &'static str {
 
 /// Marks a count that holds what was told before.
 fn total(in_total: bool) -> &'static str {
-    if in_total { ",\"total\":true" } else { "" }
+    if in_total { ", \"total\": true" } else { "" }
 }
 
 /// What a map holds; None where that is nothing, but for the two kinds of which bpftrace says so.
@@ -138,10 +140,10 @@ fn map(event: &MapEvent) -> Option<String> {
         let mut text: Vec<u8> = key.iter().map(render).collect::<Vec<_>>().join(&b","[..]);
         // As in bpftrace, which leaves out those of strings as well.
         text.retain(|byte| *byte != b' ');
-        format!("{}:{}", quoted(&text), cell(inner))
+        format!("{}: {}", quoted(&text), cell(inner))
     };
     let entries: Vec<String> = event.rows.iter().map(entry).collect();
-    Some(format!("{{{}}}", entries.join(",")))
+    Some(format!("{{{}}}", entries.join(", ")))
 }
 
 fn cell(inner: &Cell) -> String {
@@ -149,16 +151,17 @@ fn cell(inner: &Cell) -> String {
         Cell::Value(inner) => value(inner),
         Cell::Number { value, signed } => number(integer(*value, *signed)),
         Cell::Stats { count, average, total, signed } => format!(
-            "{{\"count\":{},\"average\":{},\"total\":{}}}",
+            "{{\"count\": {}, \"average\": {}, \"total\": {}}}",
             number((*count).into()),
             number(integer(*average, *signed)),
             number(integer(*total, *signed))
         ),
         Cell::Quantiles { count, points, signed } => {
-            let point =
-                |(point, value): &(u32, i64)| format!(",\"p{}\":{}", percent(*point), number(integer(*value, *signed)));
+            let point = |(point, value): &(u32, i64)| {
+                format!(", \"p{}\": {}", percent(*point), number(integer(*value, *signed)))
+            };
             let points: Vec<String> = points.iter().map(point).collect();
-            format!("{{\"count\":{}{}}}", number((*count).into()), points.concat())
+            format!("{{\"count\": {}{}}}", number((*count).into()), points.concat())
         }
         Cell::Hist { .. } | Cell::Lhist { .. } | Cell::Distribution { .. } => histogram(inner),
         Cell::Series { points, signed, .. } => {
@@ -175,9 +178,9 @@ fn cell(inner: &Cell) -> String {
 
 fn histogram(cell: &Cell) -> String {
     let bucket = |(min, max, count): &Bucket| {
-        let min = min.map_or(String::new(), |min| format!("\"min\":{},", number(min)));
-        let max = max.map_or(String::new(), |max| format!("\"max\":{},", number(max)));
-        format!("{{{min}{max}\"count\":{}}}", number(*count))
+        let min = min.map_or(String::new(), |min| format!("\"min\": {}, ", number(min)));
+        let max = max.map_or(String::new(), |max| format!("\"max\": {}, ", number(max)));
+        format!("{{{min}{max}\"count\": {}}}", number(*count))
     };
     let shown = Buckets::of(cell).map_or(Vec::new(), |buckets| buckets.shown());
     list(shown.iter().map(bucket))
@@ -201,9 +204,9 @@ fn value(inner: &Value) -> String {
         Value::Tuple(parts) | Value::Array(parts) => list(parts.iter().map(value)),
         Value::Record(parts) => {
             let part =
-                |(name, part): &(std::sync::Arc<str>, Value)| format!("{}:{}", quoted(name.as_bytes()), value(part));
+                |(name, part): &(std::sync::Arc<str>, Value)| format!("{}: {}", quoted(name.as_bytes()), value(part));
             let parts: Vec<String> = parts.iter().map(part).collect();
-            format!("{{{}}}", parts.join(","))
+            format!("{{{}}}", parts.join(", "))
         }
     }
 }
@@ -244,7 +247,7 @@ mod tests {
         assert_eq!(value(&Value::Str(b"\xff".to_vec())), "\"\u{fffd}\"");
         assert_eq!(value(&Value::Buffer(vec![1, 255])), "[1,-1]");
         let record = Value::Record(vec![("x".into(), Value::Bool(true)), ("y".into(), Value::Tuple(Vec::new()))]);
-        assert_eq!(value(&record), "{\"x\":true,\"y\":[]}");
+        assert_eq!(value(&record), "{\"x\": true, \"y\": []}");
     }
 
     #[test]
@@ -252,13 +255,13 @@ mod tests {
         let hist = Cell::Hist { buckets: vec![1, 0, 0, 4], bits: 0, divisor: 2 };
         assert_eq!(
             cell(&hist),
-            "[{\"max\":-1,\"count\":0},{\"min\":0,\"max\":0,\"count\":0},{\"min\":1,\"max\":1,\"count\":0},\
-             {\"min\":2,\"max\":3,\"count\":2}]"
+            "[{\"max\": -1, \"count\": 0},{\"min\": 0, \"max\": 0, \"count\": 0},{\"min\": 1, \"max\": 1, \"count\": 0},\
+             {\"min\": 2, \"max\": 3, \"count\": 2}]"
         );
         let lhist = Cell::Lhist { buckets: vec![0, 1, 0, 2], min: 0, max: 15, step: 10, divisor: 1 };
         assert_eq!(
             cell(&lhist),
-            "[{\"min\":0,\"max\":9,\"count\":1},{\"min\":10,\"max\":14,\"count\":0},{\"min\":15,\"count\":2}]"
+            "[{\"min\": 0, \"max\": 9, \"count\": 1},{\"min\": 10, \"max\": 14, \"count\": 0},{\"min\": 15, \"count\": 2}]"
         );
         assert_eq!(cell(&Cell::Hist { buckets: vec![0; 4], bits: 0, divisor: 1 }), "[]");
     }
