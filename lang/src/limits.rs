@@ -89,6 +89,9 @@ pub const RING_BYTES: u32 = 4 * 1024 * 1024;
 /// a large buffer takes longer than all the rest of a short run.
 pub const SMALL_RING_BYTES: u32 = 256 * 1024;
 
+/// The same where nothing but `exit()` sends any: what it sends first is enough.
+pub const EXIT_RING_BYTES: u32 = 4096;
+
 /// Bytes of a hash map's key; the kernel takes up to its `KMALLOC_MAX_SIZE`, and a preallocated map of the default
 /// number of keys must stay small.
 pub const MAX_KEY_BYTES: u32 = 64 * 1024;

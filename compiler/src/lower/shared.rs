@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use rtrace_lang::aggregations::SERIES_SLOTS;
-use rtrace_lang::hir::{Hir, Map, MapId, MapValue, Owner, Record, SiteId, aggregating_programs, cleared_meanwhile};
+use rtrace_lang::hir::{
+    Hir, Map, MapId, MapValue, Owner, Record, RecordKind, SiteId, aggregating_programs, cleared_meanwhile,
+};
 use rtrace_lang::limits::{
-    DEFAULT_STACK_FRAMES, MOST_MAP_BYTES, PROCESS_NUMBERS, RING_BYTES, SCRATCH_SLOTS, SMALL_RING_BYTES,
-    STACK_MAP_ENTRIES, STACK_MAP_ENTRIES_AT_START, UNWIND_FILES, UNWIND_MAPPINGS_IN_ALL, UNWIND_PROCESSES, UNWIND_ROWS,
-    UNWIND_WANTED, UNWIND_WAYS,
+    DEFAULT_STACK_FRAMES, EXIT_RING_BYTES, MOST_MAP_BYTES, PROCESS_NUMBERS, RING_BYTES, SCRATCH_SLOTS,
+    SMALL_RING_BYTES, STACK_MAP_ENTRIES, STACK_MAP_ENTRIES_AT_START, UNWIND_FILES, UNWIND_MAPPINGS_IN_ALL,
+    UNWIND_PROCESSES, UNWIND_ROWS, UNWIND_WANTED, UNWIND_WAYS,
 };
 use rtrace_lang::span::Span;
 use rtrace_lang::target::MultiKind;
@@ -154,6 +156,7 @@ impl Shared {
         if !hir.records.is_empty() {
             let largest = hir.records.iter().map(record_bytes).max().unwrap_or(0);
             let bytes = match hir.settings.perf_rb_pages {
+                0 if hir.records.iter().all(|record| record.kind == RecordKind::Exit) => EXIT_RING_BYTES,
                 0 if hir.uses().streams => RING_BYTES.max(ring_for(largest, RECORDS_AT_ONCE)),
                 0 => SMALL_RING_BYTES.max(ring_for(largest, RECORDS_AT_ONCE)),
                 pages => (pages * 4096).next_power_of_two().max(ring_for(largest, 1)),

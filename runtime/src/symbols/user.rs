@@ -48,7 +48,8 @@ pub struct UserSymbols {
     elsewhere: HashMap<FileId, Vec<Function>>,
     /// None until a script asks for lines.
     lines: Option<SourceLines>,
-    symbolizer: Symbolizer,
+    /// None until a name is asked for.
+    symbolizer: Option<Symbolizer>,
     /// Names are shown as the file has them.
     mangled: bool,
     unknown: Option<Unknown>,
@@ -60,6 +61,16 @@ pub struct Unknown {
     pub pid: u32,
     /// It may not be looked at; otherwise it has ended.
     pub is_refused: bool,
+}
+
+fn symbolizer(mangled: bool) -> Symbolizer {
+    // The open files that the paths stand for never change.
+    Symbolizer::builder()
+        .enable_auto_reload(false)
+        .enable_code_info(false)
+        .enable_inlined_fns(false)
+        .enable_demangling(!mangled)
+        .build()
 }
 
 /// A function's name as it is shown.
@@ -93,13 +104,6 @@ impl UserSymbols {
 
     /// `mangled`: names are shown as the files have them.
     pub fn named(mangled: bool) -> UserSymbols {
-        // The open files that the paths stand for never change.
-        let symbolizer = Symbolizer::builder()
-            .enable_auto_reload(false)
-            .enable_code_info(false)
-            .enable_inlined_fns(false)
-            .enable_demangling(!mangled)
-            .build();
         UserSymbols {
             files: Files::default(),
             processes: Processes::default(),
@@ -107,7 +111,7 @@ impl UserSymbols {
             build_ids: HashMap::new(),
             elsewhere: HashMap::new(),
             lines: None,
-            symbolizer,
+            symbolizer: None,
             mangled,
             unknown: None,
         }
@@ -212,10 +216,11 @@ impl UserSymbols {
             offsets.dedup();
             let module: Arc<str> = self.files.name(file).display().to_string().into();
             let path = self.files.path(file);
+            let symbolizer = self.symbolizer.get_or_insert_with(|| symbolizer(self.mangled));
             let found = path.and_then(|path| {
                 let mut elf = Elf::new(path);
                 elf.debug_syms = false;
-                self.symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(&offsets)).ok()
+                symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(&offsets)).ok()
             });
             // A file that can't be read, or is no ELF file, has no names.
             let named = |symbol: &Symbolized<'_>| match symbol {

@@ -65,6 +65,8 @@ pub fn static_cargo(task: &str) -> Command {
     command.args([task, "--release", "--target", TARGET]);
     command.arg("--target-dir").arg(build_directory()).current_dir(workspace::root());
     command.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    // Half of the time to build, for a tenth more of the time that guests take.
+    command.env("CARGO_PROFILE_RELEASE_LTO", "thin").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "4");
     command
 }
 
