@@ -198,7 +198,9 @@ impl Session<'_> {
             if ring_at.is_some_and(|at| ready[at]) {
                 self.take_records(sink)?;
                 // A reader that is always there first is woken for every single event, at the expense of the traced.
-                std::thread::sleep(BREATH);
+                if !self.exit_called() {
+                    std::thread::sleep(BREATH);
+                }
             }
             // The command maps its libraries after it has started: look again while it is young.
             if let Some(child) = looked_at
