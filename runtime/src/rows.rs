@@ -238,7 +238,7 @@ impl Packed {
         }
     }
 
-    /// Adds all entries of another one of the same shape.
+    /// Adds all entries of another one of the same shape, before they are put in order.
     pub fn append(&mut self, mut other: Packed) {
         self.keys.append(&mut other.keys);
         self.words.append(&mut other.words);
@@ -300,8 +300,8 @@ fn in_order<T: Copy>(all: &[T], each: usize, ranks: &[(u64, u64)]) -> Vec<T> {
     }
 }
 
-/// Makes of two numbers one that entries are in order by, and of their place the other: small ones are sorted in half the time. Of the
-/// second number there are as many bits in it as the first leaves room for; the first is whole.
+/// Makes one number of the two that entries are in order by, and puts the place of each beside it. Of the second there are as many bits
+/// in it as the first leaves room for; the first is whole.
 fn number(ranks: &mut [(u64, u64)]) {
     let bits = |number: u64| u64::BITS - number.leading_zeros();
     let keys = ranks.iter().map(|(_, key)| *key);

@@ -29,7 +29,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("moved_members", check_moved_members),
 ];
 
-/// What the kernel has no part in, and takes minutes where a processor computes in software.
+/// What the kernel has no part in, and takes over a minute where a processor computes in software.
 pub const OUTSIDE_GUESTS: &[(&str, Check)] = &[("mistakes", check_mistakes)];
 
 const PATIENCE: Duration = Duration::from_secs(60);

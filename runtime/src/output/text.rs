@@ -48,6 +48,7 @@ impl Text {
                 }
             }
             out.push(b'\n');
+            // The other one looks at each byte, and most rows need none changed.
             match std::str::from_utf8(&out) {
                 Ok(_) => self.writer.write_all(&out)?,
                 Err(_) => self.writer.write_all(String::from_utf8_lossy(&out).as_bytes())?,
